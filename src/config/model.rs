@@ -1,0 +1,428 @@
+//! What `pgbulkhead.toml` can say, after defaults. Plain data: whoever holds a [`Config`] holds one that
+//! was read and checked without an error.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[general]`.
+    pub general: General,
+    /// `[[databases]]`, at least one, names unique.
+    pub databases: Vec<Database>,
+    /// `[tenancy]`.
+    pub tenancy: Tenancy,
+    /// `[[tables]]`: relations that need more than the tenant column to be understood.
+    pub tables: Vec<Table>,
+    /// `[[functions]]` outside `pg_catalog` that may be called.
+    pub functions: Vec<FunctionRule>,
+    /// `[[sequences]]` that are not owned by a column and may be used.
+    pub sequences: Vec<SequenceRule>,
+    /// `[[roles]]`: what a role may do, table by table.
+    pub roles: Vec<Role>,
+    /// `[[users]]`: who may log in.
+    pub users: Vec<User>,
+    /// `[[token_keys]]`: keys that sign tenant tokens.
+    pub token_keys: Vec<TokenKey>,
+    /// `[audit]`.
+    pub audit: Audit,
+}
+
+/// `[general]`.
+#[derive(Debug, Clone)]
+pub struct General {
+    /// Addresses that clients connect to.
+    pub listen: Vec<SocketAddr>,
+    /// Address of `/metrics`, `/healthz` and `/readyz`; none: no HTTP endpoint.
+    pub metrics_listen: Option<SocketAddr>,
+    /// When a server connection goes back to the pool.
+    pub pool_mode: PoolMode,
+    /// Server connections per (database, worker).
+    pub default_pool_size: usize,
+    /// Worker threads; PERF: one up to four cores.
+    pub workers: usize,
+    /// Clients at once, over all workers.
+    pub max_client_conn: usize,
+    /// How long a client may take to log in.
+    pub client_login_timeout: Duration,
+    /// How long a client may refuse to read its answer.
+    pub client_write_timeout: Duration,
+    /// How long a statement waits for a server connection.
+    pub checkout_timeout: Duration,
+    /// How long opening a server connection may take.
+    pub server_connect_timeout: Duration,
+    /// An idle server connection is closed after this.
+    pub idle_timeout: Duration,
+    /// A server connection is not used again after this.
+    pub server_lifetime: Duration,
+    /// Plans kept in the shared cache.
+    pub plan_cache_entries: usize,
+    /// Bytes of plans kept in the shared cache.
+    pub plan_cache_bytes: usize,
+    /// Longest statement that is planned, in bytes.
+    pub max_statement_bytes: usize,
+    /// Where statements go whose rewritten text failed verification.
+    pub quarantine_file: Option<PathBuf>,
+    /// What the witness's silence means.
+    pub witness: Witness,
+    /// What a server below the floor of its major means.
+    pub server_floor: ServerFloor,
+    /// TLS towards clients.
+    pub tls: ClientTls,
+    /// Certificate chain, PEM.
+    pub tls_cert_file: Option<PathBuf>,
+    /// Private key, PEM.
+    pub tls_key_file: Option<PathBuf>,
+}
+
+/// `pool_mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolMode {
+    /// A lease lasts one transaction.
+    Transaction,
+    /// A lease lasts as long as the client.
+    Session,
+}
+
+/// `witness`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Witness {
+    /// A statement that the second parser cannot read passes on the verifier's word alone.
+    WhenPossible,
+    /// A statement that the second parser cannot read is refused.
+    Required,
+}
+
+/// `server_floor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerFloor {
+    /// Say it in the log.
+    Warn,
+    /// Do not start.
+    Refuse,
+}
+
+/// `tls` of the listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientTls {
+    /// `N` to every SSLRequest.
+    Disable,
+    /// With and without.
+    Allow,
+    /// 08004 without.
+    Require,
+}
+
+/// One `[[databases]]`.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// What clients ask for.
+    pub name: String,
+    /// Host name or address of the server.
+    pub host: String,
+    /// Port of the server.
+    pub port: u16,
+    /// Database on the server.
+    pub dbname: String,
+    /// The one backend role.
+    pub user: String,
+    /// Its password, already resolved from `password`, `password_env` or `password_file`.
+    pub password: Option<Secret>,
+    /// TLS towards the server.
+    pub tls: BackendTls,
+    /// CA bundle for `verify-ca` and `verify-full`.
+    pub tls_ca_file: Option<PathBuf>,
+    /// Schemas that unqualified names are looked up in; pinned.
+    pub search_path: Vec<String>,
+    /// Pool size, where it differs from `default_pool_size`.
+    pub pool_size: Option<usize>,
+    /// The method that the server must ask for.
+    pub auth_method: AuthMethod,
+}
+
+/// A password or key: never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// `tls` of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendTls {
+    /// Never.
+    Disable,
+    /// If the server has it; no verification.
+    Prefer,
+    /// Always; no verification.
+    Require,
+    /// Always; certificate chain verified.
+    VerifyCa,
+    /// Always; chain and host name verified.
+    VerifyFull,
+}
+
+/// `auth_method` of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// SCRAM-SHA-256, with channel binding under TLS when offered. The default with a password.
+    ScramSha256,
+    /// The server must let the role in without asking. The default without a password.
+    Trust,
+}
+
+/// `[tenancy]`.
+#[derive(Debug, Clone)]
+pub struct Tenancy {
+    /// The tenant column's name.
+    pub column: String,
+    /// Refuse and rewrite, or only say what would be.
+    pub mode: Mode,
+    /// The barrier against leaking conditions.
+    pub barrier: Barrier,
+    /// What a row means whose tenant column is null.
+    pub nulls: Nulls,
+}
+
+/// `mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Statements are rewritten and refused.
+    Enforce,
+    /// Statements pass; what would have been done is written down.
+    Observe,
+}
+
+/// `barrier`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barrier {
+    /// Conditions that may raise or leak wait behind the tenant predicate.
+    Auto,
+    /// They do not; the planner's statistics are open too.
+    Off,
+}
+
+/// `nulls`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nulls {
+    /// Nobody's.
+    Hidden,
+    /// Everybody may read it.
+    Shared,
+}
+
+/// One `[[tables]]`.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// `schema.relation`.
+    pub name: QualifiedName,
+    /// Whose rows it holds.
+    pub kind: TableKind,
+    /// Restricts what any role may do; none: select, insert, update and delete (shared: select only).
+    pub access: Option<Vec<Operation>>,
+}
+
+/// `kind` of a table, with what that kind needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableKind {
+    /// Has a tenant column.
+    Tenant {
+        /// Where it differs from `[tenancy] column`.
+        column: Option<String>,
+        /// Where it differs from `[tenancy] nulls`.
+        nulls: Option<Nulls>,
+    },
+    /// Tenancy comes through a parent.
+    Child {
+        /// The parents; more than one: of whichever key is set.
+        parents: Vec<ParentLink>,
+    },
+    /// The same for all.
+    Shared,
+    /// Nobody's.
+    Denied,
+}
+
+/// How a child finds its parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParentLink {
+    /// The parent relation.
+    pub parent: QualifiedName,
+    /// Pairs of (child column, parent column).
+    pub on: Vec<(String, String)>,
+}
+
+/// A name with its schema.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QualifiedName {
+    /// Schema, as stored in the catalog.
+    pub schema: String,
+    /// Relation, function or sequence, as stored in the catalog.
+    pub name: String,
+}
+
+impl std::fmt::Display for QualifiedName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// What is done to a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Operation {
+    /// Read.
+    Select,
+    /// Add rows.
+    Insert,
+    /// Change rows.
+    Update,
+    /// Remove rows.
+    Delete,
+}
+
+/// One `[[functions]]`.
+#[derive(Debug, Clone)]
+pub struct FunctionRule {
+    /// `schema.function`: every overload of it.
+    pub name: QualifiedName,
+    /// What it may be trusted with.
+    pub kind: FunctionKind,
+}
+
+/// `kind` of a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FunctionKind {
+    /// Its result depends on its arguments alone and it touches nothing else.
+    Pure,
+}
+
+/// One `[[sequences]]`.
+#[derive(Debug, Clone)]
+pub struct SequenceRule {
+    /// `schema.sequence`.
+    pub name: QualifiedName,
+    /// Any of `nextval`, `currval`.
+    pub access: Vec<SequenceAccess>,
+}
+
+/// What may be done with a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SequenceAccess {
+    /// `nextval`.
+    Nextval,
+    /// `currval`.
+    Currval,
+}
+
+/// One `[[roles]]`. A role that users name and that has no entry may do everything that tenancy allows.
+#[derive(Debug, Clone)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Only select, whatever the rules say.
+    pub read_only: bool,
+    /// Relations without a rule: allowed as far as tenancy allows (`true`), or denied.
+    pub default_allow: bool,
+    /// `[[roles.rules]]`.
+    pub rules: Vec<RoleRule>,
+}
+
+/// One rule of a role.
+#[derive(Debug, Clone)]
+pub struct RoleRule {
+    /// The relation.
+    pub table: QualifiedName,
+    /// What may be done with it.
+    pub allow: Vec<Operation>,
+    /// Columns that may not be seen or set.
+    pub denied_columns: Vec<String>,
+}
+
+/// One `[[users]]`.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// Login name.
+    pub name: String,
+    /// How the user proves who it is.
+    pub auth: UserAuth,
+    /// A name in `[[roles]]`, or any other: then without rules.
+    pub role: String,
+    /// The way to the tenant.
+    pub tenant: TenantSource,
+}
+
+/// How a user proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserAuth {
+    /// `verifier = "SCRAM-SHA-256$…"`.
+    Scram(String),
+    /// `auth = "tenant_token"`: the password is a tenant token (TLS, or a loopback listener).
+    TenantToken,
+}
+
+/// Where a user's tenant comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TenantSource {
+    /// `tenant = "1"`.
+    Fixed(String),
+    /// `tenants = ["1", "2"]`: one of them, chosen at startup with `options=-c pgbulkhead.tenant=…`.
+    Choice(Vec<String>),
+    /// A tenant token, by SET or as the password. `tenants` then limits which.
+    Token {
+        /// Tenants that a token may name; empty: any.
+        allowed: Vec<String>,
+    },
+}
+
+/// One `[[token_keys]]`.
+#[derive(Debug, Clone)]
+pub struct TokenKey {
+    /// The header's `kid` that picks this key.
+    pub kid: String,
+    /// The only algorithm that this key verifies.
+    pub algorithm: TokenAlgorithm,
+    /// PEM public key (EdDSA, ES256) or raw secret bytes (HS256).
+    pub file: PathBuf,
+    /// Required `aud`, if any.
+    pub audience: Option<String>,
+    /// Required `iss`, if any.
+    pub issuer: Option<String>,
+}
+
+/// `algorithm` of a token key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenAlgorithm {
+    /// Ed25519.
+    EdDsa,
+    /// ECDSA on P-256.
+    Es256,
+    /// HMAC-SHA-256.
+    Hs256,
+}
+
+/// `[audit]`.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// Where lines go.
+    pub sink: AuditSink,
+    /// How often the writer wakes.
+    pub flush_interval: Duration,
+    /// Events that a worker may have unwritten before it refuses statements.
+    pub queue: usize,
+}
+
+/// `sink` of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditSink {
+    /// `sink = "file"`, `path = "…"`.
+    File(PathBuf),
+    /// `sink = "stdout"`.
+    Stdout,
+    /// `sink = "none"`: decisions are counted, not written.
+    None,
+}

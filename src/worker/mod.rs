@@ -1,0 +1,1 @@
+//! See the crate's first page for what belongs here.
