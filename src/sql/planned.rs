@@ -1,0 +1,160 @@
+//! What planning a statement gives: what to do with it, what to check when its values are known, and the
+//! decision as it is told.
+
+use crate::catalog::Oid;
+use crate::config::model::Operation;
+use crate::policy::Rule;
+
+use super::VerifiedSql;
+
+/// A planned statement.
+#[derive(Debug)]
+pub struct Planned {
+    /// What the session does with it.
+    pub action: Action,
+    /// Parameters of the client's statement: the highest `$n` used (the client's declared types may be more).
+    pub parameters: u16,
+    /// Type of the tenant's parameter, where `sql` uses the tenant.
+    pub tenant_type: Option<Oid>,
+    /// Values that must be the tenant's own, byte for byte, checked when the literals or parameters are known.
+    pub tenant_checks: Vec<TenantCheck>,
+    /// Literals that a decision looked at: the plan holds for exactly these tokens.
+    pub pins: Vec<Pin>,
+    /// The decision as audit, metrics and `explain` tell it.
+    pub decision: Decision,
+}
+
+/// What a session does with a planned statement.
+#[derive(Debug)]
+pub enum Action {
+    /// Nothing: an empty query (no statement, or only comments).
+    Empty,
+    /// Send this SQL.
+    Send {
+        /// The statement to send.
+        sql: VerifiedSql,
+        /// What it is.
+        kind: StatementKind,
+        /// Needs a bound tenant even where the text does not use one.
+        needs_tenant: bool,
+    },
+    /// `SET`/`RESET` of an allowed setting: sent, and remembered by the session.
+    Set {
+        /// The statement to send.
+        sql: VerifiedSql,
+        /// The setting's name, lower case.
+        name: String,
+        /// The value as `SET name TO value` would take it (already quoted); none: the default.
+        value: Option<String>,
+        /// `SET LOCAL`.
+        local: bool,
+    },
+    /// `SET [LOCAL] pgbulkhead.tenant_token = '…'`: never sent.
+    BindTenant {
+        /// Index of the literal that holds the token.
+        literal: usize,
+        /// `SET LOCAL`.
+        local: bool,
+    },
+    /// `RESET pgbulkhead.tenant_token`: never sent.
+    UnbindTenant,
+}
+
+/// What kind of statement is sent, as far as a session or the audit log cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StatementKind {
+    /// SELECT, VALUES, TABLE.
+    Select,
+    /// INSERT.
+    Insert,
+    /// UPDATE.
+    Update,
+    /// DELETE.
+    Delete,
+    /// MERGE.
+    Merge,
+    /// COPY … TO STDOUT.
+    CopyOut,
+    /// COPY … FROM STDIN.
+    CopyIn,
+    /// BEGIN, START TRANSACTION.
+    Begin,
+    /// COMMIT, END (without AND CHAIN).
+    Commit,
+    /// ROLLBACK, ABORT (without AND CHAIN).
+    Rollback,
+    /// SAVEPOINT, RELEASE, ROLLBACK TO.
+    Savepoint,
+    /// SHOW of an allowed setting.
+    Show,
+    /// EXPLAIN.
+    Explain,
+    /// DECLARE, FETCH, MOVE, CLOSE.
+    Cursor,
+    /// Anything else that is allowed.
+    Other,
+}
+
+/// A value that must equal the tenant's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantCheck {
+    /// Where the value is.
+    pub source: TenantValue,
+    /// Type of the tenant column (a binary parameter is read by it).
+    pub type_oid: Oid,
+    /// The relation whose tenant column would get the value, for the error.
+    pub relation: String,
+}
+
+/// Where a client gives a tenant's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TenantValue {
+    /// A lifted literal: its value (quotes undone) must equal the tenant's text.
+    Literal(usize),
+    /// Parameter `$n`, from 1.
+    Parameter(u16),
+}
+
+/// A literal that a decision looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// Index among the lifted literals.
+    pub index: usize,
+    /// The token it must be.
+    pub token: String,
+}
+
+/// The decision on a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The rule that decided it.
+    pub rule: Rule,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// What is touched and how.
+    pub relations: Vec<(String, Operation)>,
+    /// Each edit with its reason, in order.
+    pub edits: Vec<Edit>,
+    /// What the witness said.
+    pub witnessed: Witnessed,
+}
+
+/// One edit of the rewriting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// Byte offset in the client's text, where there is one.
+    pub position: Option<usize>,
+    /// What was done and why.
+    pub reason: String,
+}
+
+/// What the second parser said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Witnessed {
+    /// It found every predicate itself.
+    Agrees,
+    /// It cannot read the statement.
+    CannotRead,
+    /// There was nothing to look at (transaction control, SET).
+    NotAsked,
+}
