@@ -3,7 +3,7 @@
 pub mod refusal;
 pub mod tenant;
 
-pub use refusal::{Refusal, Rule, SqlState};
+pub use refusal::{Quarantined, Refusal, Rule, SqlState};
 pub use tenant::TenantId;
 
 use crate::catalog::Snapshot;

@@ -6,6 +6,8 @@
 pub mod normalise;
 pub mod planned;
 pub mod template;
+pub mod verify;
+pub mod witness;
 
 use std::sync::Arc;
 
@@ -14,7 +16,9 @@ use crate::policy::{Policy, Refusal, Rule, SqlState};
 
 pub use normalise::{Literal, LiteralClass, Statement};
 pub use planned::{Action, Decision, Edit, Pin, Planned, StatementKind, TenantCheck, TenantValue, Witnessed};
-pub use template::{Piece, Template, VerifiedSql};
+pub use template::{Piece, Template};
+pub use verify::{VerifiedSql, verify};
+pub use witness::{Witness, witness};
 
 /// What statements are planned against: one catalog and the policy that was compiled for it.
 #[derive(Debug, Clone)]
