@@ -7,6 +7,7 @@ pub mod catalogs;
 pub mod functions;
 pub mod normalise;
 pub mod planned;
+pub mod resolve;
 pub mod template;
 
 use std::sync::Arc;
