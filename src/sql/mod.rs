@@ -11,6 +11,7 @@ pub mod lift;
 pub mod normalise;
 pub mod parse;
 pub mod planned;
+pub mod resolve;
 pub mod template;
 pub mod verify;
 pub mod witness;
