@@ -5,18 +5,31 @@
 
 pub mod catalogs;
 pub mod functions;
+pub mod bounds;
+pub mod lexer;
+pub mod lift;
 pub mod normalise;
+pub mod parse;
 pub mod planned;
+pub mod resolve;
 pub mod template;
+pub mod verify;
+pub mod witness;
+pub mod walk;
 
 use std::sync::Arc;
 
 use crate::catalog::Snapshot;
 use crate::policy::{Policy, Refusal, Rule, SqlState};
 
-pub use normalise::{Literal, LiteralClass, Statement};
+pub use bounds::{Bounded, Limits};
+pub use lift::{TENANT_PARAMETER, template};
+pub use normalise::{Literal, LiteralClass, Normalised, Normaliser, Statement, statements};
+pub use parse::Tree;
 pub use planned::{Action, Decision, Edit, Pin, Planned, StatementKind, TenantCheck, TenantValue, Witnessed};
-pub use template::{Piece, Template, VerifiedSql};
+pub use template::{Piece, Template};
+pub use verify::{VerifiedSql, verify};
+pub use witness::{Witness, witness};
 
 /// What statements are planned against: one catalog and the policy that was compiled for it.
 #[derive(Debug, Clone)]
