@@ -90,8 +90,8 @@ impl Binder<'_> {
             self.sort_by(&scope, sort, &output.columns, true, &mut facts)?;
         }
         self.limits(&scope, select, &mut facts)?;
-        for locking in &mut select.locking_clause {
-            return Err(super::unsupported(&format!("{} over a set operation", super::kind_of(locking)), -1));
+        if !select.locking_clause.is_empty() {
+            return Err(super::unsupported("a locking clause over a set operation", -1));
         }
         Ok(Output { facts: facts.below(level.depth), ..output })
     }
