@@ -5,10 +5,12 @@
 
 pub mod catalogs;
 pub mod functions;
+pub mod leaksafe;
 pub mod normalise;
 pub mod planned;
 pub mod resolve;
 pub mod template;
+pub mod typed;
 
 use std::sync::Arc;
 
