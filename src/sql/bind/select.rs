@@ -138,7 +138,7 @@ impl Binder<'_> {
     ) -> Result<Output, Refusal> {
         let mut level = Level::at(depth_below(outer));
         let mut facts = Facts::default();
-        self.from_clause(outer, ctes, &mut level, &mut select.from_clause, &mut facts)?;
+        self.bind_from(outer, ctes, &mut level, &mut select.from_clause, &mut facts)?;
         let scope = Scope { outer, level: &level, window: None, ctes };
         select.where_clause = self.condition_of(&scope, select.where_clause.take(), &mut facts)?;
         self.expand_stars(&scope, &mut select.target_list)?;
