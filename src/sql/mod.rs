@@ -4,6 +4,8 @@
 //! stage is a type that only the stage before it can make.
 
 pub mod bounds;
+pub mod catalogs;
+pub mod functions;
 pub mod lexer;
 pub mod lift;
 pub mod normalise;
