@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::policy::Refusal;
 use crate::sql::Planned;
 
-pub use planner::{Counters, Planner, Settings};
+pub use planner::{Counters, PlanFunction, Planner, Settings};
 pub use request::Request;
 pub use table::PlanTable;
 

@@ -49,13 +49,15 @@ impl Default for Settings {
 const LANE_WAITING: usize = 256;
 const ALL_WAITING: usize = 4_096;
 
-/// Plans one statement: [`crate::sql::plan`] but in tests.
-type PlanFunction = dyn Fn(&World, &str, &Statement<'_>) -> Result<Planned, Refusal> + Send + Sync;
+/// Plans one statement.
+pub type PlanFunction = dyn Fn(&World, &str, &Statement<'_>) -> Result<Planned, Refusal> + Send + Sync;
 
 /// Plans statements for the workers and keeps what it found out. One per database.
 pub struct Planner {
     shared: Arc<Shared>,
     patience: Duration,
+    /// Worlds are taken one after the other.
+    worlds: Mutex<()>,
 }
 
 /// What the planner counted since it began.
@@ -154,7 +156,9 @@ impl Planner {
         Self::with_function(world, settings, Box::new(crate::sql::plan))
     }
 
-    fn with_function(world: World, settings: Settings, plan: Box<PlanFunction>) -> std::io::Result<Self> {
+    /// The same with another function in the place of [`crate::sql::plan`], to see what the planner does around
+    /// it.
+    pub fn with_function(world: World, settings: Settings, plan: Box<PlanFunction>) -> std::io::Result<Self> {
         let threads = settings.threads.max(1);
         let bounds =
             Bounds { lane: LANE_WAITING, total: ALL_WAITING, running: threads.saturating_sub(1).max(1) };
@@ -172,7 +176,7 @@ impl Planner {
             panics: AtomicU64::new(0),
             overloaded: AtomicU64::new(0),
         });
-        let planner = Self { shared: shared.clone(), patience: settings.patience };
+        let planner = Self { shared: shared.clone(), patience: settings.patience, worlds: Mutex::new(()) };
         for number in 0..threads {
             let shared = shared.clone();
             std::thread::Builder::new()
@@ -197,6 +201,7 @@ impl Planner {
     /// Takes another catalog or policy. Everything that was planned is forgotten, unless both are the same as
     /// before by their epochs.
     pub fn set_world(&self, world: World) {
+        let _turn = self.worlds.lock();
         let before = self.shared.current.load();
         if before.world.catalog.epoch == world.catalog.epoch
             && before.world.policy.epoch == world.policy.epoch
