@@ -129,12 +129,17 @@ impl SharedCache {
     }
 
     fn keep_refusal(&self, generation: u64, request: &Request, refusal: &Arc<Refusal>) {
-        let unplaced = match refusal.position {
+        // What goes to quarantine is told once, not with every repetition.
+        let placed = match refusal.quarantined {
             None => refusal.clone(),
-            Some(_) => Arc::new(Refusal { position: None, ..Refusal::clone(refusal) }),
+            Some(_) => Arc::new(Refusal { quarantined: None, ..Refusal::clone(refusal) }),
+        };
+        let unplaced = match placed.position {
+            None => placed.clone(),
+            Some(_) => Arc::new(Refusal { position: None, ..Refusal::clone(&placed) }),
         };
         let key = Key { generation, role: request.role.clone(), text: request.exact().into() };
-        let refused = Refused { text: request.text().into(), placed: refusal.clone(), unplaced };
+        let refused = Refused { text: request.text().into(), placed, unplaced };
         if self.weight.weight(&key, &refused) <= self.max_entry {
             self.refusals.insert(key, refused);
         }

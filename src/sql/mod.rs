@@ -12,7 +12,9 @@ pub mod normalise;
 pub mod parse;
 pub mod planned;
 pub mod template;
+pub mod verify;
 pub mod walk;
+pub mod witness;
 
 use std::sync::Arc;
 
@@ -24,7 +26,9 @@ pub use lift::{TENANT_PARAMETER, template};
 pub use normalise::{Literal, LiteralClass, Normalised, Normaliser, Statement, statements};
 pub use parse::Tree;
 pub use planned::{Action, Decision, Edit, Pin, Planned, StatementKind, TenantCheck, TenantValue, Witnessed};
-pub use template::{Piece, Template, VerifiedSql};
+pub use template::{Piece, Template};
+pub use verify::{VerifiedSql, verify};
+pub use witness::{Witness, witness};
 
 /// What statements are planned against: one catalog and the policy that was compiled for it.
 #[derive(Debug, Clone)]

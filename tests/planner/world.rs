@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use pgbulkhead::catalog::Snapshot;
 use pgbulkhead::config::model::{
-    Audit, AuditSink, Barrier, ClientTls, Config, General, Mode, Nulls, PoolMode, ServerFloor, Tenancy, Witness,
+    Audit, AuditSink, Barrier, ClientTls, Config, General, Mode, Nulls, PoolMode, ServerFloor, Tenancy,
+    Witness,
 };
 use pgbulkhead::policy::{Policy, Refusal, Rule, SqlState};
 use pgbulkhead::sql::{Action, Decision, Pin, Planned, Statement, Witnessed, World};
@@ -89,4 +90,3 @@ pub fn planned(statement: &Statement<'_>) -> Result<Planned, Refusal> {
         },
     })
 }
-
