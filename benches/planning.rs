@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use pgbulkhead::plan::{PlanTable, Planner, Request, Settings};
-use pgbulkhead::sql::{Bounded, Limits, Normaliser, Tree, statements, template};
+use pgbulkhead::sql::{Bounded, Limits, Normaliser, Statement, Tree, World, statements, template};
 
 #[path = "../tests/planner/world.rs"]
 mod fixture;
@@ -63,7 +63,7 @@ fn find(criterion: &mut Criterion) {
 /// A table that knows every text.
 fn filled_table() -> Option<PlanTable> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().ok()?;
-    let function = Box::new(|_: &_, _: &str, statement: &_| fixture::planned(statement));
+    let function = Box::new(|_: &World, _: &str, statement: &Statement<'_>| fixture::planned(statement));
     let planner = Planner::with_function(fixture::world(1), Settings::default(), function).ok()?;
     let mut table = PlanTable::new(Arc::new(planner), 1_000, 1 << 24);
     let role: Arc<str> = "app".into();

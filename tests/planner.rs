@@ -4,11 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pgbulkhead::catalog::Snapshot;
-use pgbulkhead::config::model::{
-    Audit, AuditSink, Barrier, ClientTls, Config, General, Mode, Nulls, PoolMode, ServerFloor, Tenancy,
-    Witness,
-};
 use pgbulkhead::plan::{Outcome, PlanTable, Planner, Request, Settings};
 use pgbulkhead::policy::SqlState;
 use pgbulkhead::sql::{Bounded, Limits, Normaliser, Statement, World, statements};
