@@ -50,7 +50,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The next token, or none at the end.
-    #[inline]
+    #[inline(always)]
     pub fn next_token(&mut self) -> Result<Option<Token>, LexError> {
         let start = self.position;
         let Some(byte) = self.peek(start) else { return Ok(None) };
@@ -74,22 +74,22 @@ impl<'a> Lexer<'a> {
         Ok(Some(Token { kind, start, end }))
     }
 
-    #[inline]
+    #[inline(always)]
     fn peek(&self, at: usize) -> Option<u8> {
         self.bytes.get(at).copied()
     }
 
-    #[inline]
+    #[inline(always)]
     fn rest(&self, at: usize) -> &'a [u8] {
         self.bytes.get(at..).unwrap_or_default()
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_digit(&self, at: usize) -> bool {
         self.peek(at).is_some_and(|b| b.is_ascii_digit())
     }
 
-    #[inline]
+    #[inline(always)]
     fn skip(&self, mut at: usize, wanted: impl Fn(u8) -> bool) -> usize {
         while self.peek(at).is_some_and(&wanted) {
             at += 1;
@@ -98,7 +98,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// White space and comments from `at` on, at least one of them.
-    #[inline]
+    #[inline(always)]
     fn space(&self, mut at: usize) -> Result<(Kind, usize), LexError> {
         loop {
             at = self.skip(at, |b| class(b) == Class::Space);
@@ -140,7 +140,7 @@ impl<'a> Lexer<'a> {
         Err(LexError { fault: Fault::UnterminatedComment, position: start })
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&mut self, first: u8, start: usize) -> Result<(Kind, usize), LexError> {
         match (first, self.peek(start + 1)) {
             (b'e' | b'E', Some(b'\'')) => return self.string(start, start + 2, Quoting::Escape),
@@ -257,7 +257,7 @@ impl<'a> Lexer<'a> {
         Ok((Kind::Parameter(number), end))
     }
 
-    #[inline]
+    #[inline(always)]
     fn operator(&self, first: u8, start: usize) -> Result<(Kind, usize), LexError> {
         let (mut at, mut byte) = (start, first);
         loop {
@@ -278,7 +278,7 @@ impl<'a> Lexer<'a> {
 
     /// A number from its first digit or point on. One in a form that the majors read differently, or with
     /// letters right behind it, is not lifted.
-    #[inline]
+    #[inline(always)]
     fn number(&mut self, start: usize) -> (Kind, usize) {
         let whole = self.digits(start);
         let mut end = whole;
@@ -314,7 +314,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Digits with single underscores between them.
-    #[inline]
+    #[inline(always)]
     fn digits(&self, mut at: usize) -> usize {
         while self.is_digit(at) || (self.peek(at) == Some(b'_') && self.is_digit(at + 1)) {
             at += 1;

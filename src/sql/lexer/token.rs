@@ -73,15 +73,15 @@ pub enum Fault {
     BadCharacter,
 }
 
-/// Classes of bytes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Classes of bytes. The first three are what an identifier goes on with.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(super) enum Class {
-    Space,
     Letter,
     Digit,
+    Dollar,
+    Space,
     Quote,
     DoubleQuote,
-    Dollar,
     Operator,
     Semicolon,
     Open,
@@ -91,8 +91,20 @@ pub(super) enum Class {
     Other,
 }
 
-/// The class of a byte.
-pub(super) const fn class(byte: u8) -> Class {
+/// The classes of all bytes.
+static CLASSES: [Class; 256] = {
+    let mut classes = [Class::Other; 256];
+    let mut rest: &mut [Class] = &mut classes;
+    let mut byte = 0_u8;
+    while let Some((first, others)) = rest.split_first_mut() {
+        *first = classify(byte);
+        byte = byte.wrapping_add(1);
+        rest = others;
+    }
+    classes
+};
+
+const fn classify(byte: u8) -> Class {
     match byte {
         b' ' | b'\t' | b'\n' | b'\r' | 0x0c => Class::Space,
         b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80..=0xff => Class::Letter,
@@ -111,9 +123,16 @@ pub(super) const fn class(byte: u8) -> Class {
     }
 }
 
+/// The class of a byte.
+#[inline(always)]
+pub(super) fn class(byte: u8) -> Class {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(Class::Other)
+}
+
 /// Whether an identifier goes on with a byte.
-pub(super) const fn continues_name(byte: u8) -> bool {
-    matches!(class(byte), Class::Letter | Class::Digit | Class::Dollar)
+#[inline(always)]
+pub(super) fn continues_name(byte: u8) -> bool {
+    class(byte) <= Class::Dollar
 }
 
 /// Notations of strings.
