@@ -200,6 +200,7 @@ fn every_written_row_has_the_tenant_or_raises() {
         "INSERT INTO app.t (tenant_id, a, b) SELECT $9::int, x.* FROM app.s x",
         "INSERT INTO app.t (tenant_id) SELECT CASE WHEN x.a =T THEN x.a ELSE ('pgb' || x.a::text)::boolean::int END FROM app.s x",
         "INSERT INTO app.t (tenant_id) VALUES (CASE WHEN f(1) =T THEN $9::int ELSE 'pgb'::boolean::int END)",
+        "INSERT INTO app.t (tenant_id) VALUES (CASE WHEN f(1) =T THEN $9::int WHEN ('pgb' OPERATOR(pg_catalog.||) pg_catalog.\"left\"(pg_catalog.random()::pg_catalog.text, 0))::boolean THEN NULL END)",
         "INSERT INTO app.s (a) VALUES (1)",
     ]);
     contradicts(&[
@@ -218,6 +219,8 @@ fn every_written_row_has_the_tenant_or_raises() {
         "INSERT INTO app.t (tenant_id) SELECT CASE WHEN x.a =T THEN x.a ELSE 'true'::boolean::int END FROM app.s x",
         "INSERT INTO app.t (tenant_id) SELECT CASE WHEN x.a =T THEN x.a ELSE ('t' || x.b)::boolean::int END FROM app.s x",
         "INSERT INTO app.t (tenant_id) SELECT CASE WHEN x.a =T THEN x.a ELSE ('pgb' || x.b)::int END FROM app.s x",
+        "INSERT INTO app.t (tenant_id) SELECT CASE WHEN x.a =T THEN x.a WHEN 'true'::boolean THEN x.a END FROM app.s x",
+        "INSERT INTO app.t (tenant_id) SELECT CASE WHEN x.a =T THEN x.a WHEN true THEN x.a WHEN 'pgb'::boolean THEN NULL END FROM app.s x",
         "INSERT INTO pg_catalog.pg_class (relname) VALUES ('x')",
         "INSERT INTO app.elsewhere (tenant_id) VALUES ($9::int)",
         "INSERT INTO t (tenant_id) VALUES ($9::int)",
@@ -263,6 +266,14 @@ fn a_childs_key_names_the_tenants_parent() {
         &format!("UPDATE app.c c SET t_id = {} WHERE {child}", guarded("$1")),
         &format!("UPDATE app.c c SET a = 1 WHERE {child}"),
         &format!("INSERT INTO app.m (t_id, u_id) VALUES ({}, NULL)", guarded("7")),
+        &format!(
+            "INSERT INTO app.m (t_id) VALUES (CASE WHEN $1 IS NULL OR {} THEN $1 WHEN 'pgb'::boolean THEN NULL END)",
+            own("$1")
+        ),
+        &format!(
+            "INSERT INTO app.c (t_id) SELECT (SELECT CASE WHEN {} THEN v.v WHEN 'pgb'::boolean THEN NULL END FROM (SELECT f(x.a) AS v OFFSET 0) v) FROM app.s x",
+            own("v.v")
+        ),
     ]);
     contradicts(&[
         "INSERT INTO app.c (t_id) VALUES ($1)",
@@ -280,6 +291,18 @@ fn a_childs_key_names_the_tenants_parent() {
         // Inside the sub-select the key is the parent's own column.
         &format!("INSERT INTO app.c (t_id) SELECT {} FROM app.s p", guarded("p.id")),
         &format!("INSERT INTO app.c (t_id) SELECT {} FROM app.s x", guarded("id")),
+        &format!(
+            "INSERT INTO app.c (t_id) VALUES (CASE WHEN $1 IS NULL OR {} THEN $1 WHEN 'pgb'::boolean THEN NULL END)",
+            own("$1")
+        ),
+        &format!(
+            "INSERT INTO app.m (t_id) VALUES (CASE WHEN $2 IS NULL OR {} THEN $1 WHEN 'pgb'::boolean THEN NULL END)",
+            own("$1")
+        ),
+        &format!(
+            "INSERT INTO app.c (t_id) SELECT (SELECT CASE WHEN {} THEN v.w WHEN 'pgb'::boolean THEN NULL END FROM (SELECT 1 AS v, 2 AS w) v)",
+            own("v.v")
+        ),
         &format!("UPDATE app.c c SET t_id = $1 WHERE {child}"),
         &format!("UPDATE app.c c SET t_id = NULL WHERE {child}"),
         &format!("INSERT INTO app.m (t_id, u_id) VALUES ({}, 7)", guarded("7")),
