@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::bounds::{Bounded, Limits};
 use super::lexer::{Fault, Kind, LexError, Lexer, Token};
+use crate::catalog::Oid;
 use crate::policy::{Refusal, Rule, SqlState};
 
 /// One statement of a client's text.
@@ -21,6 +22,8 @@ pub struct Statement<'a> {
     pub literals: Vec<Literal>,
     /// Byte offset in `text` of the first number that only PostgreSQL 16 and later read as one.
     pub modern_number: Option<usize>,
+    /// The types that the client declared for its parameters (Parse); 0 where it left one open.
+    pub parameter_types: Vec<Oid>,
 }
 
 /// A literal token that was lifted out of the shape.
@@ -75,6 +78,20 @@ impl Statement<'_> {
     /// The token of a literal, as the client wrote it.
     pub fn token(&self, index: usize) -> Option<&str> {
         self.literals.get(index).and_then(|l| self.text.get(l.token.clone()))
+    }
+
+    /// The same statement with the parameter types that the client declared. They are part of the shape: a
+    /// condition that is total for a parameter of one type need not be for another.
+    #[must_use]
+    pub fn with_types(mut self, types: &[Oid]) -> Self {
+        if types.iter().any(|oid| *oid != 0) {
+            self.shape.push_str("\0t");
+            for oid in types {
+                self.shape.push_str(&format!("{oid},"));
+            }
+        }
+        self.parameter_types = types.to_vec();
+        self
     }
 
     /// The index of the literal whose token begins at a byte of `text` (a node's location).
@@ -139,6 +156,7 @@ impl<'a> Normalised<'_, 'a> {
             shape: self.shape.to_owned(),
             literals: self.literals.to_vec(),
             modern_number: self.modern_number,
+            parameter_types: Vec::new(),
         }
     }
 }
