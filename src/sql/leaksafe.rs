@@ -15,9 +15,11 @@
 //! 5. virtual generated columns and columns that are expressions: the caller, by [`ColumnInfo`];
 //! 6. operator classes of others: the caller, by [`ColumnInfo::base`].
 
+mod condition;
 mod constants;
 mod table;
 mod total;
+mod types;
 
 use pg_query::protobuf::{ColumnRef, Node};
 

@@ -6,7 +6,6 @@ use pg_query::protobuf::{Node, VariableSetKind, VariableSetStmt, a_const};
 use crate::policy::{Refusal, Rule, SqlState};
 
 use super::bind::unsupported;
-use super::build;
 
 /// The rule of SET and SHOW.
 pub(in crate::sql) const RULE: Rule = Rule("setting");
@@ -231,9 +230,4 @@ fn fits(takes: Takes, value: &str) -> bool {
 
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
-}
-
-/// The nodes of `SET name TO value`, as the server gets them.
-pub(in crate::sql) fn rebuilt(set: &VariableSetStmt, name: &str) -> VariableSetStmt {
-    VariableSetStmt { name: name.to_owned(), location: build::NOWHERE, ..set.clone() }
 }

@@ -40,7 +40,7 @@ pub(super) struct Around<'p> {
 
 impl Binder<'_> {
     /// Binds a FROM list into a level, and rewrites the conditions of its joins.
-    pub fn from_clause(
+    pub fn bind_from(
         &mut self,
         outer: Option<&Scope<'_>>,
         ctes: &[(String, usize)],
@@ -51,12 +51,12 @@ impl Binder<'_> {
         let around = Around { outer, ctes };
         let above = Above { place: Place::Where, wrap: None };
         for item in items {
-            self.from_item(around, above, level, item, facts)?;
+            self.bind_item(around, above, level, item, facts)?;
         }
         Ok(())
     }
 
-    pub(super) fn from_item(
+    pub(super) fn bind_item(
         &mut self,
         around: Around<'_>,
         above: Above,
@@ -521,8 +521,8 @@ impl Binder<'_> {
         let (Some(left), Some(right)) = (&mut join.larg, &mut join.rarg) else {
             return Err(super::unsupported("a join without two sides", -1));
         };
-        let left = self.from_item(around, above_left, level, left, facts)?;
-        let right = self.from_item(around, above_right, level, right, facts)?;
+        let left = self.bind_item(around, above_left, level, left, facts)?;
+        let right = self.bind_item(around, above_right, level, right, facts)?;
         if merging {
             self.merge_columns(around, level, join, &left, &right)?;
         }

@@ -90,8 +90,8 @@ impl Binder<'_> {
             self.sort_by(&scope, sort, &output.columns, true, &mut facts)?;
         }
         self.limits(&scope, select, &mut facts)?;
-        for locking in &mut select.locking_clause {
-            return Err(super::unsupported(&format!("{} over a set operation", super::kind_of(locking)), -1));
+        if !select.locking_clause.is_empty() {
+            return Err(super::unsupported("a locking clause over a set operation", -1));
         }
         Ok(Output { facts: facts.below(level.depth), ..output })
     }
@@ -138,7 +138,7 @@ impl Binder<'_> {
     ) -> Result<Output, Refusal> {
         let mut level = Level::at(depth_below(outer));
         let mut facts = Facts::default();
-        self.from_clause(outer, ctes, &mut level, &mut select.from_clause, &mut facts)?;
+        self.bind_from(outer, ctes, &mut level, &mut select.from_clause, &mut facts)?;
         let scope = Scope { outer, level: &level, window: None, ctes };
         select.where_clause = self.condition_of(&scope, select.where_clause.take(), &mut facts)?;
         self.expand_stars(&scope, &mut select.target_list)?;

@@ -82,6 +82,6 @@ impl Binder<'_> {
             place: Place::Inside,
             wrap: Some("a row of MERGE's source that fails ON is acted on too"),
         };
-        self.from_item(Around { outer: None, ctes }, above, level, source, facts).map(|_| ())
+        self.bind_item(Around { outer: None, ctes }, above, level, source, facts).map(|_| ())
     }
 }

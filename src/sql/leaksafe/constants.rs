@@ -37,7 +37,7 @@ impl BindRule {
 /// A LIKE pattern: short, and its end is not escaped (that raises 22025 on the first row that gets there).
 pub(super) fn pattern(text: &str, escape: Option<char>) -> bool {
     let run = escape.map_or(0, |escape| text.chars().rev().take_while(|c| *c == escape).count());
-    text.len() <= LONGEST_PATTERN && run % 2 == 0
+    text.len() <= LONGEST_PATTERN && run.is_multiple_of(2)
 }
 
 /// A jsonb literal: small and not deep.

@@ -14,7 +14,7 @@ impl Binder<'_> {
         let names = self.with_clause(None, ctes, delete.with_clause.as_mut())?;
         let mut level = Level::at(0);
         let mut facts = Facts::default();
-        self.from_clause(None, &names, &mut level, &mut delete.using_clause, &mut facts)?;
+        self.bind_from(None, &names, &mut level, &mut delete.using_clause, &mut facts)?;
         let target = self.target_of(&mut level, delete.relation.as_mut(), Operation::Delete)?;
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
         delete.where_clause = self.condition_of(&scope, delete.where_clause.take(), &mut facts)?;

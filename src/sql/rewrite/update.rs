@@ -28,7 +28,7 @@ impl Binder<'_> {
         let names = self.with_clause(None, ctes, update.with_clause.as_mut())?;
         let mut level = Level::at(0);
         let mut facts = Facts::default();
-        self.from_clause(None, &names, &mut level, &mut update.from_clause, &mut facts)?;
+        self.bind_from(None, &names, &mut level, &mut update.from_clause, &mut facts)?;
         let target = self.target_of(&mut level, update.relation.as_mut(), Operation::Update)?;
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
         let (relation, tenancy) = (target.relation.clone(), target.tenancy.clone());

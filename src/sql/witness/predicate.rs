@@ -186,24 +186,21 @@ fn equality(condition: &Expr) -> Option<(&Expr, &Expr)> {
     }
 }
 
-/// `CASE WHEN … THEN … ELSE … END` with one arm.
+/// `CASE WHEN … THEN … ELSE … END` with one arm, or with a second arm in place of ELSE whose condition raises.
 pub(super) struct Guard<'q> {
     pub(super) arm: &'q CaseWhen,
     pub(super) otherwise: &'q Expr,
 }
 
 pub(super) fn guard(expr: &Expr) -> Option<Guard<'_>> {
-    match bare(expr) {
-        Expr::Case {
-            operand: None,
-            conditions,
-            else_result: Some(otherwise),
-            case_token: _,
-            end_token: _,
-        } => match conditions.as_slice() {
-            [arm] => Some(Guard { arm, otherwise }),
-            _ => None,
-        },
+    let Expr::Case { operand: None, conditions, else_result, case_token: _, end_token: _ } = bare(expr) else {
+        return None;
+    };
+    match (conditions.as_slice(), else_result) {
+        ([arm], Some(otherwise)) => Some(Guard { arm, otherwise }),
+        ([arm, raising], None) if raises(&raising.condition) => {
+            Some(Guard { arm, otherwise: &raising.condition })
+        }
         _ => None,
     }
 }
