@@ -1,6 +1,9 @@
 //! What the server has: relations, columns, keys, functions, operators, casts and types, frozen at one
 //! moment. Pure but for `load`, which reads it with tokio-postgres.
 
+pub mod load;
 pub mod snapshot;
+pub mod tls;
 
+pub use load::load;
 pub use snapshot::*;

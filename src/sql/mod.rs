@@ -3,6 +3,8 @@
 //! `ClientText` → bounds → normalise → parse → bind → decide → rewrite → verify → [`VerifiedSql`]. Each
 //! stage is a type that only the stage before it can make.
 
+pub mod catalogs;
+pub mod functions;
 pub mod normalise;
 pub mod planned;
 pub mod template;
