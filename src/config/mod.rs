@@ -2,5 +2,9 @@
 //! one pass.
 
 pub mod model;
+pub mod tenant;
+pub mod verifier;
 
 pub use model::Config;
+pub use tenant::TenantId;
+pub use verifier::ScramVerifier;
