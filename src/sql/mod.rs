@@ -3,18 +3,26 @@
 //! `ClientText` → bounds → normalise → parse → bind → decide → rewrite → verify → [`VerifiedSql`]. Each
 //! stage is a type that only the stage before it can make.
 
+pub mod bounds;
 pub mod catalogs;
 pub mod functions;
+pub mod lexer;
+pub mod lift;
 pub mod normalise;
+pub mod parse;
 pub mod planned;
 pub mod template;
+pub mod walk;
 
 use std::sync::Arc;
 
 use crate::catalog::Snapshot;
 use crate::policy::{Policy, Refusal, Rule, SqlState};
 
-pub use normalise::{Literal, LiteralClass, Statement};
+pub use bounds::{Bounded, Limits};
+pub use lift::{TENANT_PARAMETER, template};
+pub use normalise::{Literal, LiteralClass, Normalised, Normaliser, Statement, statements};
+pub use parse::Tree;
 pub use planned::{Action, Decision, Edit, Pin, Planned, StatementKind, TenantCheck, TenantValue, Witnessed};
 pub use template::{Piece, Template, VerifiedSql};
 
