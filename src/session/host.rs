@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::outgoing::Prepared;
+use super::outgoing::{Prepared, RenderedText};
 use super::server::Server;
 use crate::auth::scram::Exchange;
 use crate::auth::{AuthError, BoundToken, Principal};
 use crate::catalog::Oid;
 use crate::plan::{Outcome, Plan};
 use crate::policy::{Refusal, TenantId};
-use crate::sql::VerifiedSql;
 
 /// The surroundings of a session. No call waits: what takes time is wanted by a
 /// [`Want`](super::Want) and given later.
@@ -35,8 +34,7 @@ pub trait Host {
     fn lease(&mut self) -> Option<Box<Server>>;
 
     /// The server-side statement for this rendered text and these parameter types, shared by all sessions.
-    fn intern(&mut self, sql: &VerifiedSql, number: u16, literals: &Literals<'_>, types: &[Oid])
-    -> Rc<Prepared>;
+    fn intern(&mut self, text: RenderedText, types: &[Oid]) -> Rc<Prepared>;
 
     /// Checks a tenant token.
     fn verify_token(&mut self, who: &Principal, token: &str) -> Result<BoundToken, AuthError>;
@@ -49,6 +47,9 @@ pub trait Host {
 
     /// Takes the room of one audit event; without room nothing may run.
     fn reserve_audit(&mut self) -> bool;
+
+    /// Gives the room back: the statement was not run after all.
+    fn release_audit(&mut self);
 
     /// Accounts for a decision whose room was reserved, or for a refusal.
     fn account(&mut self, account: Account<'_>);

@@ -116,10 +116,10 @@ impl SettingText {
 }
 
 /// A statement of the proxy's own.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum OwnStatement<'a> {
     /// A setting back to what the server connection began with.
-    Reset(&'a str),
+    Reset(String),
     /// A setting as the session wants it.
     Set(&'a SettingText),
     /// `ROLLBACK`
@@ -136,7 +136,7 @@ pub fn own_query<'a>(
     frame(out, b'Q', |out| {
         for statement in statements {
             match statement {
-                OwnStatement::Reset(name) if plain(name) => {
+                OwnStatement::Reset(name) if plain(&name) => {
                     out.extend_from_slice(b"RESET ");
                     out.extend_from_slice(name.as_bytes());
                 }
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn reset_of_anything_but_a_plain_name_is_left_out() {
         let mut out = Vec::new();
-        own_query(&mut out, [OwnStatement::Reset("a; drop table x")].into_iter()).unwrap();
+        own_query(&mut out, [OwnStatement::Reset("a; drop table x".into())].into_iter()).unwrap();
         assert_eq!(&out[5..], b";\0");
     }
 }

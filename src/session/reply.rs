@@ -17,12 +17,12 @@ use crate::sql::StatementKind;
 pub enum Expect {
     /// An answer of the proxy's own, said when its turn comes.
     Say(Cow<'static, [u8]>),
-    /// ParseComplete; `own`: the client did not ask for it.
+    /// ParseComplete.
     Parse {
         /// What is being prepared.
         prepared: Rc<Prepared>,
-        /// Sent by the proxy for itself.
-        own: bool,
+        /// The client's name of it; none: the proxy prepares it for itself, and the answer is not told.
+        client: Option<Box<str>>,
     },
     /// BindComplete.
     Bind,
@@ -97,6 +97,14 @@ impl Query {
         match self.parts.get(self.done) {
             Some(Part::Sent(running)) => Some(running),
             _ => None,
+        }
+    }
+
+    /// Says the proxy's own answers whose turn has come.
+    pub fn say_ahead(&mut self, out: &mut Vec<u8>) {
+        while let Some(Part::Said(bytes)) = self.parts.get(self.done) {
+            out.extend_from_slice(bytes);
+            self.done = self.done.saturating_add(1);
         }
     }
 }

@@ -124,8 +124,8 @@ pub fn key_data(out: &mut Vec<u8>, pid: i32, secret: i32) {
 
 /// Appends NegotiateProtocolVersion: 3.0, and the `_pq_` options that are not known here.
 pub fn negotiate_version(out: &mut Vec<u8>, unsupported: Vec<String>) {
-    // Servers before 18 name the minor version alone; for 3.0 that is 0, which every client reads.
-    encode(out, &NegotiateProtocolVersion::new(0, unsupported));
+    // PostgreSQL sends the whole version, not the minor one alone (SendNegotiateProtocolVersion).
+    encode(out, &NegotiateProtocolVersion::new(3 << 16, unsupported));
 }
 
 /// Appends AuthenticationOk.

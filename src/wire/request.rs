@@ -31,8 +31,6 @@ pub fn c_str(out: &mut Vec<u8>, text: &[u8]) {
 pub struct TenantParameter<'a> {
     /// Its text.
     pub value: &'a str,
-    /// Its number less one: how many parameters the client's statement has.
-    pub client_parameters: u16,
 }
 
 /// Appends a Bind under the server's names. With a tenant, the client's format codes are written out one
@@ -116,7 +114,7 @@ mod tests {
     fn bound(body: &[u8], tenant: Option<&str>) -> Vec<u8> {
         let message = Bind::read(body).unwrap();
         let mut out = Vec::new();
-        let parameter = tenant.map(|value| TenantParameter { value, client_parameters: 1 });
+        let parameter = tenant.map(|value| TenantParameter { value });
         bind(&mut out, b"", b"s1", &message, parameter).unwrap();
         out.split_off(5)
     }
