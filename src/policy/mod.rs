@@ -16,7 +16,7 @@ use crate::config::model::{Barrier, Config, Mode, Operation, SequenceAccess, Wit
 
 pub use access::Access;
 pub use compile::PolicyError;
-pub use refusal::{Refusal, Rule, SqlState};
+pub use refusal::{Quarantined, Refusal, Rule, SqlState};
 pub use tenancy::{ParentKey, Tenancy};
 pub use tenant::TenantId;
 

@@ -25,6 +25,7 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy)]
 pub struct Bounded<'a> {
     text: &'a str,
+    suspicious: bool,
 }
 
 impl<'a> Bounded<'a> {
@@ -34,13 +35,19 @@ impl<'a> Bounded<'a> {
             let message = format!("the text has {} bytes, the limit is {}", text.len(), limits.max_bytes);
             return Err(Refusal::new(SqlState::TOO_LARGE, Rule("bounds"), message));
         }
-        if let Some(position) = memchr::memchr(0, text.as_bytes()) {
+        let bytes = text.as_bytes();
+        if let Some(position) = memchr::memchr(0, bytes) {
             let mut refusal =
                 Refusal::new(SqlState::BAD_ENCODING, Rule("encoding"), "invalid byte sequence: 0x00");
             refusal.position = Some(position);
             return Err(refusal);
         }
-        Ok(Self { text })
+        Ok(Self { text, suspicious: memchr::memchr2(0xef, 0x0b, bytes).is_some() })
+    }
+
+    /// Whether the text may hold a vertical tab or a U+FEFF.
+    pub(super) fn is_suspicious(self) -> bool {
+        self.suspicious
     }
 
     /// The text.

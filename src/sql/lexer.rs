@@ -6,6 +6,7 @@
 
 use memchr::{memchr, memchr2, memmem};
 
+use super::bounds::Bounded;
 use super::normalise::LiteralClass;
 
 /// Block comments may nest this deep. PostgreSQL's lexer takes time that is quadratic in it.
@@ -133,7 +134,7 @@ const fn continues_name(byte: u8) -> bool {
 pub struct Lexer<'a> {
     bytes: &'a [u8],
     position: usize,
-    /// There is a U+FEFF lead byte somewhere, so that names are looked at.
+    /// There may be a U+FEFF somewhere, so that names are looked at.
     suspicious: bool,
     modern_number: Option<usize>,
 }
@@ -141,8 +142,12 @@ pub struct Lexer<'a> {
 impl<'a> Lexer<'a> {
     /// A lexer that begins at byte `position`, which is not within a token.
     pub fn new(text: &'a str, position: usize) -> Self {
-        let bytes = text.as_bytes();
-        Self { bytes, position, suspicious: memchr(0xef, bytes).is_some(), modern_number: None }
+        Self { bytes: text.as_bytes(), position, suspicious: false, modern_number: None }
+    }
+
+    /// The same over a client's text: what the majors read differently is an error.
+    pub fn of_client(text: Bounded<'a>, position: usize) -> Self {
+        Self { suspicious: text.is_suspicious(), ..Self::new(text.text(), position) }
     }
 
     /// Where the first number stood that only PostgreSQL 16 and later read as one (`1_000`, `0x1f`).
@@ -160,6 +165,7 @@ impl<'a> Lexer<'a> {
             Class::Letter => self.word(byte, start)?,
             Class::Digit => self.number(start),
             Class::Dot if self.is_digit(start + 1) => self.number(start),
+            Class::Dot if self.peek(start + 1) == Some(b'.') => (Kind::Other, start + 2),
             Class::Quote => self.string(start, start + 1, Quoting::Standard)?,
             Class::DoubleQuote => self.quoted_name(start, start + 1, Kind::QuotedName)?,
             Class::Dollar => self.dollar(start)?,
@@ -353,9 +359,6 @@ impl<'a> Lexer<'a> {
             digits.iter().fold(0_u32, |n, d| n.saturating_mul(10).saturating_add(u32::from(d - b'0')));
         if number == 0 || number > MAX_PARAMETER {
             return Err(LexError { fault: Fault::ParameterNumber, position: start });
-        }
-        if self.peek(end).is_some_and(|b| class(b) == Class::Letter) {
-            return Ok((Kind::Constant, self.skip(end, continues_name)));
         }
         Ok((Kind::Parameter(number), end))
     }

@@ -5,7 +5,7 @@
 //! tree is printed once, and the printed text is cut at the markers by the lexer. A literal that cannot be
 //! found again just so is left in the text, and pinned: the plan then holds for that token only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pg_query::protobuf::{AConst, Float, Integer, Node, String as StringNode, a_const::Val, node};
 
@@ -28,6 +28,9 @@ const LARGE_MARKER: u64 = 7_000_000_000_000_000_000;
 /// Literals that are lifted at most; more stay in the text.
 const MAX_LIFTED: usize = 200_000;
 
+/// Times a tree is printed to find out which literals can be holes; then none are.
+const MAX_ATTEMPTS: usize = 3;
+
 /// Makes the template of a rewritten tree, and the pins of the literals that are not holes in it.
 ///
 /// Nodes that the client did not write have location −1; the tenant's place is a parameter numbered
@@ -39,7 +42,9 @@ pub fn template(
     checked: &[usize],
 ) -> Result<(Template, Vec<Pin>), Refusal> {
     let mut left = Vec::new();
+    let mut attempt = 0;
     loop {
+        attempt += 1;
         let mut tree = rewritten.clone();
         let mut marking =
             Marking { statement, left: &left, lifted: HashMap::new(), tenants: 0, unknown: false };
@@ -64,12 +69,17 @@ pub fn template(
             let pins = pins(statement, &marking.lifted, checked);
             return Ok((Template { pieces: cut.pieces }, pins));
         }
-        left.extend(lost);
-        left.sort_unstable();
+        if attempt < MAX_ATTEMPTS {
+            left.extend(lost);
+            left.sort_unstable();
+        } else {
+            left = (0..statement.literals.len()).collect();
+        }
     }
 }
 
 fn pins(statement: &Statement<'_>, lifted: &HashMap<usize, Mark>, checked: &[usize]) -> Vec<Pin> {
+    let checked: HashSet<usize> = checked.iter().copied().collect();
     (0..statement.literals.len())
         .filter(|index| !lifted.contains_key(index) && !checked.contains(index))
         .filter_map(|index| Some(Pin { index, token: statement.token(index)?.to_owned() }))

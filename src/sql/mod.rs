@@ -3,15 +3,18 @@
 //! `ClientText` → bounds → normalise → parse → bind → decide → rewrite → verify → [`VerifiedSql`]. Each
 //! stage is a type that only the stage before it can make.
 
-pub mod bounds;
 pub mod catalogs;
 pub mod functions;
+pub mod bounds;
 pub mod lexer;
 pub mod lift;
 pub mod normalise;
 pub mod parse;
 pub mod planned;
+pub mod resolve;
 pub mod template;
+pub mod verify;
+pub mod witness;
 pub mod walk;
 
 use std::sync::Arc;
@@ -24,7 +27,9 @@ pub use lift::{TENANT_PARAMETER, template};
 pub use normalise::{Literal, LiteralClass, Normalised, Normaliser, Statement, statements};
 pub use parse::Tree;
 pub use planned::{Action, Decision, Edit, Pin, Planned, StatementKind, TenantCheck, TenantValue, Witnessed};
-pub use template::{Piece, Template, VerifiedSql};
+pub use template::{Piece, Template};
+pub use verify::{VerifiedSql, verify};
+pub use witness::{Witness, witness};
 
 /// What statements are planned against: one catalog and the policy that was compiled for it.
 #[derive(Debug, Clone)]

@@ -159,7 +159,7 @@ impl Normaliser {
         self.shape.clear();
         self.literals.clear();
         let whole = text.text();
-        let mut lexer = Lexer::new(whole, from);
+        let mut lexer = Lexer::of_client(text, from);
         let mut scan = Scan { run: from, ..Scan::default() };
         let mut next = whole.len();
         while let Some(token) = lexer.next_token().map_err(|e| refuse(e, whole))? {
@@ -183,10 +183,10 @@ impl Normaliser {
             self.shape.push_str(text);
         }
         for literal in &mut self.literals {
-            literal.token.start -= first;
-            literal.token.end -= first;
+            literal.token.start = literal.token.start.saturating_sub(first);
+            literal.token.end = literal.token.end.saturating_sub(first);
         }
-        let modern_number = lexer.modern_number().map(|at| at - first);
+        let modern_number = lexer.modern_number().map(|at| at.saturating_sub(first));
         let (shape, literals) = (self.shape.as_str(), self.literals.as_slice());
         Ok(Some(Normalised { text, offset: first, next, shape, literals, modern_number }))
     }
@@ -283,4 +283,109 @@ fn refuse(error: LexError, text: &str) -> Refusal {
     };
     refusal.position = Some(error.position);
     refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shapes(text: &str) -> Vec<String> {
+        let found = statements(text, &Limits::default()).unwrap();
+        found.into_iter().map(|s| s.shape.replace('\0', "?")).collect()
+    }
+
+    fn state(text: &str) -> SqlState {
+        statements(text, &Limits::default()).unwrap_err().state
+    }
+
+    #[test]
+    fn comments_and_white_space_are_no_part_of_a_shape() {
+        let shape = vec!["select a from t where b = ?s"];
+        for text in [
+            "select a from t where b = 'x'",
+            " \n select\n\ta  from /* request 7 */ t where b = 'it''s' -- trace=9",
+            "/* x */ select a /* /* nested */ */ from t where b = '--' /*;*/ ;",
+        ] {
+            assert_eq!(shapes(text), shape, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_class_has_its_mark() {
+        assert_eq!(
+            shapes(
+                "select 'a', E'b', $$c$$, 1, 2147483647, 3000000000, 99999999999999999999, 1.5, .5, 1e3, -1"
+            ),
+            ["select ?s, ?e, ?d, ?i, ?i, ?b, ?n, ?n, ?n, ?n, -?i"]
+        );
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_not_lifted() {
+        for text in
+            ["select 1_000", "select 0x1F", "select 1from t", "select B'01', x'ff', N'a'", "select 'a'\n'b'"]
+        {
+            assert_eq!(shapes(text), [text]);
+        }
+        for number in ["2147483648", "9223372036854775808"] {
+            assert_eq!(shapes(&format!("select -{number}")), [format!("select -{number}")]);
+        }
+        assert_eq!(shapes("select U&'!0061' uescape '!', 1"), ["?wselect U&'!0061' uescape '!', 1"]);
+    }
+
+    #[test]
+    fn names_that_look_like_dollar_quotes_are_names() {
+        assert_eq!(shapes("select a$b$, c from t where d = $b$x$b$"), ["select a$b$, c from t where d = ?d"]);
+    }
+
+    #[test]
+    fn a_carriage_return_ends_a_comment() {
+        assert_eq!(shapes("select 1 --\r; delete from t"), ["select ?i", "delete from t"]);
+    }
+
+    #[test]
+    fn semicolons_split_outside_of_parentheses_and_strings_only() {
+        assert_eq!(shapes(";; select ';' ; ; select (1;2) ; -- ;\n").len(), 2);
+        assert_eq!(shapes(" -- only ; a comment\n ; /* ; */ "), Vec::<String>::new());
+        let found = statements("select 1; select 22", &Limits::default()).unwrap();
+        assert_eq!((found[1].offset, found[1].text, found[1].token(0)), (10, "select 22", Some("22")));
+    }
+
+    #[test]
+    fn unterminated_tokens_are_syntax_errors() {
+        for text in ["select 'a", "select \"a", "select $$a$", "select /* /* */", "select E'a\\'"] {
+            assert_eq!(state(text), SqlState::SYNTAX, "{text}");
+        }
+    }
+
+    #[test]
+    fn characters_that_majors_read_differently_pass_in_strings_and_comments_only() {
+        for text in ["select\u{b}1", "select \u{feff}a", "select \"\u{feff}\"", "select \"\u{b}\""] {
+            assert_eq!(state(text), SqlState::BAD_ENCODING, "{text:?}");
+        }
+        assert_eq!(shapes("select '\u{b}\u{feff}' /* \u{b}\u{feff} */ , \u{a0}"), ["select ?s , \u{a0}"]);
+    }
+
+    #[test]
+    fn limits_hold_and_what_is_large_but_flat_passes() {
+        let list = format!("select 1 in ({}1)", "1,".repeat(100_000));
+        assert_eq!(statements(&list, &Limits::default()).unwrap()[0].literals.len(), 100_002);
+        assert_eq!(state(&"x ".repeat(500_000)), SqlState::TOO_COMPLEX);
+        assert_eq!(state(&format!("select {}", "(".repeat(100_000))), SqlState::TOO_COMPLEX);
+        assert_eq!(state(&format!("select 1 {}1", "+".repeat(1_000_000))), SqlState::TOO_COMPLEX);
+        assert_eq!(state(&format!("select 1 {}", "/*".repeat(20_000))), SqlState::TOO_COMPLEX);
+        assert_eq!(state(&"x".repeat(2_000_000)), SqlState::TOO_LARGE);
+        assert_eq!(state("select $65536"), SqlState::TOO_LARGE);
+        assert_eq!(state("select $0"), SqlState::TOO_LARGE);
+    }
+
+    #[test]
+    fn a_literal_is_found_by_the_place_of_its_node() {
+        let found = statements("select 1, 'x'", &Limits::default()).unwrap();
+        assert_eq!(
+            (found[0].literal_at(7), found[0].literal_at(10), found[0].literal_at(8)),
+            (Some(0), Some(1), None)
+        );
+        assert_eq!(found[0].literal_at(-1), None);
+    }
 }

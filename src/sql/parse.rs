@@ -5,6 +5,7 @@
 
 use pg_query::protobuf::{AConst, Node, TypeName, node::Node as NodeEnum};
 
+use super::lexer::{Kind, Lexer};
 use super::normalise::Statement;
 use super::walk::{Visitor, walk};
 use crate::policy::{Refusal, Rule, SqlState};
@@ -157,15 +158,97 @@ fn position(message: &str, text: &str) -> Option<usize> {
     if near.is_empty() {
         return None;
     }
-    let mut places = text.match_indices(near).map(|(at, _)| at);
-    let (first, second) = (places.next()?, places.next());
-    if second.is_none() {
-        return Some(first);
+    let ends =
+        |prefix: &str| matches!(pg_query::parse(prefix, 0), Err(pg_query::Error::Parse(m)) if m == message);
+    let mut found = Vec::new();
+    let mut lexer = Lexer::new(text, 0);
+    while let Ok(Some(token)) = lexer.next_token() {
+        let here = text.get(token.start..).unwrap_or_default();
+        if token.kind != Kind::Space && here.starts_with(near) {
+            found.push(token.start);
+        }
     }
-    text.match_indices(near).map(|(at, _)| at).take(MAX_PROBES).find(|at| {
-        let prefix = text.get(..at + near.len()).unwrap_or_default();
-        matches!(pg_query::scan_tokens(prefix), Ok(tokens)
-            if tokens.last().is_some_and(|t| usize::try_from(t.start).is_ok_and(|start| start == *at)))
-            && matches!(pg_query::parse(prefix, 0), Err(pg_query::Error::Parse(m)) if m == message)
-    })
+    match found.as_slice() {
+        [] => None,
+        [only] => Some(*only),
+        several => several
+            .iter()
+            .copied()
+            .take(MAX_PROBES)
+            .find(|at| ends(text.get(..at.saturating_add(near.len())).unwrap_or_default())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Limits, statements};
+
+    fn refusal(text: &str, version: u32) -> Refusal {
+        let found = statements(text, &Limits::default()).unwrap();
+        Tree::parse(&found[0], version).unwrap_err()
+    }
+
+    #[test]
+    fn a_syntax_error_tells_its_place() {
+        for (text, at) in [
+            ("select 1 frm t", 13),
+            ("select a, from t", 10),
+            ("select a from t where where x", 22),
+            ("select (a from t", 10),
+            ("select 1 +", 10),
+            ("select a from b from from c", 16),
+        ] {
+            let refusal = refusal(text, 180_000);
+            assert_eq!((refusal.state, refusal.position), (SqlState::SYNTAX, Some(at)), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_16_are_refused_below_it() {
+        for text in ["select 1_000", "select 0x1F, 2", "select 0b10", "select 0o7"] {
+            assert_eq!(refusal(text, 150_000).position, Some(7), "{text}");
+            let found = statements(text, &Limits::default()).unwrap();
+            assert!(Tree::parse(&found[0], 160_000).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_expression_as_type_modifier_is_refused() {
+        for text in ["select 1::numeric(1+1)", "select a::foo(b.c)", "select a::foo((select 1))"] {
+            assert_eq!(refusal(text, 180_000).state, SqlState::NOT_SUPPORTED, "{text}");
+        }
+        for text in ["select a::geometry(Point, 4326)", "select a::numeric(3, -2)", "select a::varchar(3)[]"]
+        {
+            assert!(Tree::parse(&statements(text, &Limits::default()).unwrap()[0], 180_000).is_ok());
+        }
+    }
+
+    #[test]
+    fn depth_is_an_answer_and_not_an_abort() {
+        let deep = |text: String| {
+            std::thread::Builder::new()
+                .stack_size(64 << 20)
+                .spawn(move || refusal(&text, 180_000).state)
+                .unwrap()
+                .join()
+                .unwrap()
+        };
+        assert_eq!(deep(format!("select {}1", "1+".repeat(400_000 / 2 - 2))), SqlState::TOO_COMPLEX);
+        assert_eq!(deep(format!("select {}1", "not ".repeat(50_000))), SqlState::TOO_COMPLEX);
+        assert_eq!(deep(format!("select 1{}", "::int".repeat(50_000))), SqlState::TOO_COMPLEX);
+        assert_eq!(deep(format!("select {}", "case when ".repeat(20_000))), SqlState::TOO_COMPLEX);
+    }
+
+    #[test]
+    fn an_empty_text_is_no_statement() {
+        assert_eq!(parse_one("").unwrap_err().state, SqlState::SYNTAX);
+        assert_eq!(parse_one("select 1; select 2").unwrap_err().state, SqlState::NOT_SUPPORTED);
+    }
+
+    #[test]
+    fn constants_of_a_definition_have_no_place() {
+        let node = parse_definition("select 1, 'x'").unwrap();
+        assert!(!format!("{node:?}").contains("AConst { isnull: false, location: 7"));
+    }
 }
