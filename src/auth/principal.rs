@@ -210,3 +210,102 @@ fn usual_iterations(users: &HashMap<String, Entry>) -> u32 {
     }
     counts.into_iter().max_by_key(|(iterations, count)| (*count, *iterations)).map_or(4096, |(most, _)| most)
 }
+
+#[cfg(test)]
+mod tests {
+    use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
+
+    use super::*;
+    use crate::auth::verifier;
+
+    fn entry(auth: UserAuth, tenant: TenantSource) -> Entry {
+        Entry::new(&User { name: "acme".into(), auth, role: "app".into(), tenant }).unwrap()
+    }
+
+    fn principals() -> Principals {
+        let scram = UserAuth::Scram(verifier::make("pencil"));
+        let token = TenantSource::Token { allowed: Vec::new() };
+        Principals {
+            users: HashMap::from([
+                ("acme".to_owned(), entry(scram, TenantSource::Fixed("1".into()))),
+                ("pooled".to_owned(), entry(UserAuth::TenantToken, token)),
+            ]),
+            databases: HashSet::from(["ccm".to_owned()]),
+            secret: [1; 32],
+            mock_iterations: 4096,
+            server_end_point: None,
+        }
+    }
+
+    /// Server-first without the nonces, and how the login ends.
+    fn login(
+        principals: &Principals,
+        user: &str,
+        database: &str,
+        password: &str,
+    ) -> (String, Option<AuthError>) {
+        let mut exchange = principals.authenticate_start(user, database);
+        let mut client = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
+        let first = exchange.first(client.message()).unwrap();
+        client.update(&first).unwrap();
+        let first = String::from_utf8(first).unwrap();
+        let (_, salt) = first.split_once(",s=").unwrap();
+        (salt.to_owned(), exchange.finish(client.message()).err())
+    }
+
+    #[test]
+    fn wrong_password_unknown_user_and_unknown_database_end_alike() {
+        let principals = principals();
+        assert_eq!(login(&principals, "acme", "ccm", "pencil").1, None);
+        for (user, database, password) in [
+            ("acme", "ccm", "wrong"),
+            ("nobody", "ccm", "pencil"),
+            ("acme", "other", "pencil"),
+            ("pooled", "ccm", "pencil"),
+            ("acme' host=evil", "ccm", "pencil"),
+            ("", "", ""),
+        ] {
+            let (first, end) = login(&principals, user, database, password);
+            assert_eq!(end, Some(AuthError::Login), "{user} {database}");
+            assert_eq!(first.len(), login(&principals, "acme", "ccm", "pencil").0.len());
+        }
+    }
+
+    #[test]
+    fn an_unknown_users_salt_is_its_own_and_stays() {
+        let principals = principals();
+        let salt = |user: &str| login(&principals, user, "ccm", "x").0;
+        assert_eq!(salt("nobody"), salt("nobody"));
+        assert_ne!(salt("nobody"), salt("somebody"));
+    }
+
+    #[test]
+    fn only_token_users_are_asked_for_a_token() {
+        let principals = principals();
+        assert!(principals.password_token_user("pooled"));
+        assert!(!principals.password_token_user("acme"));
+        assert!(!principals.password_token_user("nobody"));
+        let tokens = TokenVerifier::default();
+        let refused = |user, database| principals.authenticate_token(user, database, "x", &tokens, 0).err();
+        assert_eq!(refused("acme", "ccm"), Some(AuthError::Login));
+        assert_eq!(refused("pooled", "other"), Some(AuthError::Login));
+        assert!(matches!(refused("pooled", "ccm"), Some(AuthError::Token(_))));
+    }
+
+    #[test]
+    fn a_tenant_is_chosen_only_among_the_users_own() {
+        let tenants = |names: &[&str]| names.iter().map(|n| TenantId::new(n).unwrap()).collect::<Vec<_>>();
+        let one = TenantId::new("1").unwrap();
+        let fixed = TenantBinding::Fixed(one.clone());
+        let choice = TenantBinding::Choice(tenants(&["1", "2"]));
+        let token = TenantBinding::Token { allowed: tenants(&["1"]) };
+        assert_eq!(fixed.at_login(None), Ok(Some(one.clone())));
+        assert_eq!(fixed.at_login(Some("1")), Ok(Some(one.clone())));
+        assert_eq!(fixed.at_login(Some("2")), Err(AuthError::Tenant));
+        assert_eq!(choice.at_login(Some("1")), Ok(Some(one)));
+        assert_eq!(choice.at_login(Some("3")), Err(AuthError::Tenant));
+        assert_eq!(choice.at_login(None), Err(AuthError::Tenant));
+        assert_eq!(token.at_login(None), Ok(None));
+        assert_eq!(token.at_login(Some("1")), Err(AuthError::Tenant));
+    }
+}

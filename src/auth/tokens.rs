@@ -265,3 +265,6 @@ impl<'de> Visitor<'de> for ClaimsVisitor {
         Ok(Claims(claims))
     }
 }
+
+#[cfg(test)]
+mod tests;
