@@ -3,9 +3,9 @@
 //! `ClientText` → bounds → normalise → parse → bind → decide → rewrite → verify → [`VerifiedSql`]. Each
 //! stage is a type that only the stage before it can make.
 
+pub mod bounds;
 pub mod catalogs;
 pub mod functions;
-pub mod bounds;
 pub mod lexer;
 pub mod lift;
 pub mod normalise;
@@ -14,8 +14,8 @@ pub mod planned;
 pub mod resolve;
 pub mod template;
 pub mod verify;
-pub mod witness;
 pub mod walk;
+pub mod witness;
 
 use std::sync::Arc;
 

@@ -47,8 +47,13 @@ impl Golden {
 
     /// What the verifier says when `printed` is to be sent for this statement.
     pub fn verify(&self, printed: &str) -> Result<VerifiedSql, Refusal> {
-        let statement =
-            Statement { text: &self.name, offset: 0, shape: self.name.clone(), literals: Vec::new() };
+        let statement = Statement {
+            text: &self.name,
+            offset: 0,
+            shape: self.name.clone(),
+            literals: Vec::new(),
+            modern_number: None,
+        };
         verify(&self.tree(), self.template(printed), &statement, self.tenant)
     }
 
