@@ -191,7 +191,12 @@ impl Active {
     }
 
     fn must_drain(&self) -> bool {
-        self.batch == Batch::Closed && !self.queue.is_empty()
+        self.batch == Batch::Closed && self.awaits_answers()
+    }
+
+    /// Whether answers to the client's own messages are outstanding.
+    pub(super) fn awaits_answers(&self) -> bool {
+        self.queue.iter().any(|expect| !matches!(expect, Expect::Own))
     }
 
     /// Looks every statement of a text up.
@@ -341,7 +346,9 @@ impl Active {
             verdict: Verdict::Refused { refusal, text: shown },
         });
         let mut error = Vec::new();
-        if self.queue.is_empty() && self.status() == TransactionStatus::Failed && refusal.state != SqlState::SYNTAX
+        if self.queue.is_empty()
+            && self.status() == TransactionStatus::Failed
+            && refusal.state != SqlState::SYNTAX
         {
             answer::refusal(&mut error, Severity::Error, &aborted(), "", 0);
         } else {
@@ -403,4 +410,3 @@ pub(super) fn kind(action: &Action) -> StatementKind {
         _ => StatementKind::Other,
     }
 }
-

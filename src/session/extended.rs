@@ -96,9 +96,9 @@ impl Active {
                 self.parse(host, io, &message)
             }),
             b'B' => Bind::read(body).map_err(Stop::from).and_then(|message| self.bind(host, io, &message)),
-            b'D' => frontend::target(body)
-                .map_err(Stop::from)
-                .and_then(|target| self.describe(host, io, target)),
+            b'D' => {
+                frontend::target(body).map_err(Stop::from).and_then(|target| self.describe(host, io, target))
+            }
             b'E' => frontend::execute(body)
                 .map_err(Stop::from)
                 .and_then(|(portal, limit)| self.execute(host, io, portal, limit)),
@@ -254,7 +254,9 @@ impl Active {
         self.prepare(io, prepared, None)?;
         let server_name = self.portals.server_name(message.portal);
         let value = match (&tenant, sql(&planned.plan)) {
-            (Some(tenant), Some(sql)) if sql.uses_tenant() => Some(TenantParameter { value: tenant.as_str() }),
+            (Some(tenant), Some(sql)) if sql.uses_tenant() => {
+                Some(TenantParameter { value: tenant.as_str() })
+            }
             _ => None,
         };
         request::bind(io.server, &server_name, prepared.name(), message, value)?;
@@ -267,12 +269,7 @@ impl Active {
         Ok(())
     }
 
-    fn describe(
-        &mut self,
-        host: &mut dyn Host,
-        io: &mut Io<'_>,
-        target: Target<'_>,
-    ) -> Result<(), Stop> {
+    fn describe(&mut self, host: &mut dyn Host, io: &mut Io<'_>, target: Target<'_>) -> Result<(), Stop> {
         match target {
             Target::Statement(name) => {
                 let statement = self.current_statement(host, name)?;
@@ -300,13 +297,7 @@ impl Active {
         Ok(())
     }
 
-    fn execute(
-        &mut self,
-        host: &mut dyn Host,
-        io: &mut Io<'_>,
-        name: &str,
-        limit: i32,
-    ) -> Result<(), Stop> {
+    fn execute(&mut self, host: &mut dyn Host, io: &mut Io<'_>, name: &str, limit: i32) -> Result<(), Stop> {
         let portal = self.portals.find(name).cloned().ok_or_else(|| no_portal(name))?;
         let Body::Planned(planned) = &portal.statement.body else {
             self.say(io, fixed::EMPTY_QUERY);
@@ -334,12 +325,7 @@ impl Active {
     }
 
     /// SET and RESET of the tenant's token: the server must have answered everything before.
-    fn execute_here(
-        &mut self,
-        host: &mut dyn Host,
-        io: &mut Io<'_>,
-        planned: &Planned,
-    ) -> Result<(), Stop> {
+    fn execute_here(&mut self, host: &mut dyn Host, io: &mut Io<'_>, planned: &Planned) -> Result<(), Stop> {
         if matches!(self.batch, Batch::Open { sent: true }) {
             let message = "the tenant cannot change within a batch that has begun";
             return Err(Refusal::new(SqlState::ACTIVE_TRANSACTION, Rule("tenant"), message)

@@ -119,12 +119,7 @@ impl Handshake {
         }
     }
 
-    fn begin(
-        &mut self,
-        host: &mut dyn Host,
-        startup: Startup,
-        out: &mut Vec<u8>,
-    ) -> Result<Step, Refusal> {
+    fn begin(&mut self, host: &mut dyn Host, startup: Startup, out: &mut Vec<u8>) -> Result<Step, Refusal> {
         if self.offer == TlsOffer::Required && !self.encrypted {
             let message = "a connection without TLS is refused";
             return Err(Refusal::new(SqlState::TLS_REQUIRED, Rule("tls"), message));
@@ -144,12 +139,7 @@ impl Handshake {
     }
 
     /// The body of a `p`.
-    pub fn response(
-        &mut self,
-        host: &mut dyn Host,
-        body: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<Step, Refusal> {
+    pub fn response(&mut self, host: &mut dyn Host, body: &[u8], out: &mut Vec<u8>) -> Result<Step, Refusal> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Sasl(startup, mut exchange) => {
                 let (mechanism, data) = frontend::sasl_initial(body)?;

@@ -205,12 +205,7 @@ impl Session {
     }
 
     /// Bytes from the leased server connection.
-    pub fn server_bytes(
-        &mut self,
-        host: &mut dyn Host,
-        io: &mut Io<'_>,
-        bytes: &[u8],
-    ) -> Result<(), Lost> {
+    pub fn server_bytes(&mut self, host: &mut dyn Host, io: &mut Io<'_>, bytes: &[u8]) -> Result<(), Lost> {
         let Phase::Active(active) = &mut self.phase else { return Err(Lost::Unexpected(0)) };
         active.relay(host, io.client, bytes)?;
         if self.want == Want::Drain {
@@ -325,17 +320,15 @@ impl Session {
                 let step = handshake.packet(host, packet, io.client)?;
                 self.login_step(host, io, step, taken)
             }
-            Phase::Handshake(handshake) => {
-                match frame::split(bytes, FramePhase::Login, self.terms.limits)? {
-                    Frame::Whole { body, .. } => {
-                        let taken = body.len().saturating_add(frame::HEADER);
-                        let step = handshake.response(host, body, io.client)?;
-                        self.login_step(host, io, step, taken)
-                    }
-                    Frame::Incomplete => Ok(0),
-                    Frame::Oversize { tag, .. } => Err(WireError::Unexpected(tag).into()),
+            Phase::Handshake(handshake) => match frame::split(bytes, FramePhase::Login, self.terms.limits)? {
+                Frame::Whole { body, .. } => {
+                    let taken = body.len().saturating_add(frame::HEADER);
+                    let step = handshake.response(host, body, io.client)?;
+                    self.login_step(host, io, step, taken)
                 }
-            }
+                Frame::Incomplete => Ok(0),
+                Frame::Oversize { tag, .. } => Err(WireError::Unexpected(tag).into()),
+            },
             Phase::Active(active) => {
                 let (flow, taken) = match frame::split(bytes, FramePhase::Session, self.terms.limits)? {
                     Frame::Incomplete => return Ok(0),
@@ -384,7 +377,8 @@ impl Session {
         let Login { principal, startup, token } = login;
         let tenancy = tenancy::Tenancy::at_login(&principal, startup.tenant.as_deref(), token)
             .map_err(|error| Refusal::new(error.state(), Rule("login"), error.to_string()))?;
-        let quoted = |(name, value): (String, String)| format!("SET {name} TO '{}'", value.replace('\'', "''"));
+        let quoted =
+            |(name, value): (String, String)| format!("SET {name} TO '{}'", value.replace('\'', "''"));
         let settings = startup.settings.into_iter().rev().map(quoted).collect();
         let greeting = Box::new(Greeting { application_name: startup.application_name });
         let active = Box::new(Active::new(principal, tenancy, self.terms.lease_per_session));

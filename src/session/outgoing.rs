@@ -22,10 +22,7 @@ pub struct Filled<'a> {
 }
 
 /// Appends one Query message with these statements.
-pub fn query<'a>(
-    out: &mut Vec<u8>,
-    statements: impl Iterator<Item = Filled<'a>>,
-) -> Result<(), WireError> {
+pub fn query<'a>(out: &mut Vec<u8>, statements: impl Iterator<Item = Filled<'a>>) -> Result<(), WireError> {
     frame(out, b'Q', |out| {
         for (index, filled) in statements.enumerate() {
             if index > 0 {

@@ -166,7 +166,8 @@ impl Active {
         // Every value has a length field of four bytes.
         let least = usize::from(count).saturating_mul(4).saturating_add(HEADER).saturating_add(2);
         let matches = self.frames.columns.is_none_or(|columns| columns == count) && total >= least;
-        let described = self.frames.columns.is_some() || matches!(self.queue.front(), Some(Expect::Execute(_)));
+        let described =
+            self.frames.columns.is_some() || matches!(self.queue.front(), Some(Expect::Execute(_)));
         if waited && self.copying == Copying::No && matches && described {
             Ok(())
         } else {
@@ -205,7 +206,9 @@ impl Active {
                 return Ok(Seen::Whole);
             }
             (b'T', Some(Expect::Own)) => return Ok(Seen::Nothing),
-            (b'1', Some(Expect::Parse { client: None, .. })) | (b'3', Some(Expect::OwnClose(_))) => Seen::Nothing,
+            (b'1', Some(Expect::Parse { client: None, .. })) | (b'3', Some(Expect::OwnClose(_))) => {
+                Seen::Nothing
+            }
             (b'1', Some(Expect::Parse { .. }))
             | (b'2', Some(Expect::Bind))
             | (b'3', Some(Expect::Close))
@@ -248,7 +251,10 @@ impl Active {
             Some(Expect::Query(query)) if tag == b'C' && query.running().is_some() => {
                 let done = query.done;
                 query.done = done.saturating_add(1);
-                let part = query.parts.get_mut(done).map(|part| std::mem::replace(part, Part::Said("".as_bytes().into())));
+                let part = query
+                    .parts
+                    .get_mut(done)
+                    .map(|part| std::mem::replace(part, Part::Said("".as_bytes().into())));
                 if let Some(Part::Sent(running)) = part {
                     self.ran(host, running, command);
                 }

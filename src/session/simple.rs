@@ -47,7 +47,7 @@ impl Active {
                     .hint("end the batch with Sync first");
                 return self.refuse_query(host, io, &refusal, "", 0);
             }
-            Batch::Closed if !self.queue.is_empty() => return Ok(Flow::Drain),
+            Batch::Closed if self.awaits_answers() => return Ok(Flow::Drain),
             Batch::Closed => {}
         }
         let parts = match self.look(host, text) {

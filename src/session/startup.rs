@@ -138,7 +138,10 @@ fn words(value: &str) -> Vec<String> {
 }
 
 fn bad_value(key: &str) -> Refusal {
-    refuse(SqlState::INVALID_PARAMETER, format!("startup parameter {} has a value that is refused", name(key)))
+    refuse(
+        SqlState::INVALID_PARAMETER,
+        format!("startup parameter {} has a value that is refused", name(key)),
+    )
 }
 
 fn bad_option(word: &str) -> Refusal {
@@ -179,7 +182,8 @@ mod tests {
 
     #[test]
     fn malformed_options_are_refused() {
-        for options in ["-c=", "-c =x", "--=", "-c", "-csearch_path=rls\\", "-c search_path=x -c role=y", "x"] {
+        for options in ["-c=", "-c =x", "--=", "-c", "-csearch_path=rls\\", "-c search_path=x -c role=y", "x"]
+        {
             assert!(read(0, &[("user", "a"), ("options", options)]).is_err(), "{options}");
         }
         let blanks = " ".repeat(9_000);

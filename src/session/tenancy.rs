@@ -35,7 +35,9 @@ impl Tenancy {
         token: Option<BoundToken>,
     ) -> Result<Self, AuthError> {
         let session = match (&principal.tenant, token) {
-            (TenantBinding::Token { .. }, Some(token)) if wanted.is_none_or(|w| w == token.tenant.as_str()) => {
+            (TenantBinding::Token { .. }, Some(token))
+                if wanted.is_none_or(|w| w == token.tenant.as_str()) =>
+            {
                 Binding::Token(token)
             }
             (binding, None) => binding.at_login(wanted)?.map_or(Binding::Unbound, Binding::Fixed),
@@ -184,7 +186,10 @@ mod tests {
         tenancy.tenant(1);
         tenancy.ran();
         assert_eq!(tenancy.bind(token("8", 100), true).unwrap_err().state, SqlState::ACTIVE_TRANSACTION);
-        assert_eq!(tenancy.bind_local(token("8", 100), true).unwrap_err().state, SqlState::ACTIVE_TRANSACTION);
+        assert_eq!(
+            tenancy.bind_local(token("8", 100), true).unwrap_err().state,
+            SqlState::ACTIVE_TRANSACTION
+        );
         assert_eq!(seen(&mut tenancy, 1).as_deref(), Some("7"));
     }
 
