@@ -22,6 +22,8 @@ pub mod extended;
 pub mod handshake;
 pub mod host;
 pub mod outgoing;
+#[cfg(test)]
+pub mod passthrough;
 pub mod portals;
 pub mod relay;
 pub mod reply;
