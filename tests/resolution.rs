@@ -340,7 +340,7 @@ fn casts_are_those_that_the_server_chooses() {
     let mut server = connect();
     let mut cases = Vec::new();
     for _ in 0..number("PGBULKHEAD_TEST_CASES", 20_000) / 2 {
-        let from = server.random.of(&server.types[1..].to_vec()).clone();
+        let from = server.random.of(&server.types[1..]).clone();
         let to = server.pick(&[from.0]);
         let target = to.1.trim_start_matches("NULL::").to_owned();
         if to.0 != oid::UNKNOWN && from.0 != to.0 {
