@@ -193,7 +193,8 @@ pub(super) struct Guard<'q> {
 }
 
 pub(super) fn guard(expr: &Expr) -> Option<Guard<'_>> {
-    let Expr::Case { operand: None, conditions, else_result, case_token: _, end_token: _ } = bare(expr) else {
+    let Expr::Case { operand: None, conditions, else_result, case_token: _, end_token: _ } = bare(expr)
+    else {
         return None;
     };
     match (conditions.as_slice(), else_result) {
