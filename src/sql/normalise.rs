@@ -209,7 +209,7 @@ impl Normaliser {
         Ok(Some(Normalised { text, offset: first, next, shape, literals, modern_number }))
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, whole: &str, token: Token, scan: &mut Scan) -> Result<(), Refusal> {
         if token.kind == Kind::Space {
             let single = token.end - token.start == 1 && whole.as_bytes().get(token.start) == Some(&b' ');
