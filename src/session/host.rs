@@ -19,12 +19,13 @@ use crate::policy::{Refusal, TenantId};
 /// [`Want`](super::Want) and given later.
 pub trait Host {
     /// The first statement of `text` that begins at byte `from` or later, looked up for the principal's
-    /// role. A refusal is the normaliser's own (bounds, encoding).
+    /// role and the parameter types that the client declared (none in a simple query). A refusal is the normaliser's own (bounds, encoding).
     fn next_statement<'t>(
         &mut self,
         who: &Principal,
         text: &'t str,
         from: usize,
+        declared: &[Oid],
     ) -> Result<Option<Found<'t>>, Refusal>;
 
     /// Moves whenever plans that were made before must not be used any more.

@@ -35,11 +35,13 @@ impl Host for Surroundings<'_> {
         who: &Principal,
         text: &'t str,
         from: usize,
+        declared: &[Oid],
     ) -> Result<Option<Found<'t>>, Refusal> {
         let bounded = Bounded::new(text, &self.worker.limits)?;
         let mut normaliser = self.worker.normaliser.borrow_mut();
+        normaliser.declare(declared);
         let Some(statement) = normaliser.next_statement(bounded, from)? else { return Ok(None) };
-        let fresh = self.fresh.iter().find(|fresh| *fresh.text == *statement.text);
+        let fresh = self.fresh.iter().find(|fresh| fresh.is_of(statement.text, declared));
         let outcome = match fresh {
             Some(fresh) if fresh.is_current(self.database) => Some(fresh.outcome.clone()),
             _ => self

@@ -1,0 +1,136 @@
+//! What workers account for, put into the audit log and the metrics.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+
+use crate::audit::{Event, Ring, Verdict};
+use crate::metrics;
+use crate::policy::Refusal;
+use crate::session::host::{self, Account};
+use crate::sql::Witnessed;
+use crate::worker::observe::{self, Auditor};
+
+/// Rules of statements whose rewritten text did not pass.
+const ALARMS: [&str; 2] = ["verify", "witness"];
+
+/// Sessions are numbered by each worker; its number stands above theirs (and JSON's numbers stay exact).
+const WORKER_SHIFT: u32 = 40;
+
+/// Keeps one worker's books.
+#[derive(Debug)]
+pub(super) struct Books {
+    ring: Ring,
+    worker: u64,
+    metrics: Arc<metrics::Metrics>,
+    quarantine: Option<Arc<Quarantine>>,
+}
+
+impl Books {
+    pub(super) fn new(
+        ring: Ring,
+        worker: u64,
+        metrics: Arc<metrics::Metrics>,
+        quarantine: Option<Arc<Quarantine>>,
+    ) -> Self {
+        Self { ring, worker: worker << WORKER_SHIFT, metrics, quarantine }
+    }
+
+    fn event(&self, session: u64, account: &Account<'_>, verdict: Verdict) -> Event {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Event::of(account.who, self.worker | session, account.tenant, time, verdict)
+    }
+}
+
+impl Auditor for Books {
+    fn reserve(&mut self) -> bool {
+        self.ring.reserve()
+    }
+
+    fn release(&mut self) {
+        self.ring.release();
+    }
+
+    fn settle(&mut self, session: u64, account: &Account<'_>, duration_us: u64) {
+        let host::Verdict::Ran { plan, rows, error, .. } = &account.verdict else {
+            return self.ring.release();
+        };
+        if plan.planned.decision.witnessed == Witnessed::CannotRead {
+            self.metrics.witness_unread.inc();
+        }
+        let error = error.and_then(|code| code.try_into().ok());
+        let verdict = Verdict::Ran { plan: (*plan).clone(), rows: *rows, error, duration: duration_us };
+        let event = self.event(session, account, verdict);
+        self.ring.settle(event);
+    }
+
+    fn refused(&mut self, session: u64, account: &Account<'_>) {
+        let host::Verdict::Refused { refusal, text } = &account.verdict else { return };
+        if ALARMS.contains(&refusal.rule.0) {
+            self.metrics.verify_failures.inc();
+        }
+        if let Some(quarantine) = &self.quarantine {
+            quarantine.keep(refusal);
+        }
+        let event = self.event(session, account, Verdict::refused(refusal, *text));
+        // Without room the refusal stands all the same; that there was none is counted.
+        let _ = self.ring.push(event);
+    }
+}
+
+/// The file of statements whose rewritten text did not pass verification: one line of JSON each.
+#[derive(Debug)]
+pub(super) struct Quarantine(Mutex<File>);
+
+impl Quarantine {
+    /// Opens the file to append to.
+    pub(super) fn open(path: &Path) -> std::io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        Ok(Self(Mutex::new(file)))
+    }
+
+    fn keep(&self, refusal: &Refusal) {
+        let Some(texts) = &refusal.quarantined else { return };
+        let line = serde_json::json!({
+            "rule": refusal.rule.0,
+            "reason": texts.reason,
+            "original": texts.original,
+            "rewritten": texts.rewritten,
+        });
+        if let Err(error) = writeln!(self.0.lock(), "{line}") {
+            tracing::error!(%error, "the quarantine file cannot be written");
+        }
+    }
+}
+
+/// The metrics as workers count them.
+#[derive(Debug)]
+pub(super) struct Counting(pub(super) Arc<metrics::Metrics>);
+
+impl observe::Metrics for Counting {
+    fn client_connected(&self) {
+        self.0.clients.inc();
+    }
+
+    fn client_gone(&self) {
+        self.0.clients.dec();
+    }
+
+    fn statement(&self, duration_us: u64, failed: bool) {
+        self.0.ran(failed, Duration::from_micros(duration_us));
+    }
+
+    fn refused(&self, rule: &'static str) {
+        self.0.refused(crate::policy::Rule(rule));
+    }
+
+    fn panicked(&self) {
+        self.0.panics.inc();
+    }
+}
