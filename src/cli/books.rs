@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use crate::audit::{Event, Ring, Verdict};
+use crate::auth::{AuthError, Principal};
 use crate::metrics;
 use crate::policy::Refusal;
 use crate::session::host::{self, Account};
@@ -42,10 +43,14 @@ impl Books {
     }
 
     fn event(&self, session: u64, account: &Account<'_>, verdict: Verdict) -> Event {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        Event::of(account.who, self.worker | session, account.tenant, time, verdict)
+        Event::of(account.who, self.worker | session, account.tenant, now(), verdict)
     }
+}
+
+/// Microseconds since 1970.
+fn now() -> u64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Auditor for Books {
@@ -82,6 +87,30 @@ impl Auditor for Books {
         // Without room the refusal stands all the same; that there was none is counted.
         let _ = self.ring.push(event);
     }
+
+    fn logged_in(&mut self, session: u64, who: &Principal) -> bool {
+        let event = Event::of(who, self.worker | session, None, now(), Verdict::LoggedIn);
+        let written = self.ring.push(event).is_ok();
+        if written {
+            self.metrics.logins.inc();
+        }
+        written
+    }
+
+    fn login_refused(&mut self, session: u64, user: &str, database: &str, error: AuthError) {
+        self.metrics.login_failures.inc();
+        let event = Event {
+            time: now(),
+            session: self.worker | session,
+            user: user.into(),
+            role: "".into(),
+            database: database.into(),
+            tenant: None,
+            verdict: Verdict::LoginRefused { state: error.state(), reason: error.to_string().into() },
+        };
+        // Without room the client is turned away all the same.
+        let _ = self.ring.push(event);
+    }
 }
 
 /// The file of statements whose rewritten text did not pass verification: one line of JSON each.
@@ -111,26 +140,54 @@ impl Quarantine {
 
 /// The metrics as workers count them.
 #[derive(Debug)]
-pub(super) struct Counting(pub(super) Arc<metrics::Metrics>);
+pub(super) struct Counting {
+    metrics: Arc<metrics::Metrics>,
+    /// Idle and leased connections and waiting clients of each worker.
+    pools: Mutex<Vec<[usize; 3]>>,
+}
+
+impl Counting {
+    pub(super) fn new(metrics: Arc<metrics::Metrics>, workers: usize) -> Self {
+        Self { metrics, pools: Mutex::new(vec![[0; 3]; workers]) }
+    }
+}
 
 impl observe::Metrics for Counting {
     fn client_connected(&self) {
-        self.0.clients.inc();
+        self.metrics.clients.inc();
     }
 
     fn client_gone(&self) {
-        self.0.clients.dec();
+        self.metrics.clients.dec();
     }
 
     fn statement(&self, duration_us: u64, failed: bool) {
-        self.0.ran(failed, Duration::from_micros(duration_us));
+        self.metrics.ran(failed, Duration::from_micros(duration_us));
     }
 
     fn refused(&self, rule: &'static str) {
-        self.0.refused(crate::policy::Rule(rule));
+        self.metrics.refused(crate::policy::Rule(rule));
+    }
+
+    fn pools(&self, worker: usize, idle: usize, leased: usize, waiting: usize) {
+        let mut pools = self.pools.lock();
+        if let Some(own) = pools.get_mut(worker) {
+            *own = [idle, leased, waiting];
+        }
+        let gauges =
+            [&self.metrics.servers_idle, &self.metrics.servers_leased, &self.metrics.clients_waiting];
+        for (place, gauge) in gauges.into_iter().enumerate() {
+            let sum =
+                pools.iter().filter_map(|own| own.get(place)).fold(0, |sum: usize, n| sum.saturating_add(*n));
+            gauge.set(i64::try_from(sum).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn lease_waited(&self, waited: Duration) {
+        self.metrics.lease_wait.observe(waited.as_secs_f64());
     }
 
     fn panicked(&self) {
-        self.0.panics.inc();
+        self.metrics.panics.inc();
     }
 }

@@ -369,17 +369,24 @@ impl Session {
             Step::Cancel { pid, secret } => self.want = Want::Cancel { pid, secret },
             Step::End => self.end(),
             Step::Done(login) => {
-                self.logged_in(*login)?;
+                self.logged_in(host, *login)?;
                 self.settle(host, io)?;
             }
         }
         Ok(taken)
     }
 
-    fn logged_in(&mut self, login: Login) -> Result<(), Refusal> {
+    fn logged_in(&mut self, host: &mut dyn Host, login: Login) -> Result<(), Refusal> {
         let Login { principal, startup, token } = login;
-        let tenancy = tenancy::Tenancy::at_login(&principal, startup.tenant.as_deref(), token)
-            .map_err(|error| Refusal::new(error.state(), Rule("login"), error.to_string()))?;
+        let tenancy = tenancy::Tenancy::at_login(&principal, startup.tenant.as_deref(), token);
+        let tenancy = tenancy.map_err(|error| {
+            host.login_refused(&startup.user, &startup.database, error);
+            Refusal::new(error.state(), Rule("login"), error.to_string())
+        })?;
+        if !host.logged_in(&principal) {
+            let message = "the login cannot be written down";
+            return Err(Refusal::new(SqlState::TOO_MANY, Rule("audit"), message));
+        }
         let quoted =
             |(name, value): (String, String)| format!("SET {name} TO '{}'", value.replace('\'', "''"));
         let settings = startup.settings.into_iter().rev().map(quoted).collect();
