@@ -146,6 +146,9 @@ impl Judge<'_> {
             }
             Condition::NumericRound | Condition::NumericRoundAny => {
                 let places = self.integer(arguments.get(1))?;
+                if let Some(rounded) = arguments.first() {
+                    self.pin_numbers(rounded);
+                }
                 let digits = first.digits.and_then(|d| d.checked_add(1));
                 match (condition, digits) {
                     _ if places.unsigned_abs() > 1_000 => Err("a rounding to too many digits"),
