@@ -97,12 +97,34 @@ pub struct Refusal {
     pub hint: Option<String>,
     /// Byte offset into the client's statement.
     pub position: Option<usize>,
+    /// What the operator is to look at, where a rewritten statement did not pass verification. Never told to
+    /// the client.
+    pub quarantined: Option<Box<Quarantined>>,
+}
+
+/// A statement whose rewritten text did not pass: for the quarantine file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The client's statement.
+    pub original: String,
+    /// The text that would have been sent, with the tenant as a parameter.
+    pub rewritten: String,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 impl Refusal {
     /// A refusal with a message alone.
     pub fn new(state: SqlState, rule: Rule, message: impl Into<String>) -> Self {
-        Self { state, rule, message: message.into(), detail: None, hint: None, position: None }
+        Self {
+            state,
+            rule,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+            quarantined: None,
+        }
     }
 
     /// The same with a HINT.

@@ -6,6 +6,7 @@ use crate::config::model::Operation;
 use crate::policy::Rule;
 
 use super::VerifiedSql;
+use super::leaksafe::BindCheck;
 
 /// A planned statement.
 #[derive(Debug)]
@@ -18,10 +19,32 @@ pub struct Planned {
     pub tenant_type: Option<Oid>,
     /// Values that must be the tenant's own, byte for byte, checked when the literals or parameters are known.
     pub tenant_checks: Vec<TenantCheck>,
+    /// What the values of parameters must satisfy at Bind, where a bare condition relies on it.
+    pub bind_checks: Vec<BindCheck>,
     /// Literals that a decision looked at: the plan holds for exactly these tokens.
     pub pins: Vec<Pin>,
     /// The decision as audit, metrics and `explain` tell it.
     pub decision: Decision,
+}
+
+impl Planned {
+    /// Bytes of its strings and lists, for a cache's bound (an estimate).
+    pub fn bytes(&self) -> usize {
+        let action = match &self.action {
+            Action::Send { sql, .. } => sql.bytes(),
+            Action::Set { sql, name, value, .. } => {
+                sql.bytes() + name.len() + value.as_ref().map_or(0, String::len)
+            }
+            Action::Empty | Action::BindTenant { .. } | Action::UnbindTenant => 0,
+        };
+        let Decision { reason, relations, edits, .. } = &self.decision;
+        action
+            + reason.len()
+            + relations.iter().map(|(name, _)| name.len() + 32).sum::<usize>()
+            + edits.iter().map(|edit| edit.reason.len() + 40).sum::<usize>()
+            + self.pins.iter().map(|pin| pin.token.len() + 32).sum::<usize>()
+            + self.tenant_checks.iter().map(|check| check.relation.len() + 56).sum::<usize>()
+    }
 }
 
 /// What a session does with a planned statement.

@@ -1,0 +1,274 @@
+//! From a rewritten tree to a template: the client's literals are cut out of the printed statement again, so
+//! that one plan serves every statement of its shape.
+//!
+//! Each constant that stands where a literal token of the client stood becomes a marker of the same class, the
+//! tree is printed once, and the printed text is cut at the markers by the lexer. A literal that cannot be
+//! found again just so is left in the text, and pinned: the plan then holds for that token only.
+
+use std::collections::{HashMap, HashSet};
+
+use pg_query::protobuf::{AConst, Float, Integer, Node, String as StringNode, a_const::Val, node};
+
+use super::lexer::{Kind, Lexer, Token};
+use super::normalise::{LiteralClass, Statement};
+use super::parse::deparse;
+use super::planned::Pin;
+use super::template::{Piece, Template};
+use super::walk::{Visitor, parameter_number, walk};
+use crate::policy::{Refusal, Rule, SqlState};
+
+/// The number of the parameter that stands for the tenant's value in a rewritten tree.
+pub const TENANT_PARAMETER: i32 = super::verify::TENANT_IN_TREE;
+
+const TENANT_MARKER: &str = "pgbulkhead tenant";
+const STRING_MARKER: &str = "pgbulkhead literal ";
+const INTEGER_MARKER: u64 = 1_900_000_000;
+const LARGE_MARKER: u64 = 7_000_000_000_000_000_000;
+
+/// Literals that are lifted at most; more stay in the text.
+const MAX_LIFTED: usize = 200_000;
+
+/// Times a tree is printed to find out which literals can be holes; then none are.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Makes the template of a rewritten tree, and the pins of the literals that are not holes in it.
+///
+/// Nodes that the client did not write have location −1; the tenant's place is a parameter numbered
+/// [`TENANT_PARAMETER`]. `checked` are the literals that are checked otherwise each time (tenant values): they
+/// are not pinned when they are not part of the template.
+pub fn template(
+    rewritten: &Node,
+    statement: &Statement<'_>,
+    checked: &[usize],
+) -> Result<(Template, Vec<Pin>), Refusal> {
+    let mut left = Vec::new();
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let mut tree = rewritten.clone();
+        let mut marking =
+            Marking { statement, left: &left, lifted: HashMap::new(), tenants: 0, unknown: false };
+        walk(&mut tree, &mut marking);
+        if marking.unknown && !marking.lifted.is_empty() {
+            left = (0..statement.literals.len()).collect();
+            continue;
+        }
+        let text = deparse(&tree)?;
+        let cut = cut(&text, &marking.lifted);
+        let lost: Vec<usize> = marking
+            .lifted
+            .iter()
+            .filter(|(index, mark)| cut.found.get(index).copied() != Some(mark.times))
+            .map(|(index, _)| *index)
+            .collect();
+        if lost.is_empty() {
+            if cut.tenants != marking.tenants {
+                let message = "the tenant's place is lost when the statement is printed";
+                return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("verify"), message));
+            }
+            let pins = pins(statement, &marking.lifted, checked);
+            return Ok((Template { pieces: cut.pieces }, pins));
+        }
+        if attempt < MAX_ATTEMPTS {
+            left.extend(lost);
+            left.sort_unstable();
+        } else {
+            left = (0..statement.literals.len()).collect();
+        }
+    }
+}
+
+fn pins(statement: &Statement<'_>, lifted: &HashMap<usize, Mark>, checked: &[usize]) -> Vec<Pin> {
+    let checked: HashSet<usize> = checked.iter().copied().collect();
+    (0..statement.literals.len())
+        .filter(|index| !lifted.contains_key(index) && !checked.contains(index))
+        .filter_map(|index| Some(Pin { index, token: statement.token(index)?.to_owned() }))
+        .collect()
+}
+
+/// What became of one literal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    /// The constant's sign was folded into it.
+    negate: bool,
+    /// Constants that came from this token (a rewriting may copy it).
+    times: usize,
+}
+
+/// Puts markers into a tree.
+struct Marking<'s> {
+    statement: &'s Statement<'s>,
+    /// Literals that stay in the text, sorted.
+    left: &'s [usize],
+    lifted: HashMap<usize, Mark>,
+    tenants: usize,
+    unknown: bool,
+}
+
+impl Visitor for Marking<'_> {
+    fn constant(&mut self, constant: &mut AConst) {
+        let Some((index, negate)) = self.origin(constant.location) else { return };
+        let Some(literal) = self.statement.literals.get(index) else { return };
+        let token = self.statement.token(index).unwrap_or_default();
+        if index >= MAX_LIFTED
+            || self.left.binary_search(&index).is_ok()
+            || !came_from(constant, literal.class, token, negate)
+        {
+            return;
+        }
+        constant.val = Some(marker(index, literal.class, negate));
+        self.lifted.entry(index).or_insert(Mark { negate, times: 0 }).times += 1;
+    }
+
+    fn parameter(&mut self, parameter: &mut Node) {
+        if parameter_number(parameter) == Some(TENANT_PARAMETER) {
+            let val = Some(Val::Sval(StringNode { sval: TENANT_MARKER.to_owned() }));
+            parameter.node = Some(node::Node::AConst(AConst { isnull: false, location: -1, val }));
+            self.tenants += 1;
+        }
+    }
+
+    fn unknown(&mut self) {
+        self.unknown = true;
+    }
+}
+
+impl Marking<'_> {
+    /// The literal that a constant at `location` came from, and whether signs before it turn it round: the
+    /// grammar folds a minus into a constant and moves its location to the sign (gram.y: doNegate).
+    fn origin(&self, location: i32) -> Option<(usize, bool)> {
+        if let Some(index) = self.statement.literal_at(location) {
+            return Some((index, false));
+        }
+        let start = usize::try_from(location).ok()?;
+        let text = self.statement.text;
+        if text.as_bytes().get(start) != Some(&b'-') {
+            return None;
+        }
+        let mut lexer = Lexer::new(text, start);
+        let mut negate = false;
+        while let Ok(Some(token)) = lexer.next_token() {
+            match token.kind {
+                Kind::Space | Kind::Open => {}
+                Kind::Operator if text.get(token.start..token.end) == Some("-") => negate = !negate,
+                Kind::Literal(class) if !class.is_string() => {
+                    let index = self.statement.literal_at(i32::try_from(token.start).ok()?)?;
+                    return Some((index, negate));
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+}
+
+/// Whether a constant has the value of the token at its location. Anything else is a node that has the
+/// location by accident.
+fn came_from(constant: &AConst, class: LiteralClass, token: &str, negate: bool) -> bool {
+    match (&constant.val, class) {
+        (Some(Val::Ival(Integer { ival })), LiteralClass::Integer) => {
+            token.parse::<i64>().is_ok_and(|value| i64::from(*ival) == if negate { -value } else { value })
+        }
+        (Some(Val::Fval(Float { fval })), LiteralClass::Bigint | LiteralClass::Numeric) => {
+            fval.strip_prefix('-').map_or(!negate && fval == token, |digits| negate && digits == token)
+        }
+        (Some(Val::Sval(value)), LiteralClass::String) => {
+            let inside = token.strip_prefix('\'').and_then(|t| t.strip_suffix('\''));
+            inside.is_some_and(|inside| inside.replace("''", "'") == value.sval)
+        }
+        (Some(Val::Sval(value)), LiteralClass::DollarString) => {
+            let tag = token.get(1..).and_then(|t| t.find('$')).map_or(0, |n| n + 2);
+            token.get(tag..token.len().saturating_sub(tag)) == Some(value.sval.as_str())
+        }
+        (Some(Val::Sval(_)), LiteralClass::EscapeString) => true,
+        _ => false,
+    }
+}
+
+fn marker(index: usize, class: LiteralClass, negate: bool) -> Val {
+    let sign = if negate { "-" } else { "" };
+    let number = |base: u64| base.saturating_add(u64::try_from(index).unwrap_or(u64::MAX));
+    match class {
+        LiteralClass::String | LiteralClass::EscapeString | LiteralClass::DollarString => {
+            Val::Sval(StringNode { sval: format!("{STRING_MARKER}{index}") })
+        }
+        LiteralClass::Integer => {
+            let ival = i32::try_from(number(INTEGER_MARKER)).unwrap_or(i32::MAX);
+            Val::Ival(Integer { ival: if negate { -ival } else { ival } })
+        }
+        LiteralClass::Bigint => Val::Fval(Float { fval: format!("{sign}{}", number(LARGE_MARKER)) }),
+        LiteralClass::Numeric => Val::Fval(Float { fval: format!("{sign}{}.5", number(LARGE_MARKER)) }),
+    }
+}
+
+/// A printed statement, cut at its markers.
+#[derive(Default)]
+struct Cut {
+    pieces: Vec<Piece>,
+    found: HashMap<usize, usize>,
+    tenants: usize,
+}
+
+impl Cut {
+    fn text(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.pieces.push(Piece::Text(text.to_owned()));
+        }
+    }
+}
+
+fn cut(text: &str, lifted: &HashMap<usize, Mark>) -> Cut {
+    let mut cut = Cut::default();
+    let mut lexer = Lexer::new(text, 0);
+    let mut done = 0;
+    let mut before: Option<Token> = None;
+    while let Ok(Some(token)) = lexer.next_token() {
+        let last = before.replace(token);
+        let Kind::Literal(class) = token.kind else { continue };
+        let word = text.get(token.start..token.end).unwrap_or_default();
+        if word.strip_prefix('\'').and_then(|w| w.strip_suffix('\'')) == Some(TENANT_MARKER) {
+            cut.text(text.get(done..token.start).unwrap_or_default());
+            cut.pieces.push(Piece::Tenant);
+            cut.tenants += 1;
+            done = token.end;
+            continue;
+        }
+        let Some(index) = marked(word, class) else { continue };
+        let Some(mark) = lifted.get(&index) else { continue };
+        let Some(start) = hole(text, token, last, mark.negate) else { continue };
+        cut.text(text.get(done..start).unwrap_or_default());
+        cut.pieces.push(Piece::Literal { index, negate: mark.negate });
+        *cut.found.entry(index).or_default() += 1;
+        done = token.end;
+    }
+    cut.text(text.get(done..).unwrap_or_default());
+    cut
+}
+
+/// Where the hole for a marker begins: at its sign, where it has one. None where the token that is put in its
+/// place could run into what stands before it.
+fn hole(text: &str, token: Token, last: Option<Token>, negate: bool) -> Option<usize> {
+    let touching = last.filter(|l| l.kind != Kind::Space);
+    if negate {
+        let sign = touching.filter(|l| text.get(l.start..l.end) == Some("-"))?;
+        return Some(sign.start);
+    }
+    let free = touching.is_none_or(|l| matches!(l.kind, Kind::Open | Kind::Other | Kind::Close));
+    free.then_some(token.start)
+}
+
+fn marked(word: &str, class: LiteralClass) -> Option<usize> {
+    let number = |digits: &str, base: u64| {
+        let index = digits.parse::<u64>().ok()?.checked_sub(base)?;
+        usize::try_from(index).ok()
+    };
+    match class {
+        LiteralClass::Integer => number(word, INTEGER_MARKER),
+        LiteralClass::Bigint => number(word, LARGE_MARKER),
+        LiteralClass::Numeric => number(word.strip_suffix(".5")?, LARGE_MARKER),
+        LiteralClass::String => {
+            word.strip_prefix('\'')?.strip_suffix('\'')?.strip_prefix(STRING_MARKER)?.parse().ok()
+        }
+        LiteralClass::EscapeString | LiteralClass::DollarString => None,
+    }
+}

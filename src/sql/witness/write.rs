@@ -1,0 +1,408 @@
+//! Writes: whose rows a statement changes, and whose rows it makes.
+//!
+//! * UPDATE and DELETE change rows that carry their predicate in WHERE, like rows that are read, and nobody's
+//!   rows never. Relations of FROM and USING are read.
+//! * A written row has the tenant in its tenant column: `$n::type`, or a guard that raises. A row of a child
+//!   names a parent that is the tenant's: its key is `CASE WHEN EXISTS (parent …) THEN key ELSE <error> END`, or
+//!   the row's own level filters by that EXISTS.
+//! * ON CONFLICT DO UPDATE changes a row that only its WHERE has looked at: the target's predicate, or a guard by
+//!   it that raises, must be a conjunct there.
+
+use std::borrow::Cow;
+
+use sqlparser::ast::{
+    AccessExpr, Assignment, AssignmentTarget, BinaryOperator, ConflictTarget, Delete, DoUpdate, Expr,
+    FromTable, Insert, ObjectName, OnConflict, OnConflictAction, OnInsert, Query, SelectItem, SetExpr,
+    TableObject, Update, UpdateTableFromKind, Value,
+};
+
+use super::Walk;
+use super::facts::{Parent, Tenancy};
+use super::level::{Leaf, leaf_of};
+use super::names;
+use super::predicate::{Access, Prover, bare, conjuncts, guard};
+use super::scope::Scope;
+
+impl Walk<'_> {
+    pub(super) fn insert(&mut self, insert: &Insert, scope: &Scope<'_>) {
+        let Insert {
+            insert_token: _,
+            optimizer_hints,
+            or,
+            ignore,
+            into: _,
+            table,
+            table_alias,
+            columns,
+            by_name,
+            overwrite,
+            source,
+            assignments,
+            partitioned,
+            after_columns,
+            overriding: _,
+            has_table_keyword,
+            on,
+            returning,
+            output,
+            replace_into,
+            priority,
+            insert_alias,
+            settings,
+            format_clause,
+            multi_table_insert_type,
+            multi_table_into_clauses,
+            multi_table_when_clauses,
+            multi_table_else_clause,
+        } = insert;
+        let plain = optimizer_hints.is_empty()
+            && or.is_none()
+            && !(*ignore || *by_name || *overwrite || *has_table_keyword || *replace_into)
+            && assignments.is_empty()
+            && partitioned.is_none()
+            && after_columns.is_empty()
+            && output.is_none()
+            && priority.is_none()
+            && insert_alias.is_none()
+            && settings.is_none()
+            && format_clause.is_none()
+            && multi_table_insert_type.is_none()
+            && multi_table_into_clauses.is_empty()
+            && multi_table_when_clauses.is_empty()
+            && multi_table_else_clause.is_none();
+        self.expect(plain, "an INSERT that PostgreSQL does not have");
+        let TableObject::TableName(name) = table else {
+            return self.cannot_read("INSERT into something that is no table");
+        };
+        if let Some(source) = source {
+            self.query(source, scope);
+        }
+        let named = self.leaf_named(name, table_alias.as_ref().map(|alias| &alias.alias));
+        if let Some(leaf) = self.target(named, &name.to_string()) {
+            let columns: Vec<_> = columns.iter().map(names::column).collect();
+            let rows = source.as_deref().map_or_else(|| Some(vec![Row::default()]), rows_of);
+            self.written(&leaf, &columns, rows.as_deref().unwrap_or_default());
+            self.expect(rows.is_some(), "the rows of an INSERT");
+            self.on_conflict(on.as_ref(), &leaf, scope);
+        }
+        self.items(returning.as_deref().unwrap_or_default(), scope);
+    }
+
+    /// Requires each written row to be the tenant's.
+    pub(super) fn written(&mut self, leaf: &Leaf<'_>, columns: &[Option<Cow<'_, str>>], rows: &[Row<'_>]) {
+        let place = |column: &str| columns.iter().position(|c| c.as_deref() == Some(column));
+        let proved = match &leaf.tenancy {
+            Tenancy::Tenant { column, null_is_shared: _ } => place(column).is_some_and(|place| {
+                rows.iter().all(|row| {
+                    row.values.get(place).is_some_and(|value| self.prover.is_tenant_or_raises(value))
+                })
+            }),
+            Tenancy::Child { parents } => rows.iter().all(|row| {
+                parents.iter().all(|parent| {
+                    let value = |column: &str| place(column).and_then(|place| row.values.get(place).copied());
+                    self.prover.has_own_parent(
+                        parent,
+                        row.selection,
+                        &Key { value: &value, kept: None, nullable: parents.len() > 1 },
+                    ) || (parents.len() > 1 && parent.columns.iter().all(|(c, _)| is_unset(value(c))))
+                })
+            }),
+            Tenancy::Shared => true,
+            Tenancy::Catalog | Tenancy::Unknown => false,
+        };
+        if !proved {
+            self.contradict(format!(
+                "a row written into {}.{} is not proved to be the tenant's",
+                leaf.schema, leaf.name
+            ));
+        }
+    }
+
+    fn on_conflict(&mut self, on: Option<&OnInsert>, leaf: &Leaf<'_>, scope: &Scope<'_>) {
+        let OnConflict { conflict_target, action } = match on {
+            Some(OnInsert::OnConflict(conflict)) => conflict,
+            None => return,
+            _ => return self.cannot_read("ON DUPLICATE KEY UPDATE"),
+        };
+        if let Some(ConflictTarget::Columns { columns: _, predicate }) = conflict_target {
+            self.optional(predicate.as_ref(), scope);
+        }
+        let OnConflictAction::DoUpdate(DoUpdate { assignments, selection }) = action else { return };
+        self.optional(selection.as_ref(), scope);
+        self.assignments(assignments, leaf, scope);
+        let shared = leaf.tenancy == Tenancy::Shared;
+        let guarded = |s: &Expr| self.prover.restricts_or_guards(s, leaf, Access::Write);
+        if !shared && !selection.as_ref().is_some_and(guarded) {
+            self.contradict(format!("ON CONFLICT DO UPDATE of {}.{} has no guard", leaf.schema, leaf.name));
+        }
+    }
+
+    pub(super) fn update(&mut self, update: &Update, scope: &Scope<'_>) {
+        let Update {
+            update_token: _,
+            optimizer_hints,
+            table,
+            on_cluster,
+            assignments,
+            from,
+            selection,
+            returning,
+            output,
+            or,
+            order_by,
+            limit,
+            settings,
+        } = update;
+        let plain = optimizer_hints.is_empty()
+            && on_cluster.is_none()
+            && output.is_none()
+            && or.is_none()
+            && order_by.is_empty()
+            && limit.is_none()
+            && settings.is_none()
+            && table.joins.is_empty();
+        self.expect(plain, "an UPDATE that PostgreSQL does not have");
+        let target = leaf_of(self.prover.facts, &table.relation);
+        if let Some(leaf) = self.target(target, &table.relation.to_string()) {
+            self.require(std::slice::from_ref(&leaf), selection.as_ref(), Access::Write);
+            self.assignments(assignments, &leaf, scope);
+        }
+        match from {
+            Some(UpdateTableFromKind::AfterSet(items)) => {
+                let leaves = self.from(items, scope);
+                self.require(&leaves, selection.as_ref(), Access::Read);
+            }
+            Some(UpdateTableFromKind::BeforeSet(_)) => self.cannot_read("FROM before SET"),
+            None => {}
+        }
+        self.optional(selection.as_ref(), scope);
+        self.items(returning.as_deref().unwrap_or_default(), scope);
+    }
+
+    pub(super) fn delete(&mut self, delete: &Delete, scope: &Scope<'_>) {
+        let Delete {
+            delete_token: _,
+            optimizer_hints,
+            tables,
+            from,
+            on_cluster,
+            using,
+            selection,
+            returning,
+            output,
+            order_by,
+            limit,
+            settings,
+        } = delete;
+        let plain = optimizer_hints.is_empty()
+            && tables.is_empty()
+            && on_cluster.is_none()
+            && output.is_none()
+            && order_by.is_empty()
+            && limit.is_none()
+            && settings.is_none();
+        self.expect(plain, "a DELETE that PostgreSQL does not have");
+        let (FromTable::WithFromKeyword(targets) | FromTable::WithoutKeyword(targets)) = from;
+        match targets.as_slice() {
+            [target] if target.joins.is_empty() => {
+                let leaf = leaf_of(self.prover.facts, &target.relation);
+                if let Some(leaf) = self.target(leaf, &target.to_string()) {
+                    self.require(&[leaf], selection.as_ref(), Access::Write);
+                }
+            }
+            _ => self.cannot_read("DELETE from several tables"),
+        }
+        let leaves = self.from(using.as_deref().unwrap_or_default(), scope);
+        self.require(&leaves, selection.as_ref(), Access::Read);
+        self.optional(selection.as_ref(), scope);
+        self.items(returning.as_deref().unwrap_or_default(), scope);
+    }
+
+    /// Walks a SET list, and requires that no row of `leaf` leaves the tenant by it.
+    pub(super) fn assignments(&mut self, assignments: &[Assignment], leaf: &Leaf<'_>, scope: &Scope<'_>) {
+        for Assignment { target: _, value } in assignments {
+            self.expression(value, scope);
+        }
+        let set: Vec<_> = assignments.iter().flat_map(assigned).collect();
+        let assigned = |column: &str| set.iter().find(|(c, _)| c.as_deref() == Some(column));
+        let kept = match &leaf.tenancy {
+            Tenancy::Tenant { column, null_is_shared: _ } => set
+                .iter()
+                .filter(|(c, _)| c.as_deref().is_none_or(|c| c == column))
+                .all(|(_, value)| value.is_some_and(|value| self.prover.is_tenant_or_raises(value))),
+            Tenancy::Child { parents } => parents.iter().all(|parent| {
+                let value = |column: &str| assigned(column).and_then(|(_, value)| *value);
+                let touched = parent.columns.iter().any(|(c, _)| assigned(c).is_some());
+                !touched
+                    || self.prover.has_own_parent(
+                        parent,
+                        None,
+                        &Key { value: &value, kept: Some(leaf), nullable: parents.len() > 1 },
+                    )
+                    || (parents.len() > 1 && parent.columns.iter().all(|(c, _)| is_unset(value(c))))
+            }),
+            Tenancy::Shared => true,
+            Tenancy::Catalog | Tenancy::Unknown => false,
+        };
+        if !kept {
+            self.contradict(format!("SET can move a row of {}.{} to another tenant", leaf.schema, leaf.name));
+        }
+    }
+}
+
+/// A row as it is written: its values up to the first star, and the condition that lets it through.
+#[derive(Default)]
+pub(super) struct Row<'q> {
+    values: Vec<&'q Expr>,
+    selection: Option<&'q Expr>,
+}
+
+impl<'q> Row<'q> {
+    pub(super) fn of(values: &'q [Expr]) -> Self {
+        Self { values: values.iter().collect(), selection: None }
+    }
+}
+
+/// The rows that a source gives, each as the select list or the VALUES row that makes it.
+fn rows_of(source: &Query) -> Option<Vec<Row<'_>>> {
+    let mut rows = Vec::new();
+    let mut open = vec![&*source.body];
+    while let Some(body) = open.pop() {
+        match body {
+            SetExpr::Values(values) => rows.extend(values.rows.iter().map(|row| Row::of(&row.content))),
+            SetExpr::Select(select) => rows.push(Row {
+                values: select.projection.iter().map_while(value_of).collect(),
+                selection: select.selection.as_ref(),
+            }),
+            SetExpr::SetOperation { left, right, .. } => open.extend([&**left, &**right]),
+            SetExpr::Query(query) => open.push(&query.body),
+            SetExpr::Table(_) => rows.push(Row::default()),
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => return None,
+        }
+    }
+    Some(rows)
+}
+
+/// The one value of a select item; nothing for what expands to several.
+fn value_of(item: &SelectItem) -> Option<&Expr> {
+    let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, alias: _ }) = item else {
+        return None;
+    };
+    let expands = match expr {
+        Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => true,
+        Expr::CompoundFieldAccess { access_chain, .. } => access_chain.iter().any(|access| match access {
+            AccessExpr::Dot(field) => !matches!(field, Expr::Identifier(_)),
+            AccessExpr::Subscript(_) => false,
+        }),
+        _ => false,
+    };
+    (!expands).then_some(expr)
+}
+
+/// The columns that an assignment sets, each with its value where that can be told.
+fn assigned(assignment: &Assignment) -> Vec<(Option<Cow<'_, str>>, Option<&Expr>)> {
+    let Assignment { target, value } = assignment;
+    match target {
+        AssignmentTarget::ColumnName(name) => vec![(whole_column(name), Some(value))],
+        AssignmentTarget::Tuple(names) => {
+            let values: &[Expr] = match bare(value) {
+                Expr::Tuple(values) if values.len() == names.len() => values,
+                _ => &[],
+            };
+            names.iter().enumerate().map(|(i, name)| (whole_column(name), values.get(i))).collect()
+        }
+    }
+}
+
+fn whole_column(name: &ObjectName) -> Option<Cow<'_, str>> {
+    names::column(name)
+}
+
+fn is_unset(value: Option<&Expr>) -> bool {
+    value.is_none_or(|value| matches!(bare(value), Expr::Value(value) if value.value == Value::Null))
+}
+
+/// The key by which a written row names its parent.
+pub(super) struct Key<'k> {
+    /// The value written into a column of the child.
+    value: &'k dyn Fn(&str) -> Option<&'k Expr>,
+    /// The row whose other columns stay as they are.
+    kept: Option<&'k Leaf<'k>>,
+    /// A null key is nobody's, and may be written.
+    nullable: bool,
+}
+
+impl Prover<'_> {
+    /// Whether a written row is let through only where its parent is the tenant's own: by the guard of one of
+    /// its key's values, or by its level's condition.
+    fn has_own_parent(&self, parent: &Parent, selection: Option<&Expr>, key: &Key<'_>) -> bool {
+        let guards = parent.columns.iter().filter_map(|(child, _)| guard(once((key.value)(child)?)));
+        let raising = guards.filter(|guard| guard.otherwise.raises()).map(|guard| &guard.arm.condition);
+        let filters = selection.map(conjuncts).unwrap_or_default();
+        let filtering = filters.iter().filter_map(|c| guard(c));
+        let filtering = filtering.filter(|guard| guard.otherwise.stops()).map(|guard| &guard.arm.condition);
+        raising
+            .chain(filtering)
+            .any(|condition| conjuncts(condition).iter().any(|c| self.is_own(c, parent, key)))
+    }
+
+    /// `EXISTS (parent …)`; where a null key is nobody's, also `key IS NULL OR … OR EXISTS (parent …)`.
+    fn is_own(&self, condition: &Expr, parent: &Parent, key: &Key<'_>) -> bool {
+        match bare(condition) {
+            Expr::Exists { subquery, negated: false } => self.exists_for(subquery, parent, key),
+            Expr::BinaryOp { left, op: BinaryOperator::Or, right } if key.nullable => {
+                self.is_own(left, parent, key) && self.is_own(right, parent, key)
+            }
+            Expr::IsNull(tested) if key.nullable => {
+                let written = |child: &str| (key.value)(child).is_some_and(|w| bare(tested) == plain(w));
+                parent.columns.iter().any(|(child, _)| written(child))
+            }
+            _ => false,
+        }
+    }
+
+    fn exists_for(&self, subquery: &Query, parent: &Parent, key: &Key<'_>) -> bool {
+        let found = self.finds_parent(subquery, parent, Access::Write, &|expr, child| match (
+            (key.value)(child),
+            key.kept,
+        ) {
+            (Some(written), _) => bare(expr) == plain(written),
+            (None, Some(leaf)) => leaf.is_column(self.facts, expr, child),
+            (None, None) => false,
+        });
+        let Some(alias) = found else { return false };
+        let free = |value: &Expr| is_free_of(plain(value), &alias);
+        parent.columns.iter().all(|(child, _)| (key.value)(child).is_none_or(free))
+            && key.kept.is_none_or(|leaf| leaf.alias != alias)
+    }
+}
+
+/// A written value without its guard.
+fn plain(value: &Expr) -> &Expr {
+    let value = once(value);
+    guard(value).map_or_else(|| bare(value), |guard| bare(&guard.arm.result))
+}
+
+/// The value that a scalar sub-select of one item gives: `(SELECT <value> FROM (SELECT … AS v) x)` evaluates what
+/// its value is made of once.
+fn once(value: &Expr) -> &Expr {
+    let Expr::Subquery(query) = bare(value) else { return value };
+    match &*query.body {
+        SetExpr::Select(select) => match select.projection.as_slice() {
+            [SelectItem::UnnamedExpr(inner)] => inner,
+            _ => value,
+        },
+        _ => value,
+    }
+}
+
+/// Whether a value is the same inside a sub-select over `alias`: a constant, or a column of another item by
+/// name. It is also the same each time.
+fn is_free_of(value: &Expr, alias: &str) -> bool {
+    match bare(value) {
+        Expr::Value(_) | Expr::TypedString(_) => true,
+        Expr::Cast { expr, .. } => is_free_of(expr, alias),
+        Expr::CompoundIdentifier(parts) => parts.first().is_some_and(|first| names::fold(first) != alias),
+        _ => false,
+    }
+}

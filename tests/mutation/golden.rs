@@ -1,0 +1,83 @@
+//! Golden statements: the file beside this one, and the rewriter's own golden files.
+
+use pg_query::protobuf::Node;
+use pgbulkhead::policy::Refusal;
+use pgbulkhead::sql::{Piece, Statement, Template, VerifiedSql, Witness, verify, witness};
+
+use crate::mutants::Mutant;
+use crate::schema::App;
+
+/// A rewritten statement.
+pub struct Golden {
+    pub name: String,
+    pub rewritten: String,
+    tenant: u16,
+}
+
+#[derive(serde::Deserialize)]
+struct File {
+    case: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    rewritten: Option<String>,
+}
+
+/// Every golden statement.
+pub fn all() -> Vec<Golden> {
+    let own: File = toml::from_str(include_str!("golden.toml")).expect("golden.toml is well formed");
+    own.case.into_iter().filter_map(|case| Golden::new(case, 9)).collect()
+}
+
+/// Why the witness may agree with a mutant; nothing where there is no reason.
+pub fn accepted(mutant: &Mutant) -> Option<&'static str> {
+    // Agreeing, it has found every relation's predicate outside the guard that was changed.
+    mutant.in_guard.then_some("only a guard of the client's condition was changed (order is the verifier's)")
+}
+
+impl Golden {
+    fn new(case: Case, tenant: u16) -> Option<Self> {
+        Some(Self { name: case.name, rewritten: case.rewritten?, tenant })
+    }
+
+    /// What the verifier says when `printed` is to be sent for this statement.
+    pub fn verify(&self, printed: &str) -> Result<VerifiedSql, Refusal> {
+        let statement = Statement {
+            text: &self.name,
+            offset: 0,
+            shape: self.name.clone(),
+            literals: Vec::new(),
+            modern_number: None,
+        };
+        verify(&self.tree(), self.template(printed), &statement, self.tenant)
+    }
+
+    /// What the witness says of `printed`.
+    pub fn witness(&self, printed: &str) -> Witness {
+        witness(printed, self.tenant, &App)
+    }
+
+    fn mark(&self) -> String {
+        format!("${}", self.tenant)
+    }
+
+    /// The rewriter's tree: the tenant under its own number.
+    fn tree(&self) -> Node {
+        let sql = self.rewritten.replace(&self.mark(), "$2147483647");
+        let parsed = pg_query::parse(&sql, 0).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        *parsed.protobuf.stmts[0].stmt.clone().expect("a statement")
+    }
+
+    fn template(&self, printed: &str) -> Template {
+        let mut pieces = Vec::new();
+        for (i, part) in printed.split(&self.mark()).enumerate() {
+            if i > 0 {
+                pieces.push(Piece::Tenant);
+            }
+            pieces.push(Piece::Text(part.to_owned()));
+        }
+        Template { pieces }
+    }
+}

@@ -1,0 +1,118 @@
+//! What recorded SQL of real ORMs and drivers passes: every SELECT, INSERT, UPDATE, DELETE and MERGE is parsed,
+//! printed and verified unchanged; the witness can read at least 99.3 % of them.
+//!
+//! `cargo test --profile ci --test orm_coverage -- --nocapture` prints the table. The sample in
+//! `tests/corpus/orm_sample` is a part of a larger recording; `PGBULKHEAD_ORM_SQL` names a directory with
+//! more of the same form (JSON lines with `sql`, or `steps` of them).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::Node;
+use pgbulkhead::sql::{Piece, Statement, Template, verify, witness};
+
+/// Share of the statements that the witness must be able to read, in thousandths.
+const READABLE_PER_MILLE: usize = 993;
+
+#[derive(Default)]
+struct Count {
+    statements: usize,
+    verified: usize,
+    readable: usize,
+}
+
+#[test]
+fn recorded_statements_are_verified_unchanged_and_read_by_the_witness() {
+    let thread = std::thread::Builder::new().stack_size(256 << 20).spawn(run).expect("a thread");
+    thread.join().expect("the run passes");
+}
+
+fn run() {
+    let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
+    let mut unverified = Vec::new();
+    let mut reasons: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    for sql in recorded() {
+        let Ok(parsed) = pg_query::parse(&sql, 0) else { continue };
+        for statement in &parsed.protobuf.stmts {
+            let Some(tree) = statement.stmt.as_deref() else { continue };
+            let Some(kind) = kind(tree) else { continue };
+            let count = counts.entry(kind).or_default();
+            count.statements += 1;
+            let Ok(printed) = tree.deparse(pg_query::DeparseOptions::default()) else {
+                unverified.push(sql.clone());
+                continue;
+            };
+            match verified(tree, &printed) {
+                true => count.verified += 1,
+                false => unverified.push(sql.clone()),
+            }
+            match witness::unreadable(&printed) {
+                None => count.readable += 1,
+                Some(reason) => {
+                    let reason: String = reason.split(" at Line").next().unwrap_or_default().into();
+                    reasons.entry(reason).or_insert((0, printed)).0 += 1;
+                }
+            }
+        }
+    }
+    print(&counts, &reasons);
+    assert!(unverified.is_empty(), "not verified unchanged: {unverified:#?}");
+    let total: usize = counts.values().map(|count| count.statements).sum();
+    let readable: usize = counts.values().map(|count| count.readable).sum();
+    assert!(total > 500, "the sample is there");
+    assert!(readable * 1000 >= total * READABLE_PER_MILLE, "{readable} of {total}");
+}
+
+fn print(counts: &BTreeMap<&str, Count>, reasons: &BTreeMap<String, (usize, String)>) {
+    println!("{:8} {:>10} {:>10} {:>10} {:>8}", "kind", "statements", "verified", "readable", "%");
+    for (kind, Count { statements, verified, readable }) in counts {
+        let share = *readable as f64 * 100.0 / *statements as f64;
+        println!("{kind:8} {statements:>10} {verified:>10} {readable:>10} {share:>8.2}");
+    }
+    for (reason, (times, example)) in reasons {
+        println!("{times:>4} × {reason}\n       {}", example.chars().take(240).collect::<String>());
+    }
+}
+
+fn kind(tree: &Node) -> Option<&'static str> {
+    match tree.node.as_ref()? {
+        NodeEnum::SelectStmt(select) if select.into_clause.is_some() => None,
+        NodeEnum::SelectStmt(_) => Some("SELECT"),
+        NodeEnum::InsertStmt(_) => Some("INSERT"),
+        NodeEnum::UpdateStmt(_) => Some("UPDATE"),
+        NodeEnum::DeleteStmt(_) => Some("DELETE"),
+        NodeEnum::MergeStmt(_) => Some("MERGE"),
+        _ => None,
+    }
+}
+
+fn verified(tree: &Node, printed: &str) -> bool {
+    let statement = Statement {
+        text: printed,
+        offset: 0,
+        shape: printed.to_owned(),
+        literals: Vec::new(),
+        modern_number: None,
+    };
+    let template = Template { pieces: vec![Piece::Text(printed.to_owned())] };
+    verify(tree, template, &statement, u16::MAX).is_ok()
+}
+
+/// The recorded statements, each once.
+fn recorded() -> BTreeSet<String> {
+    let mut directories = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/orm_sample")];
+    directories.extend(std::env::var_os("PGBULKHEAD_ORM_SQL").map(PathBuf::from));
+    let mut found = BTreeSet::new();
+    for entry in directories.iter().flat_map(|dir| std::fs::read_dir(dir).expect("the directory is there")) {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("a text file");
+        for line in text.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON lines");
+            let steps = line["steps"].as_array().cloned().unwrap_or_default();
+            let sql = steps.iter().chain(std::iter::once(&line)).filter_map(|step| step["sql"].as_str());
+            found.extend(sql.map(str::to_owned));
+        }
+    }
+    found
+}
