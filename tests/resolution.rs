@@ -104,6 +104,7 @@ fn connect() -> Bench {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let server = Server::connect(PROBE, &["shadow", "ext"]);
+    server.run("SET client_min_messages = warning").unwrap();
     let mut types = vec![(oid::UNKNOWN, "NULL".to_owned())];
     types.extend(server.query(TYPES).iter().map(|row| {
         let (oid, value) = row.split_once(' ').unwrap();

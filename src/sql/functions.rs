@@ -12,6 +12,7 @@ mod table;
 use crate::catalog::{Function, Oid, Snapshot};
 use crate::policy::{Refusal, Rule, SqlState};
 
+use super::resolve::{Context, FunctionMatch, Resolution, coercion, resolve_function};
 use table::{Class, TABLE};
 
 /// The rule's name in messages, audit lines and metrics.
@@ -62,7 +63,7 @@ pub enum SpecialFunction {
     /// `current_user()`, `session_user()`, `"user"()`, `getpgusername()`, `system_user()`: would show the proxy's
     /// own role at the server.
     CurrentUserLike,
-    /// `to_regclass(text)` and its kin, and `regclass(text)`: a look-up in the catalog by a value.
+    /// `to_regclass(text)`, `to_regrole(text)` and `regclass(text)`: a look-up in the catalog by a value.
     RegInput,
     /// `pg_input_is_valid(text, type)`, `pg_input_error_info(text, type)`: the second argument names a type, whose
     /// input function runs. Only a literal naming a base type of `pg_catalog` that is no reg* type.
@@ -101,19 +102,32 @@ impl Functions {
         name: &[&str],
         argument_count: usize,
     ) -> FunctionVerdict {
+        Self::verdict_typed(catalog, policy_listed, name, &vec![None; argument_count])
+    }
+
+    /// The same where types of arguments are known, nothing for one that is not; an untyped literal has none. Overloads
+    /// that cannot take them are left out, and when all are known the one that the server chooses is judged alone.
+    pub fn verdict_typed(
+        catalog: &Snapshot,
+        policy_listed: &dyn Fn(&str, &str) -> bool,
+        name: &[&str],
+        arguments: &[Option<Oid>],
+    ) -> FunctionVerdict {
         let (schema, name) = match split_name(catalog, name) {
             Ok(split) => split,
             Err(refusal) => return FunctionVerdict::Refused(refusal),
         };
-        let callable = |f: &Function| accepts(f, argument_count);
-        let candidates = candidates(catalog, schema, name, callable);
-        if candidates.is_empty() {
-            return FunctionVerdict::Refused(undefined(schema, name, argument_count));
+        if let Some(types) = arguments.iter().copied().collect::<Option<Vec<Oid>>>()
+            && let Resolution::Found(FunctionMatch::Call { function, .. }) =
+                resolve_function(catalog, schema, name, &types, false)
+        {
+            return Self::verdict_of(catalog, policy_listed, &function);
         }
+        let callable = |f: &Function| accepts(f, arguments.len()) && takes(catalog, f, arguments);
+        let candidates = candidates(catalog, schema, name, callable);
         let verdicts = candidates.iter().map(|f| Self::verdict_of(catalog, policy_listed, f));
-        verdicts
-            .reduce(worse)
-            .unwrap_or_else(|| FunctionVerdict::Refused(undefined(schema, name, argument_count)))
+        let none = || FunctionVerdict::Refused(undefined(schema, name, arguments.len()));
+        verdicts.reduce(worse).unwrap_or_else(none)
     }
 
     /// Judges one overload.
@@ -206,6 +220,18 @@ fn accepts(function: &Function, argument_count: usize) -> bool {
     let defaults = usize::try_from(function.defaults).unwrap_or(0);
     let fits = declared.saturating_sub(defaults) <= argument_count && argument_count <= declared;
     fits || (function.variadic != 0 && argument_count.saturating_add(1) >= declared)
+}
+
+/// Whether a function can be chosen for arguments of the known types among these (can_coerce_type, parse_coerce.c).
+fn takes(catalog: &Snapshot, function: &Function, arguments: &[Option<Oid>]) -> bool {
+    let last = function.arguments.len().checked_sub(1);
+    arguments.iter().enumerate().all(|(at, given)| {
+        let Some(given) = *given else { return true };
+        let can = |target: Oid| coercion(catalog, given, target, Context::Implicit).is_some();
+        let declared = function.arguments.get(at).copied().is_some_and(can);
+        let spread = function.variadic != 0 && last.is_some_and(|last| at >= last) && can(function.variadic);
+        declared || spread
+    })
 }
 
 fn allow(function: &Function) -> FunctionVerdict {
@@ -355,9 +381,23 @@ mod tests {
         assert_eq!(state(verdict(&catalog, &["age"], 2)), "allowed");
         assert_eq!(state(verdict(&catalog, &["ts_rewrite"], 2)), "42501");
         assert_eq!(state(verdict(&catalog, &["pg_catalog", "ts_rewrite"], 3)), "allowed");
-        let one = catalog.functions_named("age").first().cloned();
-        let one = one.map(|f| state(Functions::verdict_of(&catalog, &|_, _| false, &f)));
-        assert_eq!(one, Some("allowed"), "the overload for timestamptz alone");
+    }
+
+    #[test]
+    fn overloads_that_cannot_take_the_arguments_do_not_count() {
+        let catalog = catalog(&[
+            ("pg_catalog", "age", &[1184], 's'),
+            ("pg_catalog", "age", &[28], 's'),
+            ("pg_catalog", "ts_rewrite", &[3615, 25], 'v'),
+        ]);
+        let typed = |name: &str, types: &[Option<Oid>]| {
+            state(Functions::verdict_typed(&catalog, &|_, _| false, &[name], types))
+        };
+        assert_eq!(typed("age", &[Some(1184)]), "allowed");
+        assert_eq!(typed("age", &[Some(28)]), "42501");
+        assert_eq!(typed("age", &[Some(1186)]), "42883");
+        assert_eq!(typed("ts_rewrite", &[Some(3615), None]), "42501");
+        assert_eq!(typed("ts_rewrite", &[Some(20), None]), "42883");
     }
 
     #[test]
