@@ -44,8 +44,14 @@ impl Golden {
 
     /// What the verifier says when `printed` is to be sent for this statement.
     pub fn verify(&self, printed: &str) -> Result<VerifiedSql, Refusal> {
-        let statement =
-            Statement { text: &self.name, offset: 0, shape: self.name.clone(), literals: Vec::new() };
+        let statement = Statement {
+            text: &self.name,
+            offset: 0,
+            shape: self.name.clone(),
+            literals: Vec::new(),
+            modern_number: None,
+            parameter_types: Vec::new(),
+        };
         verify(&self.tree(), self.template(printed), &statement, self.tenant)
     }
 

@@ -11,10 +11,22 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 
 /// Cuts a text into tokens. Literals keep their escapes: unescaping and printing again would turn data into SQL.
 pub(super) fn of(sql: &str) -> Result<Vec<Token>, String> {
+    // sqlparser's lexer drops the character after these two operators (`&>'` opens no string): PostgreSQL's printer
+    // puts a space there, and nothing else is read.
+    let eaten = |operator: &str| {
+        sql.match_indices(operator).any(|(at, _)| !followed_by_space(sql, at + operator.len()))
+    };
+    if eaten("&>") || eaten("&<|") {
+        return Err("an operator that sqlparser's lexer misreads".into());
+    }
     let dialect = PostgreSqlDialect {};
     let tokens = Tokenizer::new(&dialect, sql).with_unescape(false).tokenize().map_err(|e| e.to_string())?;
     let words = tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_)));
     Ok(plain_locks(words.map(plain_name).collect()))
+}
+
+fn followed_by_space(sql: &str, at: usize) -> bool {
+    sql.as_bytes().get(at) == Some(&b' ')
 }
 
 /// A word that PostgreSQL's grammar does not know is a name (checked against PostgreSQL 18's kwlist.h).
