@@ -103,7 +103,7 @@ fn a_predicate_inside_a_literal_or_a_name_is_none() {
         r#"SELECT 1 FROM app.t WHERE "t.tenant_id OPERATOR(pg_catalog.=) $9::int""#,
         "SELECT 1 FROM app.t -- WHERE t.tenant_id OPERATOR(pg_catalog.=) $9::int",
         "SELECT 1 FROM app.t WHERE true /* AND t.tenant_id OPERATOR(pg_catalog.=) $9::int */",
-        "SELECT 1 FROM app.t WHERE t.a &>' AND t.tenant_id OPERATOR(pg_catalog.=) $9::int AND '",
+        "SELECT 1 FROM app.t WHERE t.a &>'x' AND t.b = ' AND t.tenant_id OPERATOR(pg_catalog.=) $9::int AND t.c &>'' '",
         "SELECT 1 FROM app.t WHERE $$ x $$ = '' /* $$ */ OR $$ AND t.tenant_id OPERATOR(pg_catalog.=) $9::int $$ = ''",
     ] {
         assert!(!matches!(witness(sql, 9, &AllTenants), Witness::Agrees), "{sql}");
