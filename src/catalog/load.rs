@@ -15,7 +15,7 @@ use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row};
 
 use super::snapshot::{
-    Cast, Collation, Column, ForeignKey, Function, Generated, Oid, Operator, Relation, RelationKind,
+    Cast, Collation, Column, ForeignKey, Function, Generated, Oid, Operator, Range, Relation, RelationKind,
     Snapshot, Type,
 };
 use super::tls::{self, TlsError};
@@ -99,6 +99,9 @@ pub async fn load(database: &Database, epoch: u64) -> Result<Snapshot, LoadError
     }
     for row in rows(&client, "collations", queries::COLLATIONS).await? {
         snapshot.add_collation(collation_of(&row)?);
+    }
+    for row in rows(&client, "ranges", queries::RANGES).await? {
+        snapshot.add_range(range_of(&row)?);
     }
     client.batch_execute("COMMIT").await.map_err(failed("the session"))?;
     Ok(snapshot)
@@ -387,6 +390,15 @@ fn cast_of(row: &Row) -> Result<Cast, LoadError> {
         context: letter(row, what, "context")?,
         method: letter(row, what, "method")?,
         function: field(row, what, "function")?,
+    })
+}
+
+fn range_of(row: &Row) -> Result<Range, LoadError> {
+    let what = "ranges";
+    Ok(Range {
+        range: field(row, what, "range")?,
+        subtype: field(row, what, "subtype")?,
+        multirange: field(row, what, "multirange")?,
     })
 }
 

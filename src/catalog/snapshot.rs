@@ -28,6 +28,8 @@ pub struct Snapshot {
     operators_by_oid: HashMap<Oid, Arc<Operator>>,
     casts: HashMap<(Oid, Oid), Cast>,
     collations: HashMap<Oid, Collation>,
+    ranges: HashMap<Oid, Range>,
+    multiranges: HashMap<Oid, Oid>,
 }
 
 /// A relation of any kind.
@@ -247,6 +249,17 @@ pub struct Collation {
     pub deterministic: bool,
 }
 
+/// What a range type is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// `rngtypid`: the range type.
+    pub range: Oid,
+    /// `rngsubtype`: the type of its bounds.
+    pub subtype: Oid,
+    /// `rngmultitypid`: its multirange type.
+    pub multirange: Oid,
+}
+
 impl Snapshot {
     /// A snapshot with nothing in it but its head.
     pub fn new(epoch: u64, server_version_num: u32, database: String, search_path: Vec<String>) -> Self {
@@ -290,6 +303,12 @@ impl Snapshot {
     /// Puts a collation in.
     pub fn add_collation(&mut self, collation: Collation) {
         self.collations.insert(collation.oid, collation);
+    }
+
+    /// Puts a range type's parts in.
+    pub fn add_range(&mut self, range: Range) {
+        self.multiranges.insert(range.multirange, range.range);
+        self.ranges.insert(range.range, range);
     }
 
     /// A relation by oid.
@@ -350,6 +369,16 @@ impl Snapshot {
     /// A collation by oid.
     pub fn collation(&self, oid: Oid) -> Option<&Collation> {
         self.collations.get(&oid)
+    }
+
+    /// The parts of a range type, if it is one.
+    pub fn range(&self, range: Oid) -> Option<&Range> {
+        self.ranges.get(&range)
+    }
+
+    /// The parts of the range type that a multirange type is made of.
+    pub fn range_of_multirange(&self, multirange: Oid) -> Option<&Range> {
+        self.ranges.get(self.multiranges.get(&multirange)?)
     }
 
     /// Whether unqualified names are looked up in `schema`.

@@ -1,1 +1,5 @@
-//! See the crate's first page for what belongs here.
+//! The demo: an embedded PostgreSQL with sample data, and the proxy in front of it.
+
+pub mod embedded;
+
+pub use embedded::{EmbeddedError, EmbeddedPostgres};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::catalog::Oid;
 use crate::sql::{Literal, Normalised, Statement};
 
 /// A statement that owns its text, and who asks.
@@ -16,6 +17,7 @@ pub struct Request {
     pub(super) shape: String,
     literals: Vec<Literal>,
     modern_number: Option<usize>,
+    parameter_types: Vec<Oid>,
 }
 
 impl Request {
@@ -26,8 +28,8 @@ impl Request {
 
     /// The same for a statement on its own.
     pub fn of(lane: Arc<str>, role: Arc<str>, statement: Statement<'_>) -> Self {
-        let Statement { text, offset, shape, literals, modern_number } = statement;
-        Self { lane, role, text: text.into(), offset, shape, literals, modern_number }
+        let Statement { text, offset, shape, literals, modern_number, parameter_types } = statement;
+        Self { lane, role, text: text.into(), offset, shape, literals, modern_number, parameter_types }
     }
 
     /// The statement.
@@ -38,6 +40,7 @@ impl Request {
             shape: self.shape.clone(),
             literals: self.literals.clone(),
             modern_number: self.modern_number,
+            parameter_types: self.parameter_types.clone(),
         }
     }
 

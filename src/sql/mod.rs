@@ -3,15 +3,25 @@
 //! `ClientText` → bounds → normalise → parse → bind → decide → rewrite → verify → [`VerifiedSql`]. Each
 //! stage is a type that only the stage before it can make.
 
+mod bind;
 pub mod bounds;
+mod build;
 pub mod catalogs;
+mod facts;
 pub mod functions;
+pub mod leaksafe;
 pub mod lexer;
 pub mod lift;
 pub mod normalise;
 pub mod parse;
+mod plan;
 pub mod planned;
+pub mod resolve;
+pub mod rewrite;
+mod settings;
+mod statement;
 pub mod template;
+pub mod typed;
 pub mod verify;
 pub mod walk;
 pub mod witness;
@@ -19,12 +29,14 @@ pub mod witness;
 use std::sync::Arc;
 
 use crate::catalog::Snapshot;
-use crate::policy::{Policy, Refusal, Rule, SqlState};
+use crate::policy::Policy;
 
 pub use bounds::{Bounded, Limits};
+pub use leaksafe::LeakSafe;
 pub use lift::{TENANT_PARAMETER, template};
 pub use normalise::{Literal, LiteralClass, Normalised, Normaliser, Statement, statements};
 pub use parse::Tree;
+pub use plan::plan;
 pub use planned::{Action, Decision, Edit, Pin, Planned, StatementKind, TenantCheck, TenantValue, Witnessed};
 pub use template::{Piece, Template};
 pub use verify::{VerifiedSql, verify};
@@ -37,10 +49,14 @@ pub struct World {
     pub catalog: Arc<Snapshot>,
     /// The policy.
     pub policy: Arc<Policy>,
+    /// What of the catalog's operators and functions may stand beside the tenant predicate.
+    pub leaksafe: Arc<LeakSafe>,
 }
 
-/// Plans one statement for one role. Runs on a planning thread: parsers recurse.
-pub fn plan(world: &World, role: &str, statement: &Statement<'_>) -> Result<Planned, Refusal> {
-    let _ = (world, role, statement);
-    Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("engine"), "no statement is supported yet"))
+impl World {
+    /// A catalog and its policy; what is leak-safe is found here.
+    pub fn new(catalog: Arc<Snapshot>, policy: Arc<Policy>) -> Self {
+        let leaksafe = Arc::new(LeakSafe::load(&catalog));
+        Self { catalog, policy, leaksafe }
+    }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::bounds::{Bounded, Limits};
 use super::lexer::{Fault, Kind, LexError, Lexer, Token};
+use crate::catalog::Oid;
 use crate::policy::{Refusal, Rule, SqlState};
 
 /// One statement of a client's text.
@@ -21,6 +22,8 @@ pub struct Statement<'a> {
     pub literals: Vec<Literal>,
     /// Byte offset in `text` of the first number that only PostgreSQL 16 and later read as one.
     pub modern_number: Option<usize>,
+    /// The types that the client declared for its parameters (Parse); 0 where it left one open.
+    pub parameter_types: Vec<Oid>,
 }
 
 /// A literal token that was lifted out of the shape.
@@ -68,6 +71,9 @@ impl LiteralClass {
     }
 }
 
+/// Ends a shape whose parameters have declared types.
+const TYPES: &str = "\0t";
+
 /// Begins a shape that is a whole text.
 const WHOLE_TEXT: &str = "\0w";
 
@@ -106,6 +112,7 @@ pub struct Normaliser {
     limits: Limits,
     shape: String,
     literals: Vec<Literal>,
+    declared: Vec<Oid>,
 }
 
 /// A statement whose shape and literals lie in a [`Normaliser`]'s buffers.
@@ -123,6 +130,8 @@ pub struct Normalised<'n, 'a> {
     pub literals: &'n [Literal],
     /// See [`Statement::modern_number`].
     pub modern_number: Option<usize>,
+    /// See [`Statement::parameter_types`].
+    pub parameter_types: &'n [Oid],
 }
 
 impl<'a> Normalised<'_, 'a> {
@@ -139,6 +148,7 @@ impl<'a> Normalised<'_, 'a> {
             shape: self.shape.to_owned(),
             literals: self.literals.to_vec(),
             modern_number: self.modern_number,
+            parameter_types: self.parameter_types.to_vec(),
         }
     }
 }
@@ -147,6 +157,23 @@ impl Normaliser {
     /// A normaliser with empty buffers.
     pub fn new(limits: Limits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// Says which parameter types the client declared for the statements that follow (Parse); none for a
+    /// simple query. They are part of the shape: a condition that is total for a parameter of one type need
+    /// not be for another.
+    pub fn declare(&mut self, types: &[Oid]) {
+        self.declared.clear();
+        self.declared.extend_from_slice(types);
+    }
+
+    fn push_types(&mut self) {
+        if self.declared.iter().any(|oid| *oid != 0) {
+            self.shape.push_str(TYPES);
+            for oid in &self.declared {
+                self.shape.push_str(&format!("{oid},"));
+            }
+        }
     }
 
     /// The first statement that begins at byte `from` or later, or none. Allocates only where a buffer grows.
@@ -186,9 +213,11 @@ impl Normaliser {
             literal.token.start = literal.token.start.saturating_sub(first);
             literal.token.end = literal.token.end.saturating_sub(first);
         }
+        self.push_types();
         let modern_number = lexer.modern_number().map(|at| at.saturating_sub(first));
         let (shape, literals) = (self.shape.as_str(), self.literals.as_slice());
-        Ok(Some(Normalised { text, offset: first, next, shape, literals, modern_number }))
+        let parameter_types = self.declared.as_slice();
+        Ok(Some(Normalised { text, offset: first, next, shape, literals, modern_number, parameter_types }))
     }
 
     #[inline(always)]

@@ -6,6 +6,7 @@ use crate::config::model::Operation;
 use crate::policy::Rule;
 
 use super::VerifiedSql;
+use super::leaksafe::BindCheck;
 
 /// A planned statement.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Planned {
     pub tenant_type: Option<Oid>,
     /// Values that must be the tenant's own, byte for byte, checked when the literals or parameters are known.
     pub tenant_checks: Vec<TenantCheck>,
+    /// What the values of parameters must satisfy at Bind, where a bare condition relies on it.
+    pub bind_checks: Vec<BindCheck>,
     /// Literals that a decision looked at: the plan holds for exactly these tokens.
     pub pins: Vec<Pin>,
     /// The decision as audit, metrics and `explain` tell it.

@@ -59,6 +59,17 @@ impl Children for TypeName {
     }
 }
 
+/// Each column of a row assignment holds a copy of the same source, of which one is printed: the first stands
+/// for all.
+impl Children for protobuf::MultiAssignRef {
+    fn children(&mut self, visitor: &mut impl Visitor) {
+        let Self { source, colno, ncolumns: _ } = self;
+        if *colno <= 1 {
+            source.children(visitor);
+        }
+    }
+}
+
 macro_rules! nodes {
     ({ $($kind:ident { $($child:ident)* ; $($leaf:ident)* })* }
      { $($variant:ident => $name:ident { $($inner:ident)* ; $($flat:ident)* })* }) => {
@@ -83,6 +94,7 @@ macro_rules! nodes {
                     Some(NodeEnum::AConst(constant)) => visitor.constant(constant),
                     Some(NodeEnum::ParamRef(_)) => visitor.parameter(self),
                     Some(NodeEnum::TypeName(name)) => visitor.type_name(name),
+                    Some(NodeEnum::MultiAssignRef(row)) => row.children(visitor),
                     $(Some(NodeEnum::$kind(node)) => node.children(visitor),)*
                     $(Some(NodeEnum::$variant(node)) => node.children(visitor),)*
                     Some(_) => visitor.unknown(),
@@ -139,7 +151,6 @@ nodes! {
     AIndirection { arg indirection ; }
     AArrayExpr { elements ; list_start list_end location }
     ResTarget { indirection val ; name location }
-    MultiAssignRef { source ; colno ncolumns }
     TypeCast { arg type_name ; location }
     CollateClause { arg collname ; location }
     SortBy { node use_op ; sortby_dir sortby_nulls location }

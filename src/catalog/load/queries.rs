@@ -147,6 +147,10 @@ SELECT c.castsource AS source, c.casttarget AS target, c.castcontext AS context,
        c.castfunc AS function
 FROM pg_catalog.pg_cast c";
 
+pub(super) const RANGES: &str = "
+SELECT r.rngtypid AS range, r.rngsubtype AS subtype, r.rngmultitypid AS multirange
+FROM pg_catalog.pg_range r";
+
 /// Those of this database's encoding, and those of any.
 pub(super) const COLLATIONS: &str = "
 SELECT c.oid, n.nspname AS schema, c.collname AS name, c.collisdeterministic AS deterministic

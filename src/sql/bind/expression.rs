@@ -1,0 +1,576 @@
+//! The walk over expressions. Every node kind that an expression can hold is named here or in `json.rs`;
+//! any other is refused by its name, so nothing is let through unseen.
+
+use std::collections::BTreeSet;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{AExpr, AExprKind, AIndirection, ColumnRef, Node, SubLink, SubLinkType};
+
+use crate::policy::{Refusal, SqlState};
+
+use super::super::build;
+use super::super::leaksafe::Total;
+use super::super::resolve::oid;
+use super::super::typed::{Collation, ColumnInfo, Expr, type_expression};
+use super::scope::{ColumnKind, ColumnType, Found, Scope};
+use super::{Binder, FORM};
+
+/// What an expression or a query reads and does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::sql) struct Facts {
+    /// Items that are read: (depth of the level, number in it).
+    pub reads: BTreeSet<(usize, usize)>,
+    /// A sub-select of it holds tenants' rows.
+    pub tenanted: bool,
+    pub volatile: bool,
+    pub sublink: bool,
+    pub aggregate: bool,
+    pub set_returning: bool,
+}
+
+impl Facts {
+    /// Adds reads of one level.
+    pub fn read(&mut self, depth: usize, items: impl IntoIterator<Item = usize>) {
+        self.reads.extend(items.into_iter().map(|item| (depth, item)));
+    }
+
+    pub fn merge(&mut self, other: Self) {
+        self.reads.extend(other.reads);
+        self.tenanted |= other.tenanted;
+        self.volatile |= other.volatile;
+        self.sublink |= other.sublink;
+        self.aggregate |= other.aggregate;
+        self.set_returning |= other.set_returning;
+    }
+
+    /// What of it concerns the levels around a level of this depth.
+    pub fn below(mut self, depth: usize) -> Self {
+        self.reads.retain(|(d, _)| *d < depth);
+        Self { aggregate: false, set_returning: false, sublink: false, ..self }
+    }
+}
+
+impl Binder<'_> {
+    /// DEFAULT where it may stand, or an expression.
+    pub fn expression_or_default(
+        &mut self,
+        scope: &Scope<'_>,
+        node: &mut Node,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        match node.node {
+            Some(NodeEnum::SetToDefault(_)) => Ok(()),
+            _ => self.expression(scope, node, facts),
+        }
+    }
+
+    /// Binds the names of an expression in place and adds what it reads to `facts`.
+    pub fn expression(
+        &mut self,
+        scope: &Scope<'_>,
+        node: &mut Node,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let kind = super::kind_of(node);
+        let Some(inner) = &mut node.node else { return Err(super::unsupported("an empty expression", -1)) };
+        match inner {
+            NodeEnum::AConst(_) => Ok(()),
+            NodeEnum::ParamRef(parameter) => self.parameter(parameter.number, parameter.location),
+            NodeEnum::ColumnRef(column) => self.column_ref(scope, column, facts),
+            NodeEnum::AExpr(expr) => self.operator_expression(scope, expr, facts),
+            NodeEnum::BoolExpr(expr) => self.all(scope, &mut expr.args, facts),
+            NodeEnum::SubLink(sublink) => self.sublink(scope, sublink, facts),
+            NodeEnum::FuncCall(call) => self.call(scope, call, facts),
+            NodeEnum::TypeCast(cast) => self.type_cast(scope, cast, facts),
+            NodeEnum::CollateClause(collate) => {
+                let found = build::names(&collate.collname).is_some();
+                if !found {
+                    return Err(super::unsupported("this COLLATE", collate.location));
+                }
+                self.optional(scope, &mut collate.arg, facts)
+            }
+            NodeEnum::AIndirection(indirection) => self.indirection(scope, indirection, facts),
+            NodeEnum::AArrayExpr(array) => self.all(scope, &mut array.elements, facts),
+            NodeEnum::RowExpr(row) => self.all(scope, &mut row.args, facts),
+            NodeEnum::List(list) => self.all(scope, &mut list.items, facts),
+            NodeEnum::CaseExpr(case) => {
+                self.optional(scope, &mut case.arg, facts)?;
+                for when in &mut case.args {
+                    let Some(NodeEnum::CaseWhen(when)) = &mut when.node else {
+                        return Err(super::unsupported(&super::kind_of(when), case.location));
+                    };
+                    self.optional(scope, &mut when.expr, facts)?;
+                    self.optional(scope, &mut when.result, facts)?;
+                }
+                self.optional(scope, &mut case.defresult, facts)
+            }
+            NodeEnum::CoalesceExpr(expr) => self.all(scope, &mut expr.args, facts),
+            NodeEnum::MinMaxExpr(expr) => self.all(scope, &mut expr.args, facts),
+            NodeEnum::NullTest(test) => self.optional(scope, &mut test.arg, facts),
+            NodeEnum::BooleanTest(test) => self.optional(scope, &mut test.arg, facts),
+            NodeEnum::NamedArgExpr(arg) => self.optional(scope, &mut arg.arg, facts),
+            NodeEnum::GroupingFunc(grouping) => self.all(scope, &mut grouping.args, facts),
+            NodeEnum::SqlvalueFunction(function) => self.value_function(function.op, function.location),
+            NodeEnum::XmlExpr(xml) => {
+                self.targets(scope, &mut xml.named_args, facts)?;
+                self.all(scope, &mut xml.args, facts)
+            }
+            NodeEnum::XmlSerialize(xml) => {
+                if let Some(name) = &mut xml.type_name {
+                    self.type_name(name)?;
+                }
+                self.optional(scope, &mut xml.expr, facts)
+            }
+            NodeEnum::JsonIsPredicate(_)
+            | NodeEnum::JsonValueExpr(_)
+            | NodeEnum::JsonObjectConstructor(_)
+            | NodeEnum::JsonArrayConstructor(_)
+            | NodeEnum::JsonArrayQueryConstructor(_)
+            | NodeEnum::JsonObjectAgg(_)
+            | NodeEnum::JsonArrayAgg(_)
+            | NodeEnum::JsonFuncExpr(_)
+            | NodeEnum::JsonParseExpr(_)
+            | NodeEnum::JsonScalarExpr(_)
+            | NodeEnum::JsonSerializeExpr(_)
+            | NodeEnum::JsonKeyValue(_)
+            | NodeEnum::JsonArgument(_) => self.json(scope, inner, facts),
+            _ => Err(super::unsupported(&format!("{kind} in an expression"), -1)),
+        }
+    }
+
+    /// Every expression of a list.
+    pub fn all(&mut self, scope: &Scope<'_>, nodes: &mut [Node], facts: &mut Facts) -> Result<(), Refusal> {
+        nodes.iter_mut().try_for_each(|node| self.expression(scope, node, facts))
+    }
+
+    /// An expression that may be absent.
+    pub fn optional(
+        &mut self,
+        scope: &Scope<'_>,
+        node: &mut Option<Box<Node>>,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        node.as_deref_mut().map_or(Ok(()), |node| self.expression(scope, node, facts))
+    }
+
+    /// The values of a list of named outputs.
+    pub fn targets(
+        &mut self,
+        scope: &Scope<'_>,
+        nodes: &mut [Node],
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        nodes.iter_mut().try_for_each(|node| match &mut node.node {
+            Some(NodeEnum::ResTarget(target)) => self.optional(scope, &mut target.val, facts),
+            _ => self.expression(scope, node, facts),
+        })
+    }
+
+    /// The type of a bound expression, as far as it is known.
+    pub fn type_of(&self, scope: &Scope<'_>, node: &Node) -> Option<ColumnType> {
+        if let Some(NodeEnum::ColumnRef(column)) = &node.node {
+            return self.resolve_ref(scope, column).ok()?.ty;
+        }
+        let columns = |c: &ColumnRef| self.column_info(scope, c);
+        let typed = type_expression(node, &columns, &|n| Some(self.parameter_type(n)), self.catalog);
+        match (&typed, typed.ty()) {
+            (Expr::Other(_), _) => None,
+            (_, ty) if ty.oid == oid::UNKNOWN || ty.oid == oid::ANY => None,
+            (_, ty) => Some(ColumnType {
+                oid: ty.oid,
+                typmod: ty.typmod,
+                collation: match ty.collation {
+                    Collation::None => 0,
+                    Collation::Implicit(collation) => collation,
+                    // Whoever compares such a value could raise: no type, so nothing is total over it.
+                    Collation::Explicit(_) | Collation::Indeterminate => return None,
+                },
+            }),
+        }
+    }
+
+    /// What kind of output a bound expression makes.
+    pub fn output_kind(&mut self, scope: &Scope<'_>, node: &Node) -> ColumnKind {
+        match &node.node {
+            Some(NodeEnum::ColumnRef(column)) => match self.resolve_ref(scope, column) {
+                Ok(found) if !found.whole_row => found.kind,
+                _ => ColumnKind::Expression { total: false },
+            },
+            Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => ColumnKind::Expression { total: true },
+            _ => ColumnKind::Expression { total: self.is_total(scope, node) },
+        }
+    }
+
+    /// Whether a bound expression can be evaluated on any row without a trace.
+    pub fn is_total(&mut self, scope: &Scope<'_>, node: &Node) -> bool {
+        let columns = |c: &ColumnRef| self.column_info(scope, c);
+        let judged = self.leaksafe.judge(self.catalog, node, &columns, &|n| self.judged_type(n));
+        let (total, pins) = match judged {
+            Total::Yes { pins, bind_checks } => {
+                self.bind_checks.extend(bind_checks);
+                (true, pins)
+            }
+            Total::No { pins, .. } => (false, pins),
+        };
+        for location in pins {
+            self.pin(location);
+        }
+        total
+    }
+
+    /// The declared type of a parameter; `any` for one that nothing is known of.
+    fn parameter_type(&self, number: i32) -> crate::catalog::Oid {
+        let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
+        let declared = index.and_then(|i| self.statement.parameter_types.get(i)).copied();
+        declared.filter(|oid| *oid != 0).unwrap_or(oid::ANY)
+    }
+
+    /// The type of a parameter as the judge of totality takes it: none where its only place types it.
+    fn judged_type(&self, number: i32) -> Option<crate::catalog::Oid> {
+        match self.parameter_type(number) {
+            oid::ANY if uses(self.statement.text, number) == 1 => None,
+            declared => Some(declared),
+        }
+    }
+
+    fn column_info(&self, scope: &Scope<'_>, column: &ColumnRef) -> Option<ColumnInfo> {
+        let found = self.resolve_ref(scope, column).ok()?;
+        let ty = found.ty?;
+        let (base, bounded) = match &found.kind {
+            ColumnKind::Base { relation, number } => {
+                let trusted = self.catalog.relation(*relation).is_some_and(|r| r.trusted_opclasses);
+                (trusted, self.is_bounded(*relation, *number))
+            }
+            ColumnKind::System => (true, true),
+            ColumnKind::Expression { total } => (*total, false),
+            ColumnKind::Virtual | ColumnKind::Denied => (false, false),
+        };
+        Some(ColumnInfo {
+            type_oid: ty.oid,
+            typmod: ty.typmod,
+            collation: ty.collation,
+            bounded,
+            virtual_generated: found.kind == ColumnKind::Virtual,
+            base,
+        })
+    }
+
+    /// Whether `left = right` between two columns of these types can raise on no value.
+    pub fn equality_is_total(&self, left: ColumnType, right: ColumnType) -> bool {
+        let info = |ty: ColumnType| ColumnInfo {
+            type_oid: ty.oid,
+            typmod: ty.typmod,
+            collation: ty.collation,
+            bounded: false,
+            virtual_generated: false,
+            base: true,
+        };
+        let columns = |column: &ColumnRef| match build::names(&column.fields).as_deref() {
+            Some(["l"]) => Some(info(left)),
+            _ => Some(info(right)),
+        };
+        let equality = build::equals(build::column(&["l"]), build::column(&["r"]));
+        matches!(
+            self.leaksafe.judge(self.catalog, &equality, &columns, &|_| None),
+            Total::Yes { bind_checks, .. } if bind_checks.is_empty()
+        )
+    }
+
+    /// A value of the column cannot be longer than PostgreSQL's functions can take: `varchar(n)`, `char(n)`,
+    /// or a btree key.
+    fn is_bounded(&self, relation: crate::catalog::Oid, number: i16) -> bool {
+        let Some(relation) = self.catalog.relation(relation) else { return false };
+        let Some(column) = relation.column_numbered(number) else { return false };
+        let limited = matches!(column.type_oid, 1042 | 1043) && column.typmod > 4;
+        limited || relation.unique_keys.iter().any(|key| key.contains(&number))
+    }
+
+    fn resolve_ref(&self, scope: &Scope<'_>, column: &ColumnRef) -> Result<Found, Refusal> {
+        let path =
+            build::names(&column.fields).ok_or_else(|| super::unsupported("* here", column.location))?;
+        if let [database, _, _, _] = path.as_slice()
+            && *database != self.catalog.database
+        {
+            return Err(super::unsupported("a column of another database", column.location));
+        }
+        scope.resolve(&path, column.location)
+    }
+
+    fn column_ref(
+        &mut self,
+        scope: &Scope<'_>,
+        column: &mut ColumnRef,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let whole_row_star = matches!(column.fields.last().map(|f| &f.node), Some(Some(NodeEnum::AStar(_))));
+        let location = column.location;
+        let found = if whole_row_star {
+            let fields = column.fields.split_last().map_or(&[][..], |(_, q)| q);
+            let path = build::names(fields).unwrap_or_default();
+            let Some(name) = path.last() else { return Err(super::unsupported("* here", location)) };
+            let named = scope.item_named(name, location)?;
+            let (at, id) = named.ok_or_else(|| super::unsupported("this row reference", location))?;
+            Found {
+                depth: at.level.depth,
+                items: at.level.members(id),
+                ty: None,
+                kind: ColumnKind::Expression { total: false },
+                whole_row: true,
+            }
+        } else {
+            self.resolve_ref(scope, column)?
+        };
+        self.check_denied(scope, &found, column)?;
+        let level = scope.level_at(found.depth);
+        facts.tenanted |= level.is_some_and(|level| {
+            found.items.iter().filter_map(|i| level.items.get(*i)).any(|i| self.is_tenanted(&i.source))
+        });
+        facts.read(found.depth, found.items);
+        Ok(())
+    }
+
+    /// Columns that the role may not name; a whole row names them all.
+    fn check_denied(&self, scope: &Scope<'_>, found: &Found, column: &ColumnRef) -> Result<(), Refusal> {
+        if found.kind == ColumnKind::Denied {
+            let name = build::names(&column.fields).and_then(|p| p.last().map(|n| (*n).to_owned()));
+            return Err(super::denied_column(&name.unwrap_or_default(), column.location));
+        }
+        if found.whole_row {
+            let items = scope.level_at(found.depth).map(|l| &l.items);
+            let denied = found
+                .items
+                .iter()
+                .filter_map(|id| items?.get(*id))
+                .flat_map(|item| &item.columns)
+                .find(|c| c.kind == ColumnKind::Denied);
+            if let Some(denied) = denied {
+                return Err(super::denied_column(&denied.name, column.location));
+            }
+        }
+        Ok(())
+    }
+
+    fn parameter(&mut self, number: i32, location: i32) -> Result<(), Refusal> {
+        match u16::try_from(number) {
+            Ok(number) if number > 0 => {
+                self.parameters = self.parameters.max(number);
+                Ok(())
+            }
+            _ => Err(Refusal::new(SqlState("42P02"), FORM, format!("there is no parameter ${number}"))
+                .at(location)),
+        }
+    }
+
+    fn operator_expression(
+        &mut self,
+        scope: &Scope<'_>,
+        expr: &mut AExpr,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let location = expr.location;
+        let named = matches!(
+            AExprKind::try_from(expr.kind),
+            Ok(AExprKind::AexprOp
+                | AExprKind::AexprOpAny
+                | AExprKind::AexprOpAll
+                | AExprKind::AexprIn
+                | AExprKind::AexprDistinct
+                | AExprKind::AexprNotDistinct
+                | AExprKind::AexprNullif)
+        );
+        match AExprKind::try_from(expr.kind) {
+            Ok(AExprKind::Undefined) | Err(_) => {
+                return Err(super::unsupported("this operator expression", location));
+            }
+            Ok(_) if named => self.operator_name(&mut expr.name, location)?,
+            // LIKE, BETWEEN and SIMILAR name their operators themselves; those are pg_catalog's unless somebody
+            // else made one of that name.
+            Ok(_) => self.keyword_operator(&expr.name, location)?,
+        }
+        self.optional(scope, &mut expr.lexpr, facts)?;
+        self.optional(scope, &mut expr.rexpr, facts)
+    }
+
+    /// An operator by name: `pg_catalog`'s, or one of an extension that is known. It leaves qualified where
+    /// another schema of the search path has one of the same name.
+    pub fn operator_name(&mut self, name: &mut Vec<Node>, location: i32) -> Result<(), Refusal> {
+        let parts: Vec<String> = build::names(name)
+            .ok_or_else(|| super::unsupported("this operator", location))?
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let (schema, bare) = match parts.as_slice() {
+            [bare] => (None, bare.as_str()),
+            [schema, bare] => (Some(schema.as_str()), bare.as_str()),
+            [database, schema, bare] if *database == self.catalog.database => {
+                (Some(schema.as_str()), bare.as_str())
+            }
+            _ => return Err(super::unsupported("an operator of another database", location)),
+        };
+        let candidates: Vec<_> = self
+            .catalog
+            .operators_named(bare)
+            .iter()
+            .filter(|o| schema.map_or_else(|| self.catalog.in_path(&o.schema), |s| o.schema == s))
+            .collect();
+        let builtin = candidates.iter().any(|o| o.schema == "pg_catalog");
+        let other = candidates.iter().find(|o| o.schema != "pg_catalog");
+        let undefined = || {
+            Refusal::new(SqlState::UNDEFINED_FUNCTION, FORM, format!("operator does not exist: {bare}"))
+                .at(location)
+        };
+        match (builtin, other) {
+            (false, None) => Err(undefined()),
+            (true, None) => Ok(()),
+            (_, Some(other)) => {
+                let trusted = candidates
+                    .iter()
+                    .filter(|o| o.schema != "pg_catalog")
+                    .all(|o| o.extension.as_deref().is_some_and(is_pure_extension));
+                if trusted && !builtin {
+                    *name = vec![build::text(&other.schema), build::text(bare)];
+                } else if !trusted {
+                    if !builtin {
+                        let message = format!("operator {bare} of schema {} is not allowed", other.schema);
+                        return Err(Refusal::new(SqlState::DENIED, super::ACCESS, message).at(location));
+                    }
+                    *name = vec![build::text("pg_catalog"), build::text(bare)];
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn keyword_operator(&self, name: &[Node], location: i32) -> Result<(), Refusal> {
+        let names = build::names(name).ok_or_else(|| super::unsupported("this operator", location))?;
+        let operators: &[&str] = match names.last().copied() {
+            Some("BETWEEN" | "NOT BETWEEN" | "BETWEEN SYMMETRIC" | "NOT BETWEEN SYMMETRIC") => {
+                &["<", "<=", ">", ">="]
+            }
+            Some(_) | None => &[],
+        };
+        let shadowed = names.iter().copied().chain(operators.iter().copied()).any(|name| {
+            self.catalog.operators_named(name).iter().any(|o| {
+                o.schema != "pg_catalog"
+                    && self.catalog.in_path(&o.schema)
+                    && !o.extension.as_deref().is_some_and(is_pure_extension)
+            })
+        });
+        if shadowed {
+            return Err(super::unsupported("an operator that another schema shadows", location));
+        }
+        Ok(())
+    }
+
+    fn sublink(
+        &mut self,
+        scope: &Scope<'_>,
+        sublink: &mut SubLink,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let location = sublink.location;
+        match SubLinkType::try_from(sublink.sub_link_type) {
+            Ok(
+                SubLinkType::ExistsSublink
+                | SubLinkType::AllSublink
+                | SubLinkType::AnySublink
+                | SubLinkType::ExprSublink
+                | SubLinkType::ArraySublink,
+            ) => {}
+            _ => return Err(super::unsupported("this sub-select", location)),
+        }
+        self.optional(scope, &mut sublink.testexpr, facts)?;
+        if !sublink.oper_name.is_empty() {
+            self.operator_name(&mut sublink.oper_name, location)?;
+        }
+        let Some(query) = &mut sublink.subselect else {
+            return Err(super::unsupported("an empty sub-select", location));
+        };
+        let output = self.statement_in(Some(scope), scope.ctes, query)?;
+        let tenanted = output.tenanted;
+        facts.merge(output.facts);
+        facts.tenanted |= tenanted;
+        facts.sublink = true;
+        Ok(())
+    }
+
+    fn indirection(
+        &mut self,
+        scope: &Scope<'_>,
+        indirection: &mut AIndirection,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        self.optional(scope, &mut indirection.arg, facts)?;
+        for step in &mut indirection.indirection {
+            match &mut step.node {
+                Some(NodeEnum::AIndices(indices)) => {
+                    self.optional(scope, &mut indices.lidx, facts)?;
+                    self.optional(scope, &mut indices.uidx, facts)?;
+                }
+                // `(row).field` can also be the call field(row).
+                Some(NodeEnum::String(field)) => {
+                    let field = field.sval.clone();
+                    self.field_of(scope, indirection.arg.as_deref(), &field)?;
+                }
+                Some(NodeEnum::AStar(_)) => {}
+                _ => return Err(super::unsupported(&super::kind_of(step), -1)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A field of a composite value must be a real column of it.
+    fn field_of(&self, scope: &Scope<'_>, arg: Option<&Node>, field: &str) -> Result<(), Refusal> {
+        let known = match arg.map(|n| &n.node) {
+            Some(Some(NodeEnum::ColumnRef(column))) => {
+                let found = self.resolve_ref(scope, column)?;
+                if found.whole_row {
+                    let items = scope.level_at(found.depth).map(|l| &l.items);
+                    let mut columns =
+                        found.items.iter().filter_map(|i| items?.get(*i)).flat_map(|i| &i.columns);
+                    columns.any(|c| c.name == field && c.kind != ColumnKind::Denied)
+                } else {
+                    found.ty.is_some_and(|ty| self.composite_has(ty.oid, field))
+                }
+            }
+            _ => false,
+        };
+        // No function of that name: then it can only be a field.
+        if known || self.catalog.functions_named(field).is_empty() {
+            return Ok(());
+        }
+        let message = format!("column \"{field}\" not found in this value");
+        Err(Refusal::new(SqlState::UNDEFINED_COLUMN, FORM, message))
+    }
+
+    fn composite_has(&self, oid: crate::catalog::Oid, field: &str) -> bool {
+        let relation = self.catalog.type_by_oid(oid).and_then(|t| self.catalog.relation(t.relation));
+        relation.is_some_and(|r| r.column(field).is_some())
+    }
+}
+
+/// Extensions whose operators depend on their operands alone.
+fn is_pure_extension(name: &str) -> bool {
+    const PURE: [&str; 12] = [
+        "btree_gin",
+        "btree_gist",
+        "citext",
+        "cube",
+        "fuzzystrmatch",
+        "hstore",
+        "intarray",
+        "isn",
+        "ltree",
+        "pg_trgm",
+        "seg",
+        "unaccent",
+    ];
+    PURE.contains(&name)
+}
+
+/// How often `$number` stands in a text, at most.
+fn uses(text: &str, number: i32) -> usize {
+    let name = format!("${number}");
+    let ends = |at: usize| !text.as_bytes().get(at + name.len()).is_some_and(u8::is_ascii_digit);
+    text.match_indices(&name).filter(|(at, _)| ends(*at)).count()
+}

@@ -1,0 +1,202 @@
+//! Binds a statement's names to the catalog, asks the policy about each relation, and has the rewriting
+//! rules applied level by level, from the inside out.
+//!
+//! A query level is bound whole (its FROM, then its expressions), and then handed to [`super::rewrite`] with
+//! what was found: an outer level never looks into an inner one again, it only knows its output columns.
+
+mod call;
+mod expression;
+mod from;
+mod json;
+mod scope;
+mod select;
+mod target;
+mod types;
+mod with;
+
+use std::collections::BTreeSet;
+
+use pg_query::protobuf::{Node, RangeVar};
+
+use crate::catalog::{Oid, Relation, Snapshot};
+use crate::config::model::Operation;
+use crate::policy::{Access, Policy, Refusal, Rule, SqlState};
+
+use super::leaksafe::{BindCheck, LeakSafe};
+use super::plan::Decided;
+use super::planned::Edit;
+use super::{Statement, World};
+
+pub(in crate::sql) use expression::Facts;
+pub(in crate::sql) use from::{columns_of, is_system};
+pub(in crate::sql) use scope::{ColumnKind, Found, Item, ItemColumn, Level, Place, Scope, Source};
+pub(in crate::sql) use select::{Output, star_of};
+pub(in crate::sql) use target::{push_old_and_new, push_row, push_target};
+pub(in crate::sql) use with::Cte;
+
+/// The rule of what may be read and written.
+pub(in crate::sql) const ACCESS: Rule = Rule("access");
+/// The rule of forms that are not understood.
+pub(in crate::sql) const FORM: Rule = Rule("form");
+
+/// One statement while it is bound and rewritten.
+pub(in crate::sql) struct Binder<'a> {
+    pub catalog: &'a Snapshot,
+    pub policy: &'a Policy,
+    pub leaksafe: &'a LeakSafe,
+    pub role: &'a str,
+    pub statement: &'a Statement<'a>,
+    pub edits: Vec<Edit>,
+    pub touched: Vec<(Oid, String, Operation)>,
+    /// Lifted literals that a decision looked at.
+    pub pins: BTreeSet<usize>,
+    /// What parameters' values must satisfy, where a bare condition relies on it.
+    pub bind_checks: Vec<BindCheck>,
+    /// The highest `$n` of the client.
+    pub parameters: u16,
+    pub ctes: Vec<Cte>,
+    /// Views inside views.
+    pub view_depth: usize,
+    /// The type of the tenant's parameter; all tenant columns of a statement must agree on it.
+    pub tenant_type: Option<Oid>,
+    /// Inside the recursive term of a WITH RECURSIVE.
+    pub recursive_term: bool,
+    /// Names of WITH RECURSIVE lists that are not defined yet, innermost list last.
+    pub forward_names: Vec<Vec<String>>,
+    aliases: u32,
+}
+
+impl<'a> Binder<'a> {
+    pub fn new(world: &'a World, role: &'a str, statement: &'a Statement<'a>) -> Self {
+        Self {
+            catalog: &world.catalog,
+            policy: &world.policy,
+            leaksafe: &world.leaksafe,
+            role,
+            statement,
+            edits: Vec::new(),
+            touched: Vec::new(),
+            pins: BTreeSet::new(),
+            bind_checks: Vec::new(),
+            parameters: 0,
+            ctes: Vec::new(),
+            view_depth: 0,
+            tenant_type: None,
+            recursive_term: false,
+            forward_names: Vec::new(),
+            aliases: 0,
+        }
+    }
+
+    /// What was decided, once the statement is bound.
+    pub fn decided(self) -> Decided {
+        let reason = match self.tenant_type {
+            Some(_) => "every relation with tenants' rows is restricted to the tenant",
+            None if self.touched.is_empty() => "no relation is touched",
+            None => "only relations that all tenants share are touched",
+        };
+        Decided {
+            tenant_type: self.tenant_type,
+            bind_checks: self.bind_checks,
+            pinned: self.pins.into_iter().collect(),
+            relations: self.touched.into_iter().map(|(_, name, operation)| (name, operation)).collect(),
+            edits: self.edits,
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// Writes an edit down with its reason.
+    pub fn edit(&mut self, location: i32, reason: impl Into<String>) {
+        self.edits.push(Edit { position: usize::try_from(location).ok(), reason: reason.into() });
+    }
+
+    /// Remembers that a decision depends on the constant at this place: where it is a lifted literal, the
+    /// plan holds for this very token only.
+    pub fn pin(&mut self, location: i32) {
+        self.pins.extend(self.statement.literal_at(location));
+    }
+
+    /// A name that no relation or alias of the client has.
+    pub fn fresh_alias(&mut self, what: &str) -> String {
+        self.aliases = self.aliases.saturating_add(1);
+        format!("pgbulkhead_{what}{}", self.aliases)
+    }
+
+    /// Finds the relation that a name means, and writes its schema into the name. What is not there and what
+    /// is denied answer alike.
+    pub fn relation(&self, name: &mut RangeVar) -> Result<std::sync::Arc<Relation>, Refusal> {
+        if !name.catalogname.is_empty() {
+            if name.catalogname != self.catalog.database {
+                let message = format!(
+                    "cross-database references are not implemented: \"{}.{}.{}\"",
+                    name.catalogname, name.schemaname, name.relname
+                );
+                return Err(Refusal::new(SqlState::NOT_SUPPORTED, FORM, message).at(name.location));
+            }
+            name.catalogname.clear();
+        }
+        let schema = (!name.schemaname.is_empty()).then_some(name.schemaname.as_str());
+        let found = self.catalog.find_relation(schema, &name.relname).cloned();
+        let Some(relation) = found else { return Err(self.no_relation(name)) };
+        name.schemaname.clone_from(&relation.schema);
+        Ok(relation)
+    }
+
+    /// PostgreSQL's own words for a relation that is not there.
+    pub fn no_relation(&self, name: &RangeVar) -> Refusal {
+        let shown = if name.schemaname.is_empty() {
+            name.relname.clone()
+        } else {
+            format!("{}.{}", name.schemaname, name.relname)
+        };
+        Refusal::new(SqlState::UNDEFINED_TABLE, ACCESS, format!("relation \"{shown}\" does not exist"))
+            .at(name.location)
+    }
+
+    /// Asks for an operation on a relation, and writes down that it is done.
+    pub fn demand(
+        &mut self,
+        relation: &Relation,
+        operation: Operation,
+        location: i32,
+    ) -> Result<Access, Refusal> {
+        let access = self.policy.access(self.role, relation);
+        if !access.allows(operation) {
+            let verb = match operation {
+                Operation::Select => "read",
+                Operation::Insert => "insert into",
+                Operation::Update => "update",
+                Operation::Delete => "delete from",
+            };
+            let message = format!("role {} may not {verb} {}.{}", self.role, relation.schema, relation.name);
+            return Err(Refusal::new(SqlState::DENIED, ACCESS, message).at(location));
+        }
+        self.touch(relation, operation);
+        Ok(access)
+    }
+
+    /// Writes down that an operation is done on a relation.
+    pub fn touch(&mut self, relation: &Relation, operation: Operation) {
+        let entry = (relation.oid, format!("{}.{}", relation.schema, relation.name), operation);
+        if !self.touched.contains(&entry) {
+            self.touched.push(entry);
+        }
+    }
+}
+
+/// A refusal of a form that is not provably safe.
+pub(in crate::sql) fn unsupported(what: &str, location: i32) -> Refusal {
+    Refusal::new(SqlState::NOT_SUPPORTED, FORM, format!("{what} is not supported")).at(location)
+}
+
+/// A refusal of a column that the role may not see.
+pub(in crate::sql) fn denied_column(name: &str, location: i32) -> Refusal {
+    Refusal::new(SqlState::DENIED, ACCESS, format!("permission denied for column \"{name}\"")).at(location)
+}
+
+/// The name of a node kind, for refusals.
+pub(in crate::sql) fn kind_of(node: &Node) -> String {
+    let debug = format!("{:?}", node.node);
+    let inner = debug.trim_start_matches("Some(");
+    inner.chars().take_while(char::is_ascii_alphanumeric).collect()
+}

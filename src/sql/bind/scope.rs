@@ -1,0 +1,313 @@
+//! Scopes: what a name can mean at a place of a statement, as PostgreSQL's `parse_relation.c` has it.
+//!
+//! A [`Level`] is one query level: the items of its FROM, in order, and the columns that USING merged. A
+//! [`Scope`] is a level seen from a place in it, with the levels around it.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::catalog::{Oid, Relation};
+use crate::policy::{Refusal, Rule, SqlState, Tenancy};
+
+const RULE: Rule = Rule("names");
+
+/// The columns that every table has (`heap.c`, SysAtt).
+const SYSTEM_COLUMNS: [(&str, Oid); 6] =
+    [("ctid", 27), ("xmin", 28), ("cmin", 29), ("xmax", 28), ("cmax", 29), ("tableoid", 26)];
+
+/// The type of a column, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sql) struct ColumnType {
+    pub oid: Oid,
+    pub typmod: i32,
+    pub collation: Oid,
+}
+
+/// What stands behind a column of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::sql) enum ColumnKind {
+    /// A stored column of a relation: the relation, and its attribute number. Also through the plain
+    /// outputs of derived tables.
+    Base { relation: Oid, number: i16 },
+    /// A virtual generated column: an expression that looks like a column.
+    Virtual,
+    /// A system column.
+    System,
+    /// A column that the role may not name.
+    Denied,
+    /// An output that is an expression; `total`: it cannot raise.
+    Expression { total: bool },
+}
+
+/// A column of an item.
+#[derive(Debug, Clone)]
+pub(in crate::sql) struct ItemColumn {
+    pub name: String,
+    pub ty: Option<ColumnType>,
+    pub kind: ColumnKind,
+}
+
+/// Where an item's rows come from.
+#[derive(Debug, Clone)]
+pub(in crate::sql) enum Source {
+    /// A relation by name. `tenancy` is `Shared` for system catalogs.
+    Relation { relation: Arc<Relation>, tenancy: Tenancy },
+    /// A derived table: its rows hold tenants' data or not.
+    Derived { tenanted: bool },
+    /// A common table expression, by its number in the binder.
+    Cte(usize),
+    /// A function, VALUES of constants and the like.
+    Function,
+    /// The alias of a join: another name for the items below it.
+    JoinAlias { members: Vec<usize> },
+}
+
+/// Where a relation's predicate goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sql) enum Place {
+    /// WHERE of its level.
+    Where,
+    /// ON of the join of this number.
+    On(usize),
+    /// Inside a derived table of its own, or nowhere.
+    Inside,
+}
+
+/// One item of a FROM list.
+#[derive(Debug, Clone)]
+pub(in crate::sql) struct Item {
+    /// The name that qualifies its columns; none where it has none or a join's alias hides it.
+    pub name: Option<String>,
+    pub columns: Vec<ItemColumn>,
+    /// It may have columns that are not known here (a function that returns a record).
+    pub open: bool,
+    /// Its columns can be named without qualification.
+    pub visible: bool,
+    pub source: Source,
+    pub place: Place,
+    /// The number of its leaf in the FROM tree, in order; none for a join's alias.
+    pub leaf: Option<usize>,
+    /// An outer join below the present place can have nulled it.
+    pub nulled: Cell<bool>,
+    /// It must be a fence when its level is rewritten.
+    pub fence: Cell<bool>,
+}
+
+/// A column that USING or NATURAL merged.
+#[derive(Debug, Clone)]
+pub(in crate::sql) struct Merged {
+    pub column: ItemColumn,
+    pub members: Vec<(usize, usize)>,
+}
+
+/// A query level.
+#[derive(Debug, Default)]
+pub(in crate::sql) struct Level {
+    /// 0 for the outermost.
+    pub depth: usize,
+    pub items: Vec<Item>,
+    pub merged: Vec<Merged>,
+    /// Columns that a merged column stands for: not found by bare name.
+    pub hidden: HashSet<(usize, usize)>,
+    pub leaves: usize,
+    pub joins: usize,
+    /// Some condition of the level waits behind a guard.
+    pub guarded: Cell<bool>,
+    /// The level has a condition of any kind.
+    pub conditions: Cell<bool>,
+}
+
+/// A level seen from a place in it.
+#[derive(Clone, Copy)]
+pub(in crate::sql) struct Scope<'p> {
+    pub outer: Option<&'p Scope<'p>>,
+    pub level: &'p Level,
+    /// The items that can be seen; none: all.
+    pub window: Option<&'p [usize]>,
+    /// Common table expressions in scope, innermost last: name and number.
+    pub ctes: &'p [(String, usize)],
+}
+
+/// What a column reference means.
+#[derive(Debug, Clone)]
+pub(in crate::sql) struct Found {
+    pub depth: usize,
+    pub items: Vec<usize>,
+    pub ty: Option<ColumnType>,
+    pub kind: ColumnKind,
+    pub whole_row: bool,
+}
+
+impl Level {
+    pub fn at(depth: usize) -> Self {
+        Self { depth, ..Self::default() }
+    }
+
+    /// The items that stand behind an item: itself, or a join alias's members.
+    pub fn members(&self, item: usize) -> Vec<usize> {
+        match self.items.get(item).map(|i| &i.source) {
+            Some(Source::JoinAlias { members }) => members.iter().flat_map(|m| self.members(*m)).collect(),
+            _ => vec![item],
+        }
+    }
+}
+
+impl Item {
+    fn column(&self, name: &str) -> Option<(usize, &ItemColumn)> {
+        self.columns.iter().enumerate().find(|(_, c)| c.name == name)
+    }
+
+    fn system_column(&self, name: &str) -> Option<ItemColumn> {
+        let Source::Relation { .. } = self.source else { return None };
+        let (name, oid) = SYSTEM_COLUMNS.iter().find(|(n, _)| *n == name)?;
+        let ty = ColumnType { oid: *oid, typmod: -1, collation: 0 };
+        Some(ItemColumn { name: (*name).to_owned(), ty: Some(ty), kind: ColumnKind::System })
+    }
+}
+
+impl<'p> Scope<'p> {
+    /// The level of this depth, among this one and those around it.
+    pub fn level_at(&self, depth: usize) -> Option<&'p Level> {
+        if self.level.depth == depth { Some(self.level) } else { self.outer?.level_at(depth) }
+    }
+
+    fn sees(&self, item: usize) -> bool {
+        self.window.is_none_or(|w| w.contains(&item))
+    }
+
+    /// Resolves a column reference of one to four name parts, without `*`.
+    pub fn resolve(&self, path: &[&str], location: i32) -> Result<Found, Refusal> {
+        match path {
+            [name] => self.bare(name, location),
+            [.., table, name] if path.len() <= 4 => self.qualified(table, name, location),
+            _ => Err(refuse(SqlState::NOT_SUPPORTED, "a column reference has too many parts", location)),
+        }
+    }
+
+    /// `name`: a column of the innermost level that has one; else the row of an item of that name.
+    fn bare(&self, name: &str, location: i32) -> Result<Found, Refusal> {
+        let mut scope = Some(self);
+        while let Some(here) = scope {
+            if let Some(found) = here.bare_here(name, location)? {
+                return Ok(found);
+            }
+            scope = here.outer;
+        }
+        match self.row_of(name, location)? {
+            Some(found) => Ok(found),
+            None if self.has_open_item() => Ok(self.unknown()),
+            None => Err(no_column(&format!("\"{name}\""), location)),
+        }
+    }
+
+    fn bare_here(&self, name: &str, location: i32) -> Result<Option<Found>, Refusal> {
+        let level = self.level;
+        let mut found = Vec::new();
+        for merged in level.merged.iter().filter(|m| m.column.name == name) {
+            if merged.members.iter().any(|(item, _)| self.sees(*item)) {
+                let items = merged.members.iter().flat_map(|(item, _)| level.members(*item)).collect();
+                found.push(self.found(items, &merged.column));
+            }
+        }
+        for (id, item) in level.items.iter().enumerate().filter(|(id, i)| i.visible && self.sees(*id)) {
+            for (number, column) in item.columns.iter().enumerate().filter(|(_, c)| c.name == name) {
+                if !level.hidden.contains(&(id, number)) {
+                    found.push(self.found(level.members(id), column));
+                }
+            }
+        }
+        if found.is_empty() {
+            for (id, item) in level.items.iter().enumerate().filter(|(id, i)| i.visible && self.sees(*id)) {
+                found.extend(item.system_column(name).map(|c| self.found(level.members(id), &c)));
+            }
+        }
+        match found.len() {
+            0 | 1 => Ok(found.pop()),
+            _ => Err(refuse(
+                SqlState::AMBIGUOUS_COLUMN,
+                format!("column reference \"{name}\" is ambiguous"),
+                location,
+            )),
+        }
+    }
+
+    fn qualified(&self, table: &str, name: &str, location: i32) -> Result<Found, Refusal> {
+        let (scope, id) = self.item_named(table, location)?.ok_or_else(|| {
+            refuse(
+                SqlState::UNDEFINED_TABLE,
+                format!("missing FROM-clause entry for table \"{table}\""),
+                location,
+            )
+        })?;
+        let Some(item) = scope.level.items.get(id) else { return Err(no_column(name, location)) };
+        if let Some((_, column)) = item.column(name) {
+            return Ok(scope.found(scope.level.members(id), column));
+        }
+        match item.system_column(name) {
+            Some(column) => Ok(scope.found(scope.level.members(id), &column)),
+            None if item.open => Ok(scope.unknown()),
+            None => Err(no_column(&format!("{table}.{name}"), location)
+                .hint("The form table.function is not supported: write function(table).")),
+        }
+    }
+
+    /// The item of a name, in the innermost level that has one.
+    pub fn item_named(&self, name: &str, location: i32) -> Result<Option<(&Scope<'p>, usize)>, Refusal> {
+        let mut scope = Some(self);
+        while let Some(here) = scope {
+            let mut matches = (0..here.level.items.len()).filter(|id| {
+                here.sees(*id) && here.level.items.get(*id).is_some_and(|i| i.name.as_deref() == Some(name))
+            });
+            if let Some(id) = matches.next() {
+                return match matches.next() {
+                    None => Ok(Some((here, id))),
+                    Some(_) => Err(refuse(
+                        SqlState("42P09"),
+                        format!("table reference \"{name}\" is ambiguous"),
+                        location,
+                    )),
+                };
+            }
+            scope = here.outer;
+        }
+        Ok(None)
+    }
+
+    fn row_of(&self, name: &str, location: i32) -> Result<Option<Found>, Refusal> {
+        Ok(self.item_named(name, location)?.map(|(scope, id)| Found {
+            depth: scope.level.depth,
+            items: scope.level.members(id),
+            ty: None,
+            kind: ColumnKind::Expression { total: false },
+            whole_row: true,
+        }))
+    }
+
+    fn has_open_item(&self) -> bool {
+        self.level.items.iter().any(|i| i.open) || self.outer.is_some_and(Scope::has_open_item)
+    }
+
+    fn unknown(&self) -> Found {
+        let open = |(id, item): (usize, &Item)| item.open.then_some(id);
+        Found {
+            depth: self.level.depth,
+            items: self.level.items.iter().enumerate().filter_map(open).collect(),
+            ty: None,
+            kind: ColumnKind::Expression { total: false },
+            whole_row: false,
+        }
+    }
+
+    fn found(&self, items: Vec<usize>, column: &ItemColumn) -> Found {
+        Found { depth: self.level.depth, items, ty: column.ty, kind: column.kind.clone(), whole_row: false }
+    }
+}
+
+fn no_column(name: &str, location: i32) -> Refusal {
+    refuse(SqlState::UNDEFINED_COLUMN, format!("column {name} does not exist"), location)
+}
+
+fn refuse(state: SqlState, message: impl Into<String>, location: i32) -> Refusal {
+    Refusal::new(state, RULE, message).at(location)
+}

@@ -1,0 +1,510 @@
+//! A query level of SELECT: bound from its FROM outwards, then rewritten.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{LockingClause, Node, ResTarget, SelectStmt, SetOperation, WindowDef};
+
+use crate::config::model::Operation;
+use crate::policy::Refusal;
+
+use super::super::build;
+use super::super::rewrite;
+use super::scope::{ColumnKind, ItemColumn, Level, Scope, Source};
+use super::{Binder, Facts};
+
+/// What a query level shows to the level around it.
+#[derive(Debug, Clone, Default)]
+pub(in crate::sql) struct Output {
+    pub columns: Vec<ItemColumn>,
+    /// Rows hold tenants' data.
+    pub tenanted: bool,
+    /// Items of outer levels that were read, and whether anything in it is volatile.
+    pub facts: Facts,
+    /// A plain SELECT over plain relations, which PostgreSQL can make a semi-join of.
+    pub simple: bool,
+}
+
+impl Binder<'_> {
+    /// Binds a query in a place where one may stand: SELECT, or inside WITH a data-modifying statement.
+    pub fn statement_in(
+        &mut self,
+        outer: Option<&Scope<'_>>,
+        ctes: &[(String, usize)],
+        node: &mut Node,
+    ) -> Result<Output, Refusal> {
+        match &mut node.node {
+            Some(NodeEnum::SelectStmt(select)) => self.select(outer, ctes, select),
+            Some(NodeEnum::InsertStmt(insert)) => self.insert(ctes, insert),
+            Some(NodeEnum::UpdateStmt(update)) => self.update(ctes, update),
+            Some(NodeEnum::DeleteStmt(delete)) => self.delete(ctes, delete),
+            Some(NodeEnum::MergeStmt(merge)) => self.merge(ctes, merge),
+            _ => Err(super::unsupported(&format!("{} here", super::kind_of(node)), -1)),
+        }
+    }
+
+    /// Binds and rewrites a SELECT of any form.
+    pub fn select(
+        &mut self,
+        outer: Option<&Scope<'_>>,
+        ctes: &[(String, usize)],
+        select: &mut SelectStmt,
+    ) -> Result<Output, Refusal> {
+        if select.into_clause.is_some() {
+            return Err(super::unsupported("SELECT INTO", -1));
+        }
+        let names = self.with_clause(outer, ctes, select.with_clause.as_mut())?;
+        let output = if select.op != SetOperation::SetopNone as i32 {
+            self.set_operation(outer, &names, select)?
+        } else if !select.values_lists.is_empty() {
+            self.values(outer, &names, select)?
+        } else {
+            self.plain_select(outer, &names, select)?
+        };
+        let had_with = select.with_clause.is_some();
+        self.fence_ctes(&names, select.with_clause.as_mut());
+        Ok(Output { simple: output.simple && !had_with, ..output })
+    }
+
+    fn set_operation(
+        &mut self,
+        outer: Option<&Scope<'_>>,
+        ctes: &[(String, usize)],
+        select: &mut SelectStmt,
+    ) -> Result<Output, Refusal> {
+        let (Some(left), Some(right)) = (&mut select.larg, &mut select.rarg) else {
+            return Err(super::unsupported("a set operation without two arms", -1));
+        };
+        let left = self.select(outer, ctes, left)?;
+        let right = self.select(outer, ctes, right)?;
+        let mut facts = left.facts;
+        facts.merge(right.facts);
+        let columns = left.columns.into_iter().zip(right.columns).map(|(l, r)| union_column(l, &r)).collect();
+        let output = Output {
+            columns,
+            tenanted: left.tenanted || right.tenanted,
+            facts: Facts::default(),
+            simple: false,
+        };
+        let level = Level::at(depth_below(outer));
+        let scope = Scope { outer, level: &level, window: None, ctes };
+        for sort in &mut select.sort_clause {
+            self.sort_by(&scope, sort, &output.columns, true, &mut facts)?;
+        }
+        self.limits(&scope, select, &mut facts)?;
+        if !select.locking_clause.is_empty() {
+            return Err(super::unsupported("a locking clause over a set operation", -1));
+        }
+        Ok(Output { facts: facts.below(level.depth), ..output })
+    }
+
+    fn values(
+        &mut self,
+        outer: Option<&Scope<'_>>,
+        ctes: &[(String, usize)],
+        select: &mut SelectStmt,
+    ) -> Result<Output, Refusal> {
+        let level = Level::at(depth_below(outer));
+        let scope = Scope { outer, level: &level, window: None, ctes };
+        let mut facts = Facts::default();
+        let mut columns: Vec<ItemColumn> = Vec::new();
+        for (row, list) in select.values_lists.iter_mut().enumerate() {
+            let Some(NodeEnum::List(list)) = &mut list.node else {
+                return Err(super::unsupported("this VALUES list", -1));
+            };
+            for (number, value) in list.items.iter_mut().enumerate() {
+                self.expression_or_default(&scope, value, &mut facts)?;
+                let kind = self.output_kind(&scope, value);
+                let ty = self.type_of(&scope, value);
+                match columns.get_mut(number) {
+                    Some(column) if row > 0 => {
+                        *column = union_column(column.clone(), &ItemColumn { name: String::new(), ty, kind });
+                    }
+                    _ => columns.push(ItemColumn { name: format!("column{}", number + 1), ty, kind }),
+                }
+            }
+        }
+        for sort in &mut select.sort_clause {
+            self.sort_by(&scope, sort, &columns, true, &mut facts)?;
+        }
+        self.limits(&scope, select, &mut facts)?;
+        let tenanted = facts.tenanted;
+        Ok(Output { columns, tenanted, facts: facts.below(level.depth), simple: false })
+    }
+
+    fn plain_select(
+        &mut self,
+        outer: Option<&Scope<'_>>,
+        ctes: &[(String, usize)],
+        select: &mut SelectStmt,
+    ) -> Result<Output, Refusal> {
+        let mut level = Level::at(depth_below(outer));
+        let mut facts = Facts::default();
+        self.bind_from(outer, ctes, &mut level, &mut select.from_clause, &mut facts)?;
+        let scope = Scope { outer, level: &level, window: None, ctes };
+        select.where_clause = self.condition_of(&scope, select.where_clause.take(), &mut facts)?;
+        self.expand_stars(&scope, &mut select.target_list)?;
+        let columns = self.target_list(&scope, &mut select.target_list, &mut facts)?;
+        for distinct in select.distinct_clause.iter_mut().filter(|d| d.node.is_some()) {
+            self.sort_expression(&scope, distinct, &columns, false, &mut facts)?;
+        }
+        for group in &mut select.group_clause {
+            self.group_by(&scope, group, &columns, &mut facts)?;
+        }
+        let grouped = !select.group_clause.is_empty() || select.having_clause.is_some();
+        select.having_clause = self.having(&scope, select.having_clause.take(), &mut facts)?;
+        for window in &mut select.window_clause {
+            self.window(&scope, window, &mut facts)?;
+        }
+        for sort in &mut select.sort_clause {
+            self.sort_by(&scope, sort, &columns, false, &mut facts)?;
+        }
+        self.limits(&scope, select, &mut facts)?;
+        for locking in &mut select.locking_clause {
+            self.locking(&scope, locking)?;
+        }
+        let tenanted = facts.tenanted || level.items.iter().any(|i| self.is_tenanted(&i.source));
+        let relations_only = level.items.iter().all(|i| matches!(i.source, Source::Relation { .. }));
+        let simple = relations_only
+            && !grouped
+            && !facts.aggregate
+            && !facts.set_returning
+            && select.distinct_clause.is_empty()
+            && select.window_clause.is_empty()
+            && select.limit_count.is_none()
+            && select.limit_offset.is_none()
+            && select.locking_clause.is_empty();
+        rewrite::level(self, &level, select)?;
+        Ok(Output { columns, tenanted, facts: facts.below(level.depth), simple })
+    }
+
+    /// Binds a target list and gives its columns.
+    pub fn target_list(
+        &mut self,
+        scope: &Scope<'_>,
+        targets: &mut [Node],
+        facts: &mut Facts,
+    ) -> Result<Vec<ItemColumn>, Refusal> {
+        let mut columns = Vec::new();
+        for target in targets {
+            let Some(NodeEnum::ResTarget(target)) = &mut target.node else {
+                return Err(super::unsupported(&super::kind_of(target), -1));
+            };
+            self.target(scope, target, &mut columns, facts)?;
+        }
+        Ok(columns)
+    }
+
+    fn target(
+        &mut self,
+        scope: &Scope<'_>,
+        target: &mut ResTarget,
+        columns: &mut Vec<ItemColumn>,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let location = target.location;
+        let Some(value) = &mut target.val else {
+            return Err(super::unsupported("an empty output", location));
+        };
+        if let Some(qualifier) = star_of(value) {
+            return self.star(scope, qualifier.as_deref(), location, columns, facts);
+        }
+        let name = if target.name.is_empty() { figure_name(value) } else { target.name.clone() };
+        self.expression(scope, value, facts)?;
+        let kind = self.output_kind(scope, value);
+        let ty = self.type_of(scope, value);
+        columns.push(ItemColumn { name, ty, kind });
+        Ok(())
+    }
+
+    /// `*` or `item.*`: the columns it stands for.
+    fn star(
+        &mut self,
+        scope: &Scope<'_>,
+        qualifier: Option<&str>,
+        location: i32,
+        columns: &mut Vec<ItemColumn>,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let (level, items): (&Level, Vec<usize>) = match qualifier {
+            Some(name) => {
+                let (found, id) = scope.item_named(name, location)?.ok_or_else(|| {
+                    Refusal::new(
+                        crate::policy::SqlState::UNDEFINED_TABLE,
+                        super::FORM,
+                        format!("missing FROM-clause entry for table \"{name}\""),
+                    )
+                    .at(location)
+                })?;
+                (found.level, vec![id])
+            }
+            None => {
+                let visible = |id: &usize| scope.level.items.get(*id).is_some_and(|i| i.visible);
+                columns.extend(
+                    scope.level.merged.iter().filter(|m| !m.column.name.is_empty()).map(|m| m.column.clone()),
+                );
+                (scope.level, (0..scope.level.items.len()).filter(visible).collect())
+            }
+        };
+        for id in items {
+            let Some(item) = level.items.get(id) else { continue };
+            facts.read(level.depth, level.members(id));
+            facts.tenanted |= self.is_tenanted(&item.source);
+            for (number, column) in item.columns.iter().enumerate() {
+                if qualifier.is_none() && level.hidden.contains(&(id, number)) {
+                    continue;
+                }
+                if column.kind == ColumnKind::Denied {
+                    return Err(super::denied_column(&column.name, location));
+                }
+                columns.push(column.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn group_by(
+        &mut self,
+        scope: &Scope<'_>,
+        node: &mut Node,
+        outputs: &[ItemColumn],
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        match &mut node.node {
+            Some(NodeEnum::GroupingSet(set)) => {
+                set.content.iter_mut().try_for_each(|inner| self.group_by(scope, inner, outputs, facts))
+            }
+            Some(NodeEnum::RowExpr(row)) => {
+                row.args.iter_mut().try_for_each(|inner| self.group_by(scope, inner, outputs, facts))
+            }
+            _ => self.sort_expression(scope, node, outputs, false, facts),
+        }
+    }
+
+    /// An entry of ORDER BY.
+    pub fn sort_by(
+        &mut self,
+        scope: &Scope<'_>,
+        node: &mut Node,
+        outputs: &[ItemColumn],
+        outputs_only: bool,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let Some(NodeEnum::SortBy(sort)) = &mut node.node else {
+            return Err(super::unsupported(&super::kind_of(node), -1));
+        };
+        let location = sort.location;
+        if !sort.use_op.is_empty() {
+            self.operator_name(&mut sort.use_op, location)?;
+        }
+        let Some(inner) = &mut sort.node else {
+            return Err(super::unsupported("an empty ORDER BY", location));
+        };
+        self.sort_expression(scope, inner, outputs, outputs_only, facts)
+    }
+
+    /// An expression of ORDER BY, GROUP BY or DISTINCT ON: a bare name can be an output's.
+    fn sort_expression(
+        &mut self,
+        scope: &Scope<'_>,
+        node: &mut Node,
+        outputs: &[ItemColumn],
+        outputs_only: bool,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        if let Some(NodeEnum::ColumnRef(column)) = &node.node
+            && let Some([name]) = build::names(&column.fields).as_deref()
+            && outputs.iter().any(|o| o.name == *name)
+            && (outputs_only || scope.resolve(&[name], -1).is_err())
+        {
+            return Ok(());
+        }
+        self.expression(scope, node, facts)
+    }
+
+    fn window(&mut self, scope: &Scope<'_>, node: &mut Node, facts: &mut Facts) -> Result<(), Refusal> {
+        let Some(NodeEnum::WindowDef(window)) = &mut node.node else {
+            return Err(super::unsupported(&super::kind_of(node), -1));
+        };
+        self.window_definition(scope, window, facts)
+    }
+
+    /// A window's PARTITION BY, ORDER BY and frame.
+    pub fn window_definition(
+        &mut self,
+        scope: &Scope<'_>,
+        window: &mut WindowDef,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        for partition in &mut window.partition_clause {
+            self.expression(scope, partition, facts)?;
+        }
+        for order in &mut window.order_clause {
+            self.sort_by(scope, order, &[], false, facts)?;
+        }
+        for offset in [&mut window.start_offset, &mut window.end_offset].into_iter().flatten() {
+            self.expression(scope, offset, facts)?;
+        }
+        Ok(())
+    }
+
+    fn limits(
+        &mut self,
+        scope: &Scope<'_>,
+        select: &mut SelectStmt,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        for limit in [&mut select.limit_offset, &mut select.limit_count].into_iter().flatten() {
+            self.expression(scope, limit, facts)?;
+        }
+        Ok(())
+    }
+
+    /// FOR UPDATE and its kin lock rows: what may be locked is what may be updated.
+    fn locking(&mut self, scope: &Scope<'_>, node: &mut Node) -> Result<(), Refusal> {
+        let Some(NodeEnum::LockingClause(locking)) = &mut node.node else {
+            return Err(super::unsupported(&super::kind_of(node), -1));
+        };
+        let LockingClause { locked_rels, .. } = locking;
+        let mut ids: Vec<usize> = (0..scope.level.items.len()).collect();
+        if !locked_rels.is_empty() {
+            ids.clear();
+            for locked in locked_rels {
+                let Some(NodeEnum::RangeVar(name)) = &locked.node else {
+                    return Err(super::unsupported(&super::kind_of(locked), -1));
+                };
+                let found =
+                    scope.item_named(&name.relname, name.location)?.ok_or_else(|| self.no_relation(name))?;
+                ids.push(found.1);
+            }
+        }
+        for id in ids {
+            if let Some(Source::Relation { relation, .. }) =
+                scope.level.items.get(id).map(|i| i.source.clone())
+            {
+                self.demand(&relation, Operation::Update, -1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an item's rows hold tenants' data.
+    pub fn is_tenanted(&self, source: &Source) -> bool {
+        match source {
+            Source::Relation { tenancy, .. } => tenancy.is_tenanted(),
+            Source::Derived { tenanted } => *tenanted,
+            Source::Cte(number) => self.ctes.get(*number).is_none_or(|c| c.tenanted),
+            Source::Function | Source::JoinAlias { .. } => false,
+        }
+    }
+}
+
+/// The depth of a level below a scope.
+pub(in crate::sql) fn depth_below(outer: Option<&Scope<'_>>) -> usize {
+    outer.map_or(0, |o| o.level.depth + 1)
+}
+
+/// `*` (`Some(None)`) or `name.*`; a longer qualification counts as its last name.
+pub(in crate::sql) fn star_of(node: &Node) -> Option<Option<String>> {
+    let Some(NodeEnum::ColumnRef(column)) = &node.node else { return None };
+    let (last, qualifier) = column.fields.split_last()?;
+    if !matches!(last.node, Some(NodeEnum::AStar(_))) {
+        return None;
+    }
+    match qualifier.last().map(|n| &n.node) {
+        None => Some(None),
+        Some(Some(NodeEnum::String(name))) => Some(Some(name.sval.clone())),
+        Some(_) => None,
+    }
+}
+
+fn union_column(left: ItemColumn, right: &ItemColumn) -> ItemColumn {
+    let same_type = left.ty.is_some() && left.ty == right.ty;
+    let kind = match (&left.kind, &right.kind) {
+        (l, r) if l == r => left.kind.clone(),
+        (l, r) if same_type => ColumnKind::Expression { total: is_total(l) && is_total(r) },
+        _ => ColumnKind::Expression { total: false },
+    };
+    ItemColumn { name: left.name, ty: if same_type { left.ty } else { None }, kind }
+}
+
+fn is_total(kind: &ColumnKind) -> bool {
+    match kind {
+        ColumnKind::Base { .. } | ColumnKind::System => true,
+        ColumnKind::Expression { total } => *total,
+        ColumnKind::Virtual | ColumnKind::Denied => false,
+    }
+}
+
+/// `FigureColname` of parse_target.c.
+fn figure_name(node: &Node) -> String {
+    figure(node).unwrap_or_else(|| "?column?".to_owned())
+}
+
+fn figure(node: &Node) -> Option<String> {
+    let name = |parts: &[Node]| build::names(parts).and_then(|n| n.last().map(|l| (*l).to_owned()));
+    match node.node.as_ref()? {
+        NodeEnum::ColumnRef(column) => name(&column.fields),
+        NodeEnum::AIndirection(indirection) => {
+            let field = indirection.indirection.iter().rev().find_map(|n| match &n.node {
+                Some(NodeEnum::String(field)) => Some(field.sval.clone()),
+                _ => None,
+            });
+            field.or_else(|| figure(indirection.arg.as_ref()?))
+        }
+        NodeEnum::FuncCall(call) => name(&call.funcname),
+        NodeEnum::AExpr(expr) if expr.kind == pg_query::protobuf::AExprKind::AexprNullif as i32 => {
+            Some("nullif".to_owned())
+        }
+        NodeEnum::TypeCast(cast) => {
+            cast.arg.as_ref().and_then(|arg| figure(arg)).or_else(|| name(&cast.type_name.as_ref()?.names))
+        }
+        NodeEnum::CollateClause(collate) => figure(collate.arg.as_ref()?),
+        NodeEnum::GroupingFunc(_) => Some("grouping".to_owned()),
+        NodeEnum::SubLink(sublink) => sublink_name(sublink),
+        NodeEnum::CaseExpr(case) => {
+            case.defresult.as_ref().and_then(|d| figure(d)).or_else(|| Some("case".to_owned()))
+        }
+        NodeEnum::AArrayExpr(_) => Some("array".to_owned()),
+        NodeEnum::RowExpr(_) => Some("row".to_owned()),
+        NodeEnum::CoalesceExpr(_) => Some("coalesce".to_owned()),
+        NodeEnum::MinMaxExpr(minmax) => {
+            let greatest = minmax.op == pg_query::protobuf::MinMaxOp::IsGreatest as i32;
+            Some(if greatest { "greatest" } else { "least" }.to_owned())
+        }
+        NodeEnum::XmlSerialize(_) => Some("xmlserialize".to_owned()),
+        NodeEnum::SqlvalueFunction(function) => value_function_name(function.op),
+        _ => None,
+    }
+}
+
+fn sublink_name(sublink: &pg_query::protobuf::SubLink) -> Option<String> {
+    use pg_query::protobuf::SubLinkType as Kind;
+    match sublink.sub_link_type {
+        k if k == Kind::ExistsSublink as i32 => Some("exists".to_owned()),
+        k if k == Kind::ArraySublink as i32 => Some("array".to_owned()),
+        k if k == Kind::ExprSublink as i32 => {
+            let Some(NodeEnum::SelectStmt(select)) = &sublink.subselect.as_ref()?.node else { return None };
+            let Some(NodeEnum::ResTarget(target)) = &select.target_list.first()?.node else { return None };
+            if target.name.is_empty() { figure(target.val.as_ref()?) } else { Some(target.name.clone()) }
+        }
+        _ => None,
+    }
+}
+
+fn value_function_name(op: i32) -> Option<String> {
+    use pg_query::protobuf::SqlValueFunctionOp as Op;
+    let name = match Op::try_from(op).ok()? {
+        Op::SvfopCurrentDate => "current_date",
+        Op::SvfopCurrentTime | Op::SvfopCurrentTimeN => "current_time",
+        Op::SvfopCurrentTimestamp | Op::SvfopCurrentTimestampN => "current_timestamp",
+        Op::SvfopLocaltime | Op::SvfopLocaltimeN => "localtime",
+        Op::SvfopLocaltimestamp | Op::SvfopLocaltimestampN => "localtimestamp",
+        Op::SvfopCurrentRole => "current_role",
+        Op::SvfopCurrentUser => "current_user",
+        Op::SvfopUser => "user",
+        Op::SvfopSessionUser => "session_user",
+        Op::SvfopCurrentCatalog => "current_catalog",
+        Op::SvfopCurrentSchema => "current_schema",
+        Op::SqlvalueFunctionOpUndefined => return None,
+    };
+    Some(name.to_owned())
+}

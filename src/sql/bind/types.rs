@@ -1,0 +1,258 @@
+//! Type names: each is resolved and written with its schema. What casts to a `reg*` type reads the catalog by
+//! a value, so only literals may, and only ones that name what the role may see.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Node, TypeCast, TypeName, a_const};
+
+use crate::catalog::Oid;
+use crate::policy::{Refusal, Rule, SqlState};
+
+use super::super::build;
+use super::super::catalogs::{CatalogVerdict, Catalogs};
+use super::{Binder, Facts, Scope};
+
+const RULE: Rule = Rule("type");
+
+/// `pg_type.dat`: types whose input looks a name up in the catalog.
+const REG_TYPES: [&str; 11] = [
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdictionary",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
+];
+
+impl Binder<'_> {
+    /// Resolves a type name and qualifies it. Gives the type's oid, and its array type's where bounds follow.
+    pub fn type_name(&mut self, name: &mut TypeName) -> Result<Oid, Refusal> {
+        let location = name.location;
+        if name.setof || name.pct_type {
+            return Err(super::unsupported("SETOF or %TYPE here", location));
+        }
+        let parts: Vec<String> = build::names(&name.names)
+            .ok_or_else(|| super::unsupported("this type name", location))?
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let (schema, bare) = match parts.as_slice() {
+            [bare] => (None, bare.as_str()),
+            [schema, bare] => (Some(schema.as_str()), bare.as_str()),
+            [database, schema, bare] if *database == self.catalog.database => {
+                (Some(schema.as_str()), bare.as_str())
+            }
+            _ => return Err(super::unsupported("a type of another database", location)),
+        };
+        let undefined = || {
+            Refusal::new(SqlState::UNDEFINED_OBJECT, RULE, format!("type \"{bare}\" does not exist"))
+                .at(location)
+        };
+        let ty = self.catalog.find_type(schema, bare).ok_or_else(undefined)?.clone();
+        if ty.kind == 'p' || ty.relation != 0 && self.composite_is_denied(ty.relation) {
+            return Err(undefined());
+        }
+        name.names = vec![build::text(&ty.schema), build::text(&ty.name)];
+        for modifier in &name.typmods {
+            if !is_plain_modifier(modifier) {
+                return Err(super::unsupported("a type modifier that is no constant", location));
+            }
+        }
+        let array = if name.array_bounds.is_empty() { ty.oid } else { ty.array };
+        Ok(array)
+    }
+
+    /// A cast: its argument, then its type.
+    pub fn type_cast(
+        &mut self,
+        scope: &Scope<'_>,
+        cast: &mut TypeCast,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let location = cast.location;
+        let Some(name) = &mut cast.type_name else {
+            return Err(super::unsupported("a cast without a type", location));
+        };
+        let target = self.type_name(name)?;
+        let Some(arg) = &mut cast.arg else { return Err(super::unsupported("a cast of nothing", location)) };
+        if let Some(reg) = self.reg_type(target) {
+            if let Some((text, at)) = string_constant(arg) {
+                self.pin(at);
+                return self.reg_literal(reg, &text, at);
+            }
+            if !self.is_oid_valued(scope, arg) {
+                let message = format!("a cast to {reg} takes a literal or an oid column");
+                return Err(Refusal::new(SqlState::DENIED, RULE, message).at(location));
+            }
+        }
+        self.expression(scope, arg, facts)
+    }
+
+    /// Whether a value of this type names an object by text.
+    pub fn reg_type(&self, oid: Oid) -> Option<&'static str> {
+        let ty = self.catalog.type_by_oid(oid)?;
+        let base = if ty.element != 0 { self.catalog.type_by_oid(ty.element)? } else { ty };
+        let base = if base.base != 0 { self.catalog.type_by_oid(base.base)? } else { base };
+        if base.schema != "pg_catalog" {
+            return None;
+        }
+        REG_TYPES.iter().find(|name| **name == base.name).copied()
+    }
+
+    /// A literal of a `reg*` type: a number, or the name of something that the role may see.
+    pub fn reg_literal(&self, reg: &str, text: &str, location: i32) -> Result<(), Refusal> {
+        if text.bytes().all(|b| b.is_ascii_digit()) {
+            return Ok(());
+        }
+        let denied = |what: String| Err(Refusal::new(SqlState::UNDEFINED_TABLE, RULE, what).at(location));
+        match reg {
+            "regclass" => {
+                let no_such = format!("relation \"{text}\" does not exist");
+                let Some(path) = identifiers(text) else { return denied(no_such) };
+                let (schema, name) = match path.as_slice() {
+                    [name] => (None, name.as_str()),
+                    [schema, name] => (Some(schema.as_str()), name.as_str()),
+                    _ => return denied(no_such),
+                };
+                match self.catalog.find_relation(schema, name) {
+                    Some(relation) if self.may_be_named(relation) => Ok(()),
+                    _ => denied(no_such),
+                }
+            }
+            "regtype" | "regconfig" | "regdictionary" | "regnamespace" | "regcollation" | "regproc"
+            | "regprocedure" | "regoper" | "regoperator" => Ok(()),
+            _ => {
+                Err(Refusal::new(SqlState::DENIED, RULE, format!("a {reg} literal is refused")).at(location))
+            }
+        }
+    }
+
+    /// Relations whose name a client may use as a value: those it can read, their indexes and sequences, and
+    /// the system relations on the list.
+    fn may_be_named(&self, relation: &crate::catalog::Relation) -> bool {
+        use crate::catalog::RelationKind as Kind;
+        match Catalogs::verdict(&relation.schema, &relation.name) {
+            CatalogVerdict::Allowed { .. } => return true,
+            CatalogVerdict::Denied => {}
+        }
+        match relation.kind {
+            Kind::Sequence | Kind::Other => !relation.schema.starts_with("pg_"),
+            Kind::View => !relation.schema.starts_with("pg_") && relation.schema != "information_schema",
+            _ => !matches!(self.policy.tenancy(relation.oid), crate::policy::Tenancy::Denied),
+        }
+    }
+
+    fn composite_is_denied(&self, relation: Oid) -> bool {
+        self.catalog
+            .relation(relation)
+            .is_some_and(|r| r.kind != crate::catalog::RelationKind::Other && !self.may_be_named(r))
+    }
+
+    /// An expression that can only be a number of an object: an oid or reg* column.
+    fn is_oid_valued(&self, scope: &Scope<'_>, node: &Node) -> bool {
+        let oid_like = |oid: Oid| oid == 26 || oid == 20 || oid == 23 || self.reg_type(oid).is_some();
+        match &node.node {
+            Some(NodeEnum::ColumnRef(column)) => {
+                let Some(path) = build::names(&column.fields) else { return false };
+                let found = scope.resolve(&path, column.location);
+                found.ok().and_then(|f| f.ty).is_some_and(|ty| oid_like(ty.oid))
+            }
+            Some(NodeEnum::TypeCast(cast)) => {
+                let name = cast.type_name.as_ref().and_then(|t| build::names(&t.names));
+                matches!(
+                    name.as_deref(),
+                    Some(["oid" | "regclass" | "regtype"] | ["pg_catalog", "oid" | "regclass" | "regtype"])
+                )
+            }
+            Some(NodeEnum::AConst(constant)) => matches!(constant.val, Some(a_const::Val::Ival(_))),
+            _ => false,
+        }
+    }
+}
+
+/// A string constant and its place.
+pub(in crate::sql) fn string_constant(node: &Node) -> Option<(String, i32)> {
+    match &node.node {
+        Some(NodeEnum::AConst(constant)) => match &constant.val {
+            Some(a_const::Val::Sval(text)) => Some((text.sval.clone(), constant.location)),
+            _ => None,
+        },
+        Some(NodeEnum::TypeCast(cast)) => {
+            let name = cast.type_name.as_ref().and_then(|t| build::names(&t.names))?;
+            let is_text =
+                matches!(name.as_slice(), ["text"] | ["pg_catalog", "text" | "varchar"] | ["varchar"]);
+            if is_text { string_constant(cast.arg.as_ref()?) } else { None }
+        }
+        _ => None,
+    }
+}
+
+/// `stringToQualifiedNameList`: dot-separated identifiers, folded where they are not quoted.
+pub(in crate::sql) fn identifiers(text: &str) -> Option<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        let (part, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_identifier(quoted)?,
+            None => {
+                let end = rest.find('.').unwrap_or(rest.len());
+                let (part, after) = rest.split_at_checked(end)?;
+                let part = part.trim();
+                if part.is_empty() || part.contains(['"', ' ']) {
+                    return None;
+                }
+                (part.to_ascii_lowercase(), after)
+            }
+        };
+        parts.push(part);
+        let after = after.trim_start();
+        match after.strip_prefix('.') {
+            Some(next) => rest = next.trim_start(),
+            None if after.is_empty() => return Some(parts),
+            None => return None,
+        }
+    }
+}
+
+fn quoted_identifier(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        if c != '"' {
+            name.push(c);
+        } else if matches!(chars.peek(), Some((_, '"'))) {
+            chars.next();
+            name.push('"');
+        } else {
+            return Some((name, text.get(at + 1..)?));
+        }
+    }
+    None
+}
+
+fn is_plain_modifier(node: &Node) -> bool {
+    match &node.node {
+        Some(NodeEnum::AConst(_)) => true,
+        Some(NodeEnum::ColumnRef(column)) => column.fields.len() == 1,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::identifiers;
+
+    #[test]
+    fn names_in_literals_are_split_as_postgresql_does() {
+        let parts = |text| identifiers(text);
+        assert_eq!(parts("App.Documents"), Some(vec!["app".into(), "documents".into()]));
+        assert_eq!(parts("\"Odd \"\"x\".y"), Some(vec!["Odd \"x".into(), "y".into()]));
+        assert_eq!(parts("a.\"b"), None);
+        assert_eq!(parts("a b"), None);
+        assert_eq!(parts(""), None);
+    }
+}

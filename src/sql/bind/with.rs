@@ -1,0 +1,178 @@
+//! Common table expressions, in PostgreSQL's scopes (`parse_cte.c`): a name is in scope after its definition,
+//! anywhere in the list where the list is RECURSIVE, and never when it is qualified or a DML target.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{CommonTableExpr, CteMaterialize, SelectStmt, SetOperation, WithClause};
+
+use crate::policy::Refusal;
+
+use super::select::Output;
+use super::{Binder, ColumnKind, ItemColumn, Scope};
+
+/// A common table expression.
+#[derive(Debug, Clone)]
+pub(in crate::sql) struct Cte {
+    pub columns: Vec<ItemColumn>,
+    /// Its rows hold tenants' data.
+    pub tenanted: bool,
+    /// It must be a fence.
+    pub fence: bool,
+}
+
+/// The names in scope.
+pub(in crate::sql) type Names = Vec<(String, usize)>;
+
+impl Binder<'_> {
+    /// Binds a WITH list. Gives the names in scope after it: those around it and its own.
+    pub fn with_clause(
+        &mut self,
+        outer: Option<&Scope<'_>>,
+        around: &[(String, usize)],
+        with: Option<&mut WithClause>,
+    ) -> Result<Names, Refusal> {
+        let mut names = around.to_vec();
+        let Some(with) = with else { return Ok(names) };
+        let recursive = with.recursive;
+        let mut later = later_names(with);
+        for node in &mut with.ctes {
+            let Some(NodeEnum::CommonTableExpr(cte)) = &mut node.node else {
+                return Err(super::unsupported(&super::kind_of(node), with.location));
+            };
+            if recursive {
+                self.forward_names.push(std::mem::take(&mut later));
+                let number = self.common_table_expr(outer, &names, recursive, cte);
+                later = self.forward_names.pop().unwrap_or_default();
+                later.retain(|name| *name != cte.ctename);
+                names.push((cte.ctename.clone(), number?));
+                continue;
+            }
+            let number = self.common_table_expr(outer, &names, recursive, cte)?;
+            names.push((cte.ctename.clone(), number));
+        }
+        Ok(names)
+    }
+
+    /// Writes the fences that were asked for into the WITH list they belong to.
+    pub fn fence_ctes(&mut self, names: &[(String, usize)], with: Option<&mut WithClause>) {
+        let Some(with) = with else { return };
+        let own = names.len().saturating_sub(with.ctes.len());
+        let numbers: Vec<usize> = names.iter().skip(own).map(|(_, number)| *number).collect();
+        for (node, number) in with.ctes.iter_mut().zip(numbers) {
+            let fence = self.ctes.get(number).is_some_and(|c| c.fence);
+            if let (Some(NodeEnum::CommonTableExpr(cte)), true) = (&mut node.node, fence)
+                && cte.ctematerialized != CteMaterialize::Always as i32
+            {
+                cte.ctematerialized = CteMaterialize::Always as i32;
+                let name = cte.ctename.clone();
+                self.edit(cte.location, format!("{name} is materialized: no condition from outside reaches its rows before the tenant predicate"));
+            }
+        }
+    }
+
+    fn common_table_expr(
+        &mut self,
+        outer: Option<&Scope<'_>>,
+        names: &[(String, usize)],
+        recursive: bool,
+        cte: &mut CommonTableExpr,
+    ) -> Result<usize, Refusal> {
+        let location = cte.location;
+        let rename = column_names(cte)?;
+        if let Some(cycle) = &mut cte.cycle_clause {
+            let nothing = super::Level::at(0);
+            let scope = Scope { outer: None, level: &nothing, window: None, ctes: &[] };
+            let mut facts = super::Facts::default();
+            for value in [&mut cycle.cycle_mark_value, &mut cycle.cycle_mark_default].into_iter().flatten() {
+                self.expression(&scope, value, &mut facts)?;
+            }
+        }
+        let extra = search_and_cycle_columns(cte);
+        let Some(query) = &mut cte.ctequery else {
+            return Err(super::unsupported("a WITH entry without a query", location));
+        };
+        if let (true, Some(NodeEnum::SelectStmt(select))) = (recursive, &mut query.node)
+            && select.op == SetOperation::SetopUnion as i32
+        {
+            return self.recursive_cte(outer, names, &cte.ctename, select, &rename, &extra);
+        }
+        let output = self.statement_in(outer, names, query)?;
+        Ok(self.add_cte(output, &rename, &extra))
+    }
+
+    /// `left UNION right`, where `right` may name the expression itself: its columns are the left arm's.
+    fn recursive_cte(
+        &mut self,
+        outer: Option<&Scope<'_>>,
+        names: &[(String, usize)],
+        name: &str,
+        select: &mut SelectStmt,
+        rename: &[String],
+        extra: &[String],
+    ) -> Result<usize, Refusal> {
+        let inner = self.with_clause(outer, names, select.with_clause.as_mut())?;
+        let (Some(left), Some(right)) = (&mut select.larg, &mut select.rarg) else {
+            return Err(super::unsupported("a set operation without two arms", -1));
+        };
+        let output = self.select(outer, &inner, left)?;
+        let number = self.add_cte(output, rename, extra);
+        let mut in_scope = inner.clone();
+        in_scope.push((name.to_owned(), number));
+        // The right arm may bring tenants' rows that the left does not: until it is bound, assume so.
+        let left_tenanted = self.ctes.get(number).is_some_and(|c| c.tenanted);
+        self.set_tenanted(number, true);
+        let was = std::mem::replace(&mut self.recursive_term, true);
+        let right_output = self.select(outer, &in_scope, right);
+        self.recursive_term = was;
+        self.set_tenanted(number, left_tenanted || right_output?.tenanted);
+        self.fence_ctes(&inner, select.with_clause.as_mut());
+        Ok(number)
+    }
+
+    fn set_tenanted(&mut self, number: usize, tenanted: bool) {
+        if let Some(cte) = self.ctes.get_mut(number) {
+            cte.tenanted = tenanted;
+        }
+    }
+
+    fn add_cte(&mut self, output: Output, rename: &[String], extra: &[String]) -> usize {
+        let mut columns = output.columns;
+        for (column, name) in columns.iter_mut().zip(rename) {
+            column.name.clone_from(name);
+        }
+        let unknown = |name: &String| ItemColumn {
+            name: name.clone(),
+            ty: None,
+            kind: ColumnKind::Expression { total: false },
+        };
+        columns.extend(extra.iter().map(unknown));
+        self.ctes.push(Cte { columns, tenanted: output.tenanted, fence: false });
+        self.ctes.len() - 1
+    }
+}
+
+/// In a RECURSIVE list a name can be used before its definition. That is refused: taking it for a relation
+/// would be wrong.
+fn later_names(with: &WithClause) -> Vec<String> {
+    let name = |node: &pg_query::protobuf::Node| match &node.node {
+        Some(NodeEnum::CommonTableExpr(cte)) => Some(cte.ctename.clone()),
+        _ => None,
+    };
+    if with.recursive { with.ctes.iter().filter_map(name).collect() } else { Vec::new() }
+}
+
+fn column_names(cte: &CommonTableExpr) -> Result<Vec<String>, Refusal> {
+    super::super::build::names(&cte.aliascolnames)
+        .map(|names| names.into_iter().map(str::to_owned).collect())
+        .ok_or_else(|| super::unsupported("this column list", cte.location))
+}
+
+/// The columns that SEARCH and CYCLE add.
+fn search_and_cycle_columns(cte: &CommonTableExpr) -> Vec<String> {
+    let mut columns = Vec::new();
+    columns.extend(cte.search_clause.as_ref().map(|s| s.search_seq_column.clone()));
+    if let Some(cycle) = &cte.cycle_clause {
+        columns.push(cycle.cycle_mark_column.clone());
+        columns.push(cycle.cycle_path_column.clone());
+    }
+    columns
+}

@@ -1,0 +1,121 @@
+//! The pipeline: parse, bind and rewrite, print, verify, witness.
+
+use crate::config::model;
+use crate::policy::{Refusal, Rule, SqlState};
+
+use super::bind::Binder;
+use super::facts::Facts;
+use super::planned::{Action, Decision, Planned, Witnessed};
+use super::statement::{Deed, literal_index};
+use super::verify;
+use super::witness::{Witness, witness};
+use super::{Pin, Statement, Tree, VerifiedSql, World, lift};
+
+/// Plans one statement for one role. Runs on a planning thread: parsers recurse.
+pub fn plan(world: &World, role: &str, statement: &Statement<'_>) -> Result<Planned, Refusal> {
+    let mut tree = Tree::parse(statement, world.catalog.server_version_num)?.node;
+    let mut binder = Binder::new(world, role, statement);
+    let deed = binder.whole_statement(&mut tree)?;
+    let declared = u16::try_from(statement.parameter_types.len()).unwrap_or(u16::MAX);
+    let parameters = binder.parameters.max(declared);
+    let tenant_parameter = parameters.checked_add(1).ok_or_else(|| {
+        Refusal::new(
+            SqlState::TOO_LARGE,
+            Rule("parameters"),
+            "65535 parameters leave no room for the tenant's",
+        )
+    })?;
+    let decided = binder.decided();
+    let (action, pins, witnessed) = match deed {
+        Deed::BindTenant { location, local } => {
+            let literal = literal_index(statement, location)?;
+            (Action::BindTenant { literal, local }, Vec::new(), Witnessed::NotAsked)
+        }
+        Deed::UnbindTenant => (Action::UnbindTenant, Vec::new(), Witnessed::NotAsked),
+        Deed::Send { kind, needs_tenant } => {
+            let (sql, pins, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
+            (Action::Send { sql, kind, needs_tenant }, pins, witnessed)
+        }
+        Deed::Set { name, value, local } => {
+            let (sql, _, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
+            // The value is remembered as it stands: every literal is pinned.
+            let all = (0..statement.literals.len()).filter_map(|index| pin(statement, index)).collect();
+            (Action::Set { sql, name, value, local }, all, witnessed)
+        }
+    };
+    Ok(Planned {
+        action,
+        parameters,
+        tenant_type: decided.tenant_type,
+        tenant_checks: Vec::new(),
+        bind_checks: decided.bind_checks,
+        pins,
+        decision: Decision {
+            rule: Rule(if decided.tenant_type.is_some() { "tenant" } else { "allowed" }),
+            reason: decided.reason,
+            relations: decided.relations,
+            edits: decided.edits,
+            witnessed,
+        },
+    })
+}
+
+/// What was decided while a statement was bound.
+pub(in crate::sql) struct Decided {
+    pub tenant_type: Option<crate::catalog::Oid>,
+    pub bind_checks: Vec<super::leaksafe::BindCheck>,
+    pub pinned: Vec<usize>,
+    pub relations: Vec<(String, model::Operation)>,
+    pub edits: Vec<super::Edit>,
+    pub reason: String,
+}
+
+fn verified(
+    world: &World,
+    statement: &Statement<'_>,
+    tree: &pg_query::protobuf::Node,
+    tenant_parameter: u16,
+    decided: &Decided,
+) -> Result<(VerifiedSql, Vec<Pin>, Witnessed), Refusal> {
+    let (template, mut pins) = lift::template(tree, statement, &[])?;
+    for index in &decided.pinned {
+        if !pins.iter().any(|p| p.index == *index) {
+            pins.extend(pin(statement, *index));
+        }
+    }
+    let sql = verify::verify(tree, template, statement, tenant_parameter)?;
+    let witnessed = if decided.relations.is_empty() {
+        Witnessed::NotAsked
+    } else {
+        ask(world, statement, &sql, tenant_parameter)?
+    };
+    Ok((sql, pins, witnessed))
+}
+
+fn ask(
+    world: &World,
+    statement: &Statement<'_>,
+    sql: &VerifiedSql,
+    tenant_parameter: u16,
+) -> Result<Witnessed, Refusal> {
+    let mut text = Vec::new();
+    sql.render_extended(&mut text, tenant_parameter, |index| {
+        statement.token(index).unwrap_or_default().as_bytes()
+    });
+    let text = String::from_utf8(text).unwrap_or_default();
+    match witness(&text, tenant_parameter, &Facts { world }) {
+        Witness::Agrees => Ok(Witnessed::Agrees),
+        Witness::CannotRead(_) if world.policy.witness == model::Witness::WhenPossible => {
+            Ok(Witnessed::CannotRead)
+        }
+        Witness::CannotRead(reason) => {
+            let message = format!("the witness cannot read the rewritten statement: {reason}");
+            Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("witness"), message))
+        }
+        Witness::Contradicts(reason) => Err(verify::refusal(statement.text, text, reason)),
+    }
+}
+
+fn pin(statement: &Statement<'_>, index: usize) -> Option<Pin> {
+    Some(Pin { index, token: statement.token(index)?.to_owned() })
+}

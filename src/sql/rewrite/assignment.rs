@@ -1,0 +1,355 @@
+//! Values that are written to a relation: its tenant column gets the tenant's value or the statement raises,
+//! the key of a child must find a parent of the tenant, and a foreign key that does not carry the tenant must
+//! find its row among the tenant's.
+//!
+//! ```sql
+//! tenant column   CASE WHEN (v) OPERATOR(pg_catalog.=) $n::t THEN $n::t WHEN <raise> THEN NULL END
+//! key             CASE WHEN v IS NULL OR EXISTS (SELECT 1 FROM parent …) THEN v WHEN <raise> THEN NULL END
+//! ```
+//!
+//! The tenant's own value is what is written, so that nothing which only becomes equal to it by rounding,
+//! trimming or arithmetic is ever stored.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Alias, Node, ResTarget};
+
+use crate::catalog::{ForeignKey, Oid, Relation};
+use crate::policy::{Access, Refusal, Tenancy};
+
+use super::super::bind::{Binder, Facts, Scope, denied_column, kind_of, unsupported};
+use super::super::build;
+use super::predicate::{parent_exists, tenant_value};
+use super::sentinel::{Violation, raise};
+
+/// A key of a relation that has to point at a row of the tenant's.
+pub(in crate::sql) struct Proof {
+    parent: Oid,
+    /// (own column, parent's column)
+    columns: Vec<(i16, i16)>,
+    violation: Violation,
+    subject: String,
+    /// A null key is fine.
+    nullable: bool,
+}
+
+/// The keys of a relation that have to be proved when they are written.
+pub(in crate::sql) fn proofs(binder: &Binder<'_>, relation: &Relation, tenancy: &Tenancy) -> Vec<Proof> {
+    let mut proofs = Vec::new();
+    if let Tenancy::Child { parents } = tenancy {
+        // Of several parents each that is set must be the tenant's.
+        proofs.extend(parents.iter().map(|key| Proof {
+            parent: key.parent,
+            columns: key.columns.clone(),
+            violation: Violation::Tenant,
+            subject: relation.name.clone(),
+            nullable: parents.len() > 1,
+        }));
+    }
+    for key in &relation.foreign_keys {
+        let proved = proofs.iter().any(|p| p.parent == key.target && p.columns == key.columns);
+        if !proved && !carries_tenant(binder, tenancy, key) && binder.policy.tenancy(key.target).is_tenanted()
+        {
+            proofs.push(Proof {
+                parent: key.target,
+                columns: key.columns.clone(),
+                violation: Violation::ForeignKey,
+                subject: format!("{}:{}", relation.name, key.name),
+                nullable: true,
+            });
+        }
+    }
+    proofs
+}
+
+/// A foreign key one of whose pairs is (own tenant column, target's tenant column) cannot leave the tenant.
+fn carries_tenant(binder: &Binder<'_>, tenancy: &Tenancy, key: &ForeignKey) -> bool {
+    let (Tenancy::Tenant { column: own, .. }, Tenancy::Tenant { column: theirs, .. }) =
+        (tenancy, binder.policy.tenancy(key.target))
+    else {
+        return false;
+    };
+    key.columns.contains(&(*own, *theirs))
+}
+
+impl Proof {
+    /// The own columns of the key.
+    pub fn own_columns(&self) -> impl Iterator<Item = i16> + '_ {
+        self.columns.iter().map(|(own, _)| *own)
+    }
+
+    /// Whether a null key passes.
+    pub fn is_nullable(&self) -> bool {
+        self.nullable
+    }
+}
+
+impl Binder<'_> {
+    /// The value of a tenant column: the tenant's, or the statement raises.
+    pub fn tenant_assignment(
+        &mut self,
+        relation: &Relation,
+        column: i16,
+        value: Node,
+    ) -> Result<Node, Refusal> {
+        if matches!(value.node, Some(NodeEnum::SetToDefault(_))) {
+            return tenant_value(self, relation, column);
+        }
+        let equal = build::equals(value, tenant_value(self, relation, column)?);
+        let owned = tenant_value(self, relation, column)?;
+        let raise = raise(&self.policy.nonce, Violation::Tenant, &relation.name);
+        Ok(build::case(vec![(equal, owned), (raise, build::null())], None))
+    }
+
+    /// Puts the proof of a key around its first value. `values` are the row's values by own column.
+    pub fn prove_key(
+        &mut self,
+        relation: &Relation,
+        proof: &Proof,
+        values: &[(i16, Node)],
+    ) -> Result<Option<Node>, Refusal> {
+        let value_of =
+            |own: i16| values.iter().find(|(column, _)| *column == own).map(|(_, value)| value.clone());
+        let mut keys = Vec::new();
+        let mut nulls = Vec::new();
+        let mut first = None;
+        let mut sources = Vec::new();
+        for (own, theirs) in &proof.columns {
+            let Some(value) = value_of(*own) else {
+                return Err(unsupported(
+                    &format!("writing a part of a foreign key of {}", relation.name),
+                    -1,
+                ));
+            };
+            if is_null(&value) && proof.nullable {
+                return Ok(None);
+            }
+            let value = self.typed(relation, *own, value);
+            let (value, source) = if is_repeatable(&value) { (value, None) } else { self.once(value) };
+            sources.extend(source);
+            if first.is_none() {
+                first = Some(value.clone());
+            }
+            nulls.push(build::null_test(value.clone(), true));
+            keys.push((*theirs, value));
+        }
+        let Some(value) = first else { return Ok(None) };
+        let found = parent_exists(self, proof.parent, keys)?;
+        let condition = if proof.nullable {
+            nulls.push(found);
+            build::or(nulls)
+        } else {
+            found
+        };
+        let raise = raise(&self.policy.nonce, proof.violation, &proof.subject);
+        let case = build::case(vec![(condition, value), (raise, build::null())], None);
+        if sources.is_empty() {
+            return Ok(Some(case));
+        }
+        let select = build::select(vec![build::target(case, "")], sources, None);
+        Ok(Some(scalar(select)))
+    }
+
+    /// A literal takes the type of its column here, since the CASE around it hides it.
+    fn typed(&self, relation: &Relation, column: i16, value: Node) -> Node {
+        let literal = matches!(&value.node, Some(NodeEnum::AConst(c)) if matches!(c.val, Some(pg_query::protobuf::a_const::Val::Sval(_))));
+        let ty = relation.column_numbered(column).and_then(|c| self.catalog.type_by_oid(c.type_oid));
+        match ty {
+            Some(ty) if literal => build::cast(value, &ty.schema, &ty.name),
+            _ => value,
+        }
+    }
+
+    /// A value that must be evaluated once: a column of a derived table that holds it.
+    fn once(&mut self, value: Node) -> (Node, Option<Node>) {
+        let alias = self.fresh_alias("value");
+        let mut select = build::select(vec![build::target(value, "v")], Vec::new(), None);
+        build::fence(&mut select);
+        let item = build::derived(select, Some(Alias { aliasname: alias.clone(), colnames: Vec::new() }));
+        (build::column(&[&alias, "v"]), Some(item))
+    }
+
+    /// Binds and rewrites the SET list of an UPDATE, of ON CONFLICT or of a MERGE arm.
+    pub fn assignments(
+        &mut self,
+        scope: &Scope<'_>,
+        relation: &Relation,
+        tenancy: &Tenancy,
+        access: &Access,
+        targets: &mut [Node],
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let mut written: Vec<(i16, usize)> = Vec::new();
+        let mut row_source = None;
+        for (number, node) in targets.iter_mut().enumerate() {
+            let Some(NodeEnum::ResTarget(target)) = &mut node.node else {
+                return Err(unsupported(&kind_of(node), -1));
+            };
+            let column = target_column(relation, access, target)?;
+            if let Some(column) = column {
+                written.push((column, number));
+            }
+            self.assigned_value(scope, target, &mut row_source, facts)?;
+        }
+        let tenant_column = match tenancy {
+            Tenancy::Tenant { column, .. } => Some(*column),
+            Tenancy::Child { .. } | Tenancy::Shared | Tenancy::Denied => None,
+        };
+        for (column, number) in &written {
+            if Some(*column) == tenant_column {
+                let Some(target) = simple_target(targets, *number) else {
+                    return Err(unsupported("this assignment to the tenant column", -1));
+                };
+                let value = target.val.take().ok_or_else(|| unsupported("an empty assignment", -1))?;
+                let location = target.location;
+                let guarded = self.tenant_assignment(relation, *column, *value)?;
+                target.val = Some(Box::new(guarded));
+                self.edit(location, "the tenant column gets the tenant's value, or the statement raises");
+            }
+        }
+        for proof in proofs(self, relation, tenancy) {
+            self.prove_assignment(relation, &proof, &written, targets)?;
+        }
+        Ok(())
+    }
+
+    fn assigned_value(
+        &mut self,
+        scope: &Scope<'_>,
+        target: &mut ResTarget,
+        row_source: &mut Option<Box<Node>>,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        for step in &mut target.indirection {
+            if let Some(NodeEnum::AIndices(indices)) = &mut step.node {
+                self.optional(scope, &mut indices.lidx, facts)?;
+                self.optional(scope, &mut indices.uidx, facts)?;
+            }
+        }
+        let Some(value) = &mut target.val else {
+            return Err(unsupported("an empty assignment", target.location));
+        };
+        match &mut value.node {
+            // Every column of a row assignment holds a copy of the same source: the first is bound, and stands
+            // for the others.
+            Some(NodeEnum::MultiAssignRef(multi)) => {
+                if multi.colno > 1 {
+                    multi.source = row_source.clone();
+                    return Ok(());
+                }
+                match multi.source.as_deref_mut() {
+                    Some(Node { node: Some(NodeEnum::RowExpr(row)) }) => {
+                        row.args
+                            .iter_mut()
+                            .try_for_each(|arg| self.expression_or_default(scope, arg, facts))?;
+                    }
+                    Some(source) => self.expression(scope, source, facts)?,
+                    None => return Err(unsupported("an empty assignment", target.location)),
+                }
+                row_source.clone_from(&multi.source);
+                Ok(())
+            }
+            _ => self.expression_or_default(scope, value, facts),
+        }
+    }
+
+    fn prove_assignment(
+        &mut self,
+        relation: &Relation,
+        proof: &Proof,
+        written: &[(i16, usize)],
+        targets: &mut [Node],
+    ) -> Result<(), Refusal> {
+        let numbers: Vec<(i16, usize)> = written
+            .iter()
+            .filter(|(column, _)| proof.own_columns().any(|own| own == *column))
+            .copied()
+            .collect();
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let mut values = Vec::new();
+        for (column, number) in &numbers {
+            let target = simple_target(targets, *number);
+            let value = target.and_then(|t| t.val.as_deref()).cloned();
+            values.push((*column, value.ok_or_else(|| unsupported("this assignment to a foreign key", -1))?));
+        }
+        // Columns of the key that are not written keep the row's own value.
+        for own in proof.own_columns() {
+            if !values.iter().any(|(column, _)| *column == own) {
+                return Err(unsupported("writing a part of a foreign key", -1));
+            }
+        }
+        values.retain(|(_, v)| !matches!(v.node, Some(NodeEnum::SetToDefault(_))));
+        if values.len() != numbers.len() {
+            return Err(unsupported("DEFAULT for a foreign key", -1));
+        }
+        let proved = self.prove_key(relation, proof, &values)?;
+        let first = proof.own_columns().next();
+        let number = numbers.iter().find(|(column, _)| Some(*column) == first).map(|(_, n)| *n);
+        if let (Some(proved), Some(target)) = (proved, number.and_then(|n| simple_target(targets, n))) {
+            let location = target.location;
+            target.val = Some(Box::new(proved));
+            self.edit(location, "a key must point at a row of the tenant's");
+        }
+        Ok(())
+    }
+}
+
+/// The column that an assignment names, by number; none for a column that PostgreSQL will refuse.
+pub(in crate::sql) fn target_column(
+    relation: &Relation,
+    access: &Access,
+    target: &ResTarget,
+) -> Result<Option<i16>, Refusal> {
+    if access.denied_columns.contains(&target.name) {
+        return Err(denied_column(&target.name, target.location));
+    }
+    let Some(column) = relation.column(&target.name) else {
+        let message = format!("column \"{}\" of relation \"{}\" does not exist", target.name, relation.name);
+        return Err(Refusal::new(
+            crate::policy::SqlState::UNDEFINED_COLUMN,
+            super::super::bind::FORM,
+            message,
+        )
+        .at(target.location));
+    };
+    Ok(Some(column.number))
+}
+
+/// An assignment of one whole value to one whole column.
+fn simple_target(targets: &mut [Node], number: usize) -> Option<&mut ResTarget> {
+    match targets.get_mut(number).map(|n| &mut n.node) {
+        Some(Some(NodeEnum::ResTarget(target))) => {
+            let multi =
+                matches!(target.val.as_deref(), Some(Node { node: Some(NodeEnum::MultiAssignRef(_)) }));
+            (target.indirection.is_empty() && !multi).then_some(target)
+        }
+        _ => None,
+    }
+}
+
+fn is_null(value: &Node) -> bool {
+    match &value.node {
+        Some(NodeEnum::AConst(constant)) => constant.isnull,
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(is_null),
+        _ => false,
+    }
+}
+
+/// Values that may stand in a statement more than once: evaluating them again gives the same.
+fn is_repeatable(value: &Node) -> bool {
+    match &value.node {
+        Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::ColumnRef(_)) => true,
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(is_repeatable),
+        _ => false,
+    }
+}
+
+fn scalar(select: pg_query::protobuf::SelectStmt) -> Node {
+    build::node(NodeEnum::SubLink(Box::new(pg_query::protobuf::SubLink {
+        sub_link_type: pg_query::protobuf::SubLinkType::ExprSublink as i32,
+        subselect: Some(build::boxed(NodeEnum::SelectStmt(Box::new(select)))),
+        location: build::NOWHERE,
+        ..pg_query::protobuf::SubLink::default()
+    })))
+}

@@ -1,0 +1,253 @@
+//! The barrier.
+//!
+//! **Theorem.** No condition of a client is evaluated on another tenant's row, or with the planner's
+//! statistics of one, unless it is total: unless it raises nothing, prints nothing and takes no time that the
+//! value could choose.
+//!
+//! PostgreSQL evaluates the conditions of a scan in the order of their cost and pushes them into sub-selects,
+//! and its planner applies them to the most common values of all tenants. So presence of the tenant
+//! predicate is not enough. A conjunct stays bare, and keeps its indexes, when every node of it is total
+//! ([`crate::sql::leaksafe`]). The rest waits:
+//!
+//! ```sql
+//! CASE WHEN <the predicate of each relation that it reads> THEN (conjunct) ELSE false END
+//! ```
+//!
+//! A CASE can be neither reordered nor taken apart. Over a nullable side the predicate admits the row that
+//! the join made of nulls, told by a column that is never null in a real row. A conjunct that reads no
+//! relation waits behind all of its level; where the level has only derived tables, which are fenced, it
+//! stands in `CASE WHEN pg_catalog.now() IS NOT NULL`, because the planner's statistics go through a fence
+//! and not through a CASE. HAVING waits behind `count(*) >= 0`, which keeps it above the scan.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{BoolExprType, Node, SubLink, SubLinkType};
+
+use crate::config::model::Barrier;
+use crate::policy::{Refusal, Tenancy};
+
+use super::super::bind::{Binder, ColumnKind, Facts, Item, Output, Scope, Source, unsupported};
+use super::super::build;
+use super::placement::item_predicate;
+
+/// The items whose predicates a guard tests: (depth of the level, number in it).
+type Guard = Vec<(usize, usize)>;
+
+impl Binder<'_> {
+    /// Binds a WHERE or ON condition; what may raise comes back behind its guard.
+    pub fn condition_of(
+        &mut self,
+        scope: &Scope<'_>,
+        condition: Option<Box<Node>>,
+        facts: &mut Facts,
+    ) -> Result<Option<Box<Node>>, Refusal> {
+        let Some(condition) = condition else { return Ok(None) };
+        scope.level.conditions.set(true);
+        let mut bare = Vec::new();
+        let mut guarded: Vec<(Guard, Vec<Node>)> = Vec::new();
+        for mut conjunct in build::conjuncts(*condition) {
+            let mut own = Facts::default();
+            let membership = self.membership(scope, &mut conjunct, &mut own)?;
+            if membership.is_none() {
+                self.expression(scope, &mut conjunct, &mut own)?;
+            }
+            let total = |binder: &mut Self| membership.unwrap_or_else(|| binder.is_total(scope, &conjunct));
+            if !self.is_exposed(scope, &own) || total(self) {
+                bare.push(conjunct);
+            } else {
+                let guard = self.guard_of(scope, &own);
+                match guarded.iter_mut().find(|(known, _)| *known == guard) {
+                    Some((_, conjuncts)) => conjuncts.push(conjunct),
+                    None => guarded.push((guard, vec![conjunct])),
+                }
+            }
+            facts.merge(own);
+        }
+        for (guard, conjuncts) in guarded {
+            scope.level.guarded.set(true);
+            bare.push(self.guarded(scope, &guard, conjuncts)?);
+        }
+        Ok(build::and(bare).map(Box::new))
+    }
+
+    /// Binds HAVING.
+    pub fn having(
+        &mut self,
+        scope: &Scope<'_>,
+        condition: Option<Box<Node>>,
+        facts: &mut Facts,
+    ) -> Result<Option<Box<Node>>, Refusal> {
+        let Some(condition) = condition else { return Ok(None) };
+        scope.level.conditions.set(true);
+        let mut bare = Vec::new();
+        let mut rest = Vec::new();
+        for mut conjunct in build::conjuncts(*condition) {
+            let mut own = Facts::default();
+            self.expression(scope, &mut conjunct, &mut own)?;
+            if !self.is_exposed(scope, &own) || self.is_total(scope, &conjunct) {
+                bare.push(conjunct);
+            } else {
+                rest.push(conjunct);
+            }
+            facts.merge(own);
+        }
+        if let Some(rest) = build::and(rest) {
+            scope.level.guarded.set(true);
+            // An aggregate is no legal part of a recursive term; a volatile call is not pushed down either.
+            let never_pushed =
+                if self.recursive_term { build::call("random", Vec::new()) } else { build::count_star() };
+            let gate = build::operator(">=", never_pushed, build::integer(0));
+            bare.push(build::case(vec![(gate, rest)], Some(build::boolean(false))));
+            self.edit(build::NOWHERE, "HAVING: kept above the scan");
+        }
+        Ok(build::and(bare).map(Box::new))
+    }
+
+    /// Whether a condition can meet another tenant's row at all.
+    fn is_exposed(&self, scope: &Scope<'_>, own: &Facts) -> bool {
+        if self.policy.barrier == Barrier::Off {
+            return false;
+        }
+        own.tenanted
+            || scope.level.items.iter().any(|i| self.is_tenanted(&i.source))
+            || own.reads.iter().any(|at| item_at(scope, *at).is_some_and(|i| self.is_tenanted(&i.source)))
+    }
+
+    /// Which predicates a conjunct waits for, and which derived tables have to be fences because of it.
+    fn guard_of(&self, scope: &Scope<'_>, own: &Facts) -> Guard {
+        let depth = scope.level.depth;
+        let mut guard: Guard = Vec::new();
+        let mut derived = false;
+        for at in own.reads.iter().filter(|(d, _)| *d <= depth) {
+            let Some(item) = item_at(scope, *at) else { continue };
+            if has_predicate(item) {
+                guard.push(*at);
+            } else if self.is_tenanted(&item.source) {
+                item.fence.set(true);
+                derived = true;
+            }
+        }
+        let here = |guard: &Guard| guard.iter().any(|(d, _)| *d == depth);
+        if own.volatile || (!here(&guard) && !derived) {
+            let seen = |id: &usize| scope.window.is_none_or(|w| w.contains(id));
+            let all = (0..scope.level.items.len()).filter(seen).map(|id| (depth, id));
+            guard.extend(all.filter(|at| item_at(scope, *at).is_some_and(has_predicate)));
+            guard.sort_unstable();
+            guard.dedup();
+        }
+        guard
+    }
+
+    fn guarded(&mut self, scope: &Scope<'_>, guard: &Guard, conjuncts: Vec<Node>) -> Result<Node, Refusal> {
+        let mut conditions = Vec::new();
+        for at in guard {
+            let Some(item) = item_at(scope, *at) else { continue };
+            conditions.extend(self.guard_condition(item)?);
+        }
+        let gate = match build::and(conditions) {
+            Some(gate) => gate,
+            None => build::null_test(build::call("now", Vec::new()), false),
+        };
+        let condition = build::and(conjuncts).ok_or_else(|| unsupported("an empty condition", -1))?;
+        self.edit(build::NOWHERE, "a condition that may raise waits behind the tenant predicate");
+        Ok(build::case(vec![(gate, condition)], Some(build::boolean(false))))
+    }
+
+    /// An item's predicate as a guard tests it.
+    fn guard_condition(&mut self, item: &Item) -> Result<Option<Node>, Refusal> {
+        let Some(predicate) = item_predicate(self, item)? else { return Ok(None) };
+        if !item.nulled.get() {
+            return Ok(Some(predicate));
+        }
+        let never_null = never_null_column(item);
+        let name = item.name.as_deref().unwrap_or_default();
+        let absent = build::null_test(build::column(&[name, &never_null]), true);
+        Ok(Some(build::or(vec![predicate, absent])))
+    }
+
+    /// `EXISTS (…)` and `x IN (…)`, plain or negated: bound here, and whether it may stay bare, so that
+    /// PostgreSQL can make a semi-join of it. None for any other conjunct, which is then unbound still.
+    fn membership(
+        &mut self,
+        scope: &Scope<'_>,
+        conjunct: &mut Node,
+        own: &mut Facts,
+    ) -> Result<Option<bool>, Refusal> {
+        let node = match &mut conjunct.node {
+            Some(NodeEnum::BoolExpr(not)) if not.boolop == BoolExprType::NotExpr as i32 => {
+                match not.args.as_mut_slice() {
+                    [inner] => inner,
+                    _ => return Ok(None),
+                }
+            }
+            _ => conjunct,
+        };
+        let Some(NodeEnum::SubLink(sublink)) = &mut node.node else { return Ok(None) };
+        let equality = build::names(&sublink.oper_name).is_some_and(|n| n.is_empty() || n == ["="]);
+        let exists = sublink.sub_link_type == SubLinkType::ExistsSublink as i32;
+        let any = sublink.sub_link_type == SubLinkType::AnySublink as i32 && equality;
+        if !exists && !any {
+            return Ok(None);
+        }
+        if !sublink.oper_name.is_empty() {
+            let location = sublink.location;
+            self.operator_name(&mut sublink.oper_name, location)?;
+        }
+        self.optional(scope, &mut sublink.testexpr, own)?;
+        let Some(query) = &mut sublink.subselect else { return Err(unsupported("an empty sub-select", -1)) };
+        let output = self.statement_in(Some(scope), scope.ctes, query)?;
+        own.merge(output.facts.clone());
+        own.tenanted |= output.tenanted;
+        own.sublink = true;
+        let bare =
+            output.simple && !own.volatile && (exists || self.total_membership(scope, sublink, &output));
+        Ok(Some(bare))
+    }
+
+    /// Whether the tested expression, the sub-select's output and the comparison between them are total.
+    fn total_membership(&mut self, scope: &Scope<'_>, sublink: &SubLink, output: &Output) -> bool {
+        let Some(test) = &sublink.testexpr else { return false };
+        let tests: Vec<&Node> = match &test.node {
+            Some(NodeEnum::RowExpr(row)) => row.args.iter().collect(),
+            _ => vec![test],
+        };
+        if tests.len() != output.columns.len() {
+            return false;
+        }
+        tests.into_iter().zip(&output.columns).all(|(test, column)| {
+            let plain = matches!(
+                column.kind,
+                ColumnKind::Base { .. } | ColumnKind::System | ColumnKind::Expression { total: true }
+            );
+            let types = self.type_of(scope, test).zip(column.ty);
+            plain && self.is_total(scope, test) && types.is_some_and(|(l, r)| self.equality_is_total(l, r))
+        })
+    }
+}
+
+fn item_at<'p>(scope: &Scope<'p>, (depth, id): (usize, usize)) -> Option<&'p Item> {
+    scope.level_at(depth)?.items.get(id)
+}
+
+fn has_predicate(item: &Item) -> bool {
+    matches!(&item.source, Source::Relation { tenancy, .. } if tenancy.is_tenanted()) && item.name.is_some()
+}
+
+/// A column that is never null in a real row: the tenant column where it is NOT NULL, else of the primary
+/// key, else any NOT NULL one, else `tableoid`.
+fn never_null_column(item: &Item) -> String {
+    let Source::Relation { relation, tenancy } = &item.source else { return "tableoid".to_owned() };
+    let tenant = match tenancy {
+        Tenancy::Tenant { column, .. } => Some(*column),
+        Tenancy::Child { .. } | Tenancy::Shared | Tenancy::Denied => None,
+    };
+    let candidates = tenant.into_iter().chain(relation.primary_key.iter().copied());
+    let all = relation.columns.iter().map(|c| c.number);
+    let stored = |number: &i16| {
+        relation
+            .column_numbered(*number)
+            .is_some_and(|c| c.not_null && c.generated != crate::catalog::Generated::Virtual)
+    };
+    let chosen = candidates.chain(all).find(stored);
+    let position = chosen.and_then(|number| relation.columns.iter().position(|c| c.number == number));
+    position.and_then(|p| item.columns.get(p)).map_or_else(|| "tableoid".to_owned(), |c| c.name.clone())
+}

@@ -1,0 +1,268 @@
+//! INSERT: the tenant column gets the tenant's value in every row, whether the client names it or not; keys
+//! are proved. A source that is a SELECT is changed in its own output list, arm by arm.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{InsertStmt, Node, ResTarget, SelectStmt, SetOperation};
+
+use crate::catalog::{Generated, Relation, RelationKind};
+use crate::config::model::Operation;
+use crate::policy::{Refusal, Tenancy};
+
+use super::super::bind::{Binder, Facts, Level, Output, Scope, star_of, unsupported};
+use super::super::build;
+use super::assignment::{Proof, proofs, target_column};
+use super::predicate::tenant_value;
+use super::update::Target;
+
+/// What has to happen to each row of a source.
+struct RowRule {
+    /// The tenant column and its position among the columns; none: it is appended.
+    tenant: Option<(i16, Option<usize>)>,
+    proofs: Vec<Proof>,
+    /// The columns by position; none for what a proof need not know.
+    columns: Vec<i16>,
+}
+
+impl Binder<'_> {
+    /// Binds and rewrites an INSERT.
+    pub fn insert(&mut self, ctes: &[(String, usize)], insert: &mut InsertStmt) -> Result<Output, Refusal> {
+        let names = self.with_clause(None, ctes, insert.with_clause.as_mut())?;
+        let mut level = Level::at(0);
+        let target = self.target_of(&mut level, insert.relation.as_mut(), Operation::Insert)?;
+        let mut facts = Facts::default();
+        let width = self.source(&names, insert)?;
+        let rule = self.row_rule(&target, insert, width)?;
+        self.write_source(&target, insert, &rule)?;
+        if let Some(clause) = &mut insert.on_conflict_clause {
+            self.on_conflict(&level, &names, &target, clause, &mut facts)?;
+        }
+        let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
+        let columns = self.returning(&scope, &target, insert.returning_clause.as_mut(), &mut facts)?;
+        self.fence_ctes(&names, insert.with_clause.as_mut());
+        Ok(Output { columns, tenanted: true, facts: Facts::default(), simple: false })
+    }
+
+    /// Binds the source and gives the number of its columns; 0 for DEFAULT VALUES.
+    fn source(&mut self, ctes: &[(String, usize)], insert: &mut InsertStmt) -> Result<usize, Refusal> {
+        let Some(source) = &mut insert.select_stmt else { return Ok(0) };
+        let Some(NodeEnum::SelectStmt(select)) = &mut source.node else {
+            return Err(unsupported("this source of an INSERT", -1));
+        };
+        Ok(self.select(None, ctes, select)?.columns.len())
+    }
+
+    /// Makes the column list explicit and finds what each row needs.
+    fn row_rule(
+        &mut self,
+        target: &Target,
+        insert: &mut InsertStmt,
+        width: usize,
+    ) -> Result<RowRule, Refusal> {
+        let relation = &target.relation;
+        if insert.cols.is_empty() && insert.select_stmt.is_some() {
+            insert.cols = relation.columns.iter().take(width).map(|c| column_target(&c.name)).collect();
+        }
+        let mut columns = Vec::new();
+        for node in &mut insert.cols {
+            let Some(NodeEnum::ResTarget(column)) = &mut node.node else {
+                return Err(unsupported("this column list", -1));
+            };
+            let number = target_column(relation, &target.access, column)?;
+            if !column.indirection.is_empty() {
+                return Err(unsupported("an INSERT into a part of a column", column.location));
+            }
+            columns.extend(number);
+        }
+        if insert.select_stmt.is_some() && columns.len() < width {
+            let message = "INSERT has more expressions than target columns";
+            return Err(Refusal::new(crate::policy::SqlState::SYNTAX, super::super::bind::FORM, message));
+        }
+        let tenant = match target.tenancy {
+            Tenancy::Tenant { column, .. } => Some((column, columns.iter().position(|c| *c == column))),
+            Tenancy::Child { .. } | Tenancy::Shared | Tenancy::Denied => None,
+        };
+        let mut needed = Vec::new();
+        for proof in proofs(self, relation, &target.tenancy) {
+            if self.must_prove(relation, &proof, &columns)? {
+                needed.push(proof);
+            }
+        }
+        if let (Tenancy::Child { parents }, true) = (&target.tenancy, needed.iter().all(Proof::is_nullable)) {
+            let what = if parents.len() > 1 { "several parents" } else { "no parent key" };
+            return Err(unsupported(&format!("an INSERT into {} with {what}", relation.name), -1));
+        }
+        Ok(RowRule { tenant, proofs: needed, columns })
+    }
+
+    /// A key is proved when all of it is written; it need not be when none of it is and it stays null.
+    fn must_prove(&self, relation: &Relation, proof: &Proof, columns: &[i16]) -> Result<bool, Refusal> {
+        let written = proof.own_columns().filter(|own| columns.contains(own)).count();
+        if written == proof.own_columns().count() {
+            return Ok(true);
+        }
+        let mut absent = proof.own_columns().filter(|own| !columns.contains(own));
+        let stays_null = |own: i16| {
+            relation.column_numbered(own).is_some_and(|c| !c.has_default && c.generated == Generated::Never)
+        };
+        // The tenant column is written by us: a key of which it is a part is proved with the tenant's value.
+        if absent.any(stays_null) && proof.is_nullable() {
+            return Ok(false);
+        }
+        Err(unsupported(
+            &format!("an INSERT into {} that leaves a part of a foreign key to its default", relation.name),
+            -1,
+        ))
+    }
+
+    fn write_source(
+        &mut self,
+        target: &Target,
+        insert: &mut InsertStmt,
+        rule: &RowRule,
+    ) -> Result<(), Refusal> {
+        let relation = target.relation.clone();
+        if relation.kind == RelationKind::View && rule.tenant.is_none() {
+            return Err(unsupported("an INSERT through a view without a tenant column", -1));
+        }
+        let appended = match rule.tenant {
+            Some((column, None)) => {
+                let name = relation.column_numbered(column).map(|c| c.name.clone()).unwrap_or_default();
+                insert.cols.push(column_target(&name));
+                self.edit(build::NOWHERE, format!("{name} is added with the tenant's value"));
+                Some(column)
+            }
+            Some((_, Some(_))) => {
+                self.edit(
+                    build::NOWHERE,
+                    "the tenant column gets the tenant's value, or the statement raises",
+                );
+                None
+            }
+            None => None,
+        };
+        if insert.select_stmt.is_none() {
+            let Some(column) = appended else { return Ok(()) };
+            let value = tenant_value(self, &relation, column)?;
+            let mut select = build::select(Vec::new(), Vec::new(), None);
+            select.values_lists = vec![list(vec![value])];
+            insert.select_stmt = Some(build::boxed(NodeEnum::SelectStmt(Box::new(select))));
+            return Ok(());
+        }
+        match insert.select_stmt.as_deref_mut().map(|n| &mut n.node) {
+            Some(Some(NodeEnum::SelectStmt(select))) => self.rows_of(&relation, select, rule),
+            _ => Err(unsupported("this source of an INSERT", -1)),
+        }
+    }
+
+    /// Applies the rule to every row of a source.
+    fn rows_of(
+        &mut self,
+        relation: &Relation,
+        select: &mut SelectStmt,
+        rule: &RowRule,
+    ) -> Result<(), Refusal> {
+        if select.op != SetOperation::SetopNone as i32 {
+            for arm in [&mut select.larg, &mut select.rarg].into_iter().flatten() {
+                self.rows_of(relation, arm, rule)?;
+            }
+            return Ok(());
+        }
+        if !select.values_lists.is_empty() {
+            for row in &mut select.values_lists {
+                let Some(NodeEnum::List(row)) = &mut row.node else {
+                    return Err(unsupported("this VALUES list", -1));
+                };
+                self.row(relation, &mut row.items, rule)?;
+            }
+            return Ok(());
+        }
+        let needs_values = !rule.proofs.is_empty() || matches!(rule.tenant, Some((_, Some(_))));
+        let stars = select.target_list.iter().any(is_star);
+        if needs_values && stars {
+            return Err(unsupported("an INSERT whose SELECT gives keys through *", -1)
+                .hint("Name the columns in the SELECT."));
+        }
+        let mut values: Vec<Node> = Vec::new();
+        for target in &mut select.target_list {
+            let Some(NodeEnum::ResTarget(target)) = &mut target.node else {
+                return Err(unsupported("this output", -1));
+            };
+            values.push(target.val.take().map(|v| *v).unwrap_or_default());
+        }
+        let before = values.len();
+        self.row(relation, &mut values, rule)?;
+        let mut values = values.into_iter();
+        for target in select.target_list.iter_mut().take(before) {
+            if let Some(NodeEnum::ResTarget(target)) = &mut target.node {
+                target.val = values.next().map(Box::new);
+            }
+        }
+        select.target_list.extend(values.map(|value| build::target(value, "")));
+        Ok(())
+    }
+
+    /// Applies the rule to one row's values.
+    fn row(&mut self, relation: &Relation, values: &mut Vec<Node>, rule: &RowRule) -> Result<(), Refusal> {
+        for proof in &rule.proofs {
+            let by_column: Vec<(i16, Node)> = rule
+                .columns
+                .iter()
+                .zip(values.iter())
+                .filter(|(column, _)| proof.own_columns().any(|own| own == **column))
+                .map(|(column, value)| (*column, value.clone()))
+                .collect();
+            let defaults =
+                by_column.iter().filter(|(_, v)| matches!(v.node, Some(NodeEnum::SetToDefault(_)))).count();
+            if defaults > 0 {
+                let plain = by_column
+                    .iter()
+                    .all(|(c, _)| relation.column_numbered(*c).is_some_and(|c| !c.has_default));
+                if proof.is_nullable() && plain {
+                    continue;
+                }
+                return Err(unsupported("DEFAULT for a foreign key", -1));
+            }
+            let proved = self.prove_key(relation, proof, &by_column)?;
+            let first = proof.own_columns().next();
+            let position = rule.columns.iter().position(|c| Some(*c) == first);
+            if let (Some(proved), Some(value)) = (proved, position.and_then(|p| values.get_mut(p))) {
+                *value = proved;
+            }
+        }
+        match rule.tenant {
+            Some((column, Some(position))) => {
+                let Some(value) = values.get_mut(position) else {
+                    return Err(unsupported("a row that is too short", -1));
+                };
+                let given = std::mem::take(value);
+                let guarded = self.tenant_assignment(relation, column, given)?;
+                if let Some(value) = values.get_mut(position) {
+                    *value = guarded;
+                }
+            }
+            Some((column, None)) => values.push(tenant_value(self, relation, column)?),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+fn is_star(node: &Node) -> bool {
+    match &node.node {
+        Some(NodeEnum::ResTarget(target)) => target.val.as_deref().is_some_and(|v| star_of(v).is_some()),
+        _ => false,
+    }
+}
+
+fn column_target(name: &str) -> Node {
+    build::node(NodeEnum::ResTarget(Box::new(ResTarget {
+        name: name.to_owned(),
+        indirection: Vec::new(),
+        val: None,
+        location: build::NOWHERE,
+    })))
+}
+
+fn list(items: Vec<Node>) -> Node {
+    build::node(NodeEnum::List(pg_query::protobuf::List { items }))
+}

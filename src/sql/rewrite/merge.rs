@@ -1,0 +1,149 @@
+//! MERGE: the target's predicate in ON, the source behind its own in a derived table (a row of the source that
+//! fails ON is «not matched», and would be acted on). An arm WHEN NOT MATCHED BY SOURCE (PostgreSQL 17)
+//! carries the target's predicate itself: each row of another tenant fails ON and is not matched either.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{CmdType, MergeMatchKind, MergeStmt, MergeWhenClause, Node};
+
+use crate::config::model::Operation;
+use crate::policy::{Refusal, Tenancy};
+
+use super::super::bind::{Binder, Facts, Level, Output, Scope, kind_of, unsupported};
+use super::super::build;
+use super::assignment::{proofs, target_column};
+use super::placement;
+use super::predicate::{tenant_value, write_predicate};
+use super::update::Target;
+
+impl Binder<'_> {
+    /// Binds and rewrites a MERGE.
+    pub fn merge(&mut self, ctes: &[(String, usize)], merge: &mut MergeStmt) -> Result<Output, Refusal> {
+        let names = self.with_clause(None, ctes, merge.with_clause.as_mut())?;
+        let mut level = Level::at(0);
+        let mut facts = Facts::default();
+        let Some(source) = &mut merge.source_relation else {
+            return Err(unsupported("a MERGE without a source", -1));
+        };
+        self.merge_source(&names, &mut level, source, &mut facts)?;
+        let target = self.target_of(&mut level, merge.relation.as_mut(), Operation::Select)?;
+        if target.relation.kind == crate::catalog::RelationKind::View {
+            return Err(unsupported("MERGE into a view", -1));
+        }
+        let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
+        merge.join_condition = self.condition_of(&scope, merge.join_condition.take(), &mut facts)?;
+        for arm in &mut merge.merge_when_clauses {
+            let Some(NodeEnum::MergeWhenClause(arm)) = &mut arm.node else {
+                return Err(unsupported(&kind_of(arm), -1));
+            };
+            self.merge_arm(&scope, &target, arm, &mut facts)?;
+        }
+        let columns = self.returning(&scope, &target, merge.returning_clause.as_mut(), &mut facts)?;
+        if let Some(source) = &mut merge.source_relation {
+            let mut nothing = None;
+            placement::apply(self, &level, std::slice::from_mut(source.as_mut()), &mut nothing)?;
+        }
+        self.restrict_target(&target, &mut merge.join_condition)?;
+        self.fence_ctes(&names, merge.with_clause.as_mut());
+        Ok(Output { columns, tenanted: true, facts: Facts::default(), simple: false })
+    }
+
+    fn merge_arm(
+        &mut self,
+        scope: &Scope<'_>,
+        target: &Target,
+        arm: &mut MergeWhenClause,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let kind = MergeMatchKind::try_from(arm.match_kind).unwrap_or(MergeMatchKind::Undefined);
+        self.optional(scope, &mut arm.condition, facts)?;
+        scope.level.guarded.set(true);
+        let on_target = write_predicate(self, &target.relation, &target.tenancy, &target.name)?;
+        let gate = match kind {
+            MergeMatchKind::MergeWhenNotMatchedByTarget => None,
+            MergeMatchKind::MergeWhenMatched | MergeMatchKind::MergeWhenNotMatchedBySource => on_target,
+            MergeMatchKind::Undefined => return Err(unsupported("this arm of a MERGE", -1)),
+        };
+        let by_source = kind == MergeMatchKind::MergeWhenNotMatchedBySource;
+        if let Some(gate) = gate.filter(|_| by_source || arm.condition.is_some()) {
+            let condition = arm.condition.take().map_or_else(|| build::boolean(true), |c| *c);
+            arm.condition = Some(Box::new(build::case(vec![(gate, condition)], Some(build::boolean(false)))));
+            self.edit(build::NOWHERE, "an arm of MERGE acts on the tenant's rows only");
+        }
+        let location = -1;
+        match CmdType::try_from(arm.command_type) {
+            Ok(CmdType::CmdNothing) => Ok(()),
+            Ok(CmdType::CmdDelete) => self.demand(&target.relation, Operation::Delete, location).map(|_| ()),
+            Ok(CmdType::CmdUpdate) => {
+                let access = self.demand(&target.relation, Operation::Update, location)?;
+                let (relation, tenancy) = (target.relation.clone(), target.tenancy.clone());
+                self.assignments(scope, &relation, &tenancy, &access, &mut arm.target_list, facts)
+            }
+            Ok(CmdType::CmdInsert) => self.merge_insert(scope, target, arm, facts),
+            _ => Err(unsupported("this arm of a MERGE", -1)),
+        }
+    }
+
+    fn merge_insert(
+        &mut self,
+        scope: &Scope<'_>,
+        target: &Target,
+        arm: &mut MergeWhenClause,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let access = self.demand(&target.relation, Operation::Insert, -1)?;
+        let relation = target.relation.clone();
+        for value in &mut arm.values {
+            self.expression_or_default(scope, value, facts)?;
+        }
+        if arm.target_list.is_empty() && !arm.values.is_empty() {
+            let columns = relation.columns.iter().take(arm.values.len());
+            arm.target_list = columns.map(|c| named(&c.name)).collect();
+        }
+        let mut columns = Vec::new();
+        for node in &arm.target_list {
+            let Some(NodeEnum::ResTarget(column)) = &node.node else {
+                return Err(unsupported(&kind_of(node), -1));
+            };
+            columns.extend(target_column(&relation, &access, column)?);
+        }
+        let Tenancy::Tenant { column, .. } = target.tenancy else {
+            return Err(unsupported("MERGE's INSERT into a table without a tenant column", -1));
+        };
+        for proof in proofs(self, &relation, &target.tenancy) {
+            let by_column: Vec<(i16, Node)> = columns
+                .iter()
+                .zip(&arm.values)
+                .filter(|(c, _)| proof.own_columns().any(|own| own == **c))
+                .map(|(c, value)| (*c, value.clone()))
+                .collect();
+            if by_column.is_empty() {
+                continue;
+            }
+            let proved = self.prove_key(&relation, &proof, &by_column)?;
+            let position = columns.iter().position(|c| proof.own_columns().next() == Some(*c));
+            if let (Some(proved), Some(value)) = (proved, position.and_then(|p| arm.values.get_mut(p))) {
+                *value = proved;
+            }
+        }
+        match columns.iter().position(|c| *c == column).and_then(|p| arm.values.get_mut(p)) {
+            Some(value) => {
+                let given = std::mem::take(value);
+                *value = self.tenant_assignment(&relation, column, given)?;
+            }
+            None => {
+                let name = relation.column_numbered(column).map(|c| c.name.clone()).unwrap_or_default();
+                arm.target_list.push(named(&name));
+                arm.values.push(tenant_value(self, &relation, column)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn named(name: &str) -> Node {
+    let mut node = build::target(Node::default(), name);
+    if let Some(NodeEnum::ResTarget(target)) = &mut node.node {
+        target.val = None;
+    }
+    node
+}

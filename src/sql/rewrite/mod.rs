@@ -1,0 +1,24 @@
+//! The rewriting rules, one file each, in the order in which a level meets them:
+//!
+//! 1. [`barrier`]: conditions that may raise or leak wait behind the tenant predicate (when they are bound);
+//! 2. [`predicate`]: what restricts a relation to the tenant's rows;
+//! 3. [`placement`]: where that predicate goes, and the fences around derived tables;
+//! 4. [`assignment`], [`insert`], [`update`], [`delete`], [`merge`], [`conflict`]: writes;
+//! 5. [`copy`]: COPY TO.
+//!
+//! A rule works on the nodes of one level and on what was bound there. It never resolves a name.
+
+mod assignment;
+mod barrier;
+mod conflict;
+mod copy;
+mod delete;
+mod insert;
+mod merge;
+mod placement;
+mod predicate;
+pub mod sentinel;
+mod update;
+
+pub(in crate::sql) use placement::{level, place_on};
+pub(in crate::sql) use predicate::predicate;

@@ -1,0 +1,76 @@
+//! The raising guard. Where row-level security raises 42501 rather than drop a row in silence, the rewritten
+//! statement casts a sentinel text to boolean: PostgreSQL raises 22P02 with the text in its message, and the
+//! session, which knows the sentinel, answers what PostgreSQL would have said.
+//!
+//! The sentinel ends in `left(random()::text, 0)`, so that no planner folds it into a constant and raises while
+//! it plans. It carries a nonce of the process, so that nobody else's error is taken for it.
+
+use pg_query::protobuf::Node;
+
+use crate::policy::{Refusal, Rule, SqlState};
+
+use super::super::build;
+
+/// What a raised guard means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Violation {
+    /// A row would belong to another tenant.
+    Tenant,
+    /// A foreign key would point at a row that is not there for the tenant.
+    ForeignKey,
+}
+
+/// An expression that raises when it is evaluated. `subject` is a relation, or `relation:constraint`.
+pub(in crate::sql) fn raise(nonce: &str, violation: Violation, subject: &str) -> Node {
+    let kind = match violation {
+        Violation::Tenant => "tenant",
+        Violation::ForeignKey => "fkey",
+    };
+    let text = build::string(&format!("pgbulkhead {nonce} {kind} {subject}"));
+    let random = build::cast(build::call("random", Vec::new()), "pg_catalog", "text");
+    let nothing = build::call("left", vec![random, build::integer(0)]);
+    build::cast(build::operator("||", text, nothing), "pg_catalog", "bool")
+}
+
+/// Reads a server's error message (code 22P02): the refusal that it stands for, where it is a sentinel of this
+/// process.
+pub fn decode(message: &str, nonce: &str) -> Option<Refusal> {
+    let start = message.find("pgbulkhead ")?;
+    let rest = message.get(start..)?.strip_prefix("pgbulkhead ")?;
+    let rest = rest.strip_prefix(nonce)?.strip_prefix(' ')?;
+    let rest = rest.strip_suffix('"').unwrap_or(rest);
+    let (kind, subject) = rest.split_once(' ')?;
+    match kind {
+        "tenant" => {
+            let message = format!("new row violates tenant isolation for table \"{subject}\"");
+            Some(Refusal::new(SqlState::DENIED, Rule("tenant-column"), message))
+        }
+        "fkey" => {
+            let (table, constraint) = subject.split_once(':')?;
+            let message = format!(
+                "insert or update on table \"{table}\" violates foreign key constraint \"{constraint}\""
+            );
+            Some(Refusal::new(SqlState("23503"), Rule("foreign-key"), message))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentinel_of_this_process_is_read() {
+        let message = "invalid input syntax for type boolean: \"pgbulkhead n0nce tenant documents\"";
+        assert_eq!(decode(message, "n0nce").map(|r| r.state), Some(SqlState::DENIED));
+        assert_eq!(decode(message, "other"), None);
+    }
+
+    #[test]
+    fn a_foreign_key_answers_as_postgresql_does() {
+        let message = "invalid input syntax for type boolean: \"pgbulkhead n fkey documents:documents_customer_id_fkey\"";
+        let refusal = decode(message, "n");
+        assert_eq!(refusal.as_ref().map(|r| r.state), Some(SqlState("23503")));
+    }
+}
