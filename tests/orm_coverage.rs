@@ -88,7 +88,13 @@ fn kind(tree: &Node) -> Option<&'static str> {
 }
 
 fn verified(tree: &Node, printed: &str) -> bool {
-    let statement = Statement { text: printed, offset: 0, shape: printed.to_owned(), literals: Vec::new() };
+    let statement = Statement {
+        text: printed,
+        offset: 0,
+        shape: printed.to_owned(),
+        literals: Vec::new(),
+        modern_number: None,
+    };
     let template = Template { pieces: vec![Piece::Text(printed.to_owned())] };
     verify(tree, template, &statement, u16::MAX).is_ok()
 }

@@ -127,6 +127,18 @@ const EXPRESSIONS: &[(&str, ExpressionChange)] = &[
         let concern = case_concern(e)?;
         let Expr::Case { conditions, .. } = e else { return None };
         *e = conditions[0].result.clone();
+        // The tenant's own value needs no guard to be the tenant's.
+        Some(if is_tenant_value(e) { Concern::Shape } else { concern })
+    }),
+    ("drop the arm that raises", |e| {
+        let concern = case_concern(e)?;
+        let Expr::Case { conditions, .. } = e else { return None };
+        (conditions.len() == 2).then(|| conditions.truncate(1)).map(|()| concern)
+    }),
+    ("the arm that raises does not", |e| {
+        let concern = case_concern(e)?;
+        let Expr::Case { conditions, .. } = e else { return None };
+        conditions.get_mut(1)?.condition = expression("('true' || random()::text)::boolean");
         Some(concern)
     }),
     ("ELSE lets everything through", |e| {
@@ -500,7 +512,9 @@ fn is_parent_lookup(query: &Query) -> bool {
 }
 
 fn is_guard(expr: &Expr) -> bool {
-    matches!(expr, Expr::Case { conditions, .. } if !matches!(conditions[0].result, Expr::Value(_) | Expr::CompoundIdentifier(_)))
+    let Expr::Case { conditions, .. } = expr else { return false };
+    let result = &conditions[0].result;
+    !is_tenant_value(result) && !matches!(result, Expr::Value(_) | Expr::CompoundIdentifier(_))
 }
 
 /// A CASE over a predicate or a parent: the proof itself, or a guard around the client's condition.

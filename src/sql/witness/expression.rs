@@ -68,9 +68,8 @@ impl Walk<'_> {
             | Expr::AtTimeZone { timestamp: left, time_zone: right }
             | Expr::Position { expr: left, r#in: right } => self.all([&**left, right], scope),
             Expr::Between { expr, negated: _, low, high } => self.all([&**expr, low, high], scope),
-            Expr::Like { negated: _, any, expr, pattern, escape_char }
-            | Expr::ILike { negated: _, any, expr, pattern, escape_char } => {
-                self.expect(!any, "LIKE ANY of a list");
+            Expr::Like { negated: _, any: _, expr, pattern, escape_char }
+            | Expr::ILike { negated: _, any: _, expr, pattern, escape_char } => {
                 self.all([&**expr, pattern], scope);
                 self.optional(escape_char.as_deref(), scope);
             }

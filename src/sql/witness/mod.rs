@@ -26,6 +26,7 @@ mod names;
 mod predicate;
 mod scope;
 mod statement;
+mod tokens;
 mod write;
 
 pub use facts::{Parent, RelationFacts, Tenancy};
@@ -96,14 +97,14 @@ pub fn unreadable(sql: &str) -> Option<String> {
     }
 }
 
-/// Parses one statement. Literals keep their escapes: unescaping and printing again would turn data into SQL.
+/// Parses one statement.
 fn read(sql: &str) -> Result<Statement, String> {
-    let options = ParserOptions::new().with_unescape(false);
+    let tokens = tokens::of(sql)?;
     let mut statements = Parser::new(&PostgreSqlDialect {})
-        .with_options(options)
+        .with_options(ParserOptions::new().with_unescape(false))
         .with_recursion_limit(MAX_NESTING)
-        .try_with_sql(sql)
-        .and_then(|mut parser| parser.parse_statements())
+        .with_tokens(tokens)
+        .parse_statements()
         .map_err(|error| error.to_string())?;
     match (statements.pop(), statements.is_empty()) {
         (Some(statement), true) => Ok(statement),

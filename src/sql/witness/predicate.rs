@@ -5,7 +5,7 @@
 //! * for a child: `CASE WHEN EXISTS (SELECT 1 FROM parent p WHERE p.key OPERATOR(pg_catalog.=) a.key AND <p's own
 //!   proof>) THEN true ELSE false END`, or the guard of other conditions by it, `CASE WHEN … THEN (…) ELSE false
 //!   END`: it is true only where its WHEN is.
-//! * a raising guard: the same CASE, whose ELSE casts a text that is no boolean to boolean.
+//! * a raising guard: the same CASE, whose ELSE or second WHEN casts a text that is no boolean to boolean.
 //!
 //! **Why these are enough.** Each is true only for a row that is the tenant's, and a top-level conjunct of AND
 //! that is not true drops the row. The operator is PostgreSQL's own by its schema; the value's type is one whose
@@ -48,7 +48,7 @@ impl<'a> Prover<'a> {
         conjuncts(condition).iter().any(|c| {
             self.proves(c, leaf, access)
                 || guard(c).is_some_and(|guard| {
-                    stops(guard.otherwise) && self.restricts(&guard.arm.condition, leaf, access)
+                    guard.otherwise.stops() && self.restricts(&guard.arm.condition, leaf, access)
                 })
         })
     }
@@ -62,7 +62,7 @@ impl<'a> Prover<'a> {
                         && self.is_predicate_or_null(conjunct, leaf, column))
             }
             Tenancy::Child { parents } => guard(conjunct).is_some_and(|guard| {
-                stops(guard.otherwise)
+                guard.otherwise.stops()
                     && conjuncts(&guard.arm.condition)
                         .iter()
                         .any(|c| self.has_parent(c, leaf, parents, access))
@@ -148,7 +148,7 @@ impl<'a> Prover<'a> {
         let Some((tested, tenant)) = equality(&guard.arm.condition) else { return false };
         let kept = bare(&guard.arm.result);
         let same = kept == bare(tested) && is_steady(kept);
-        self.is_tenant(tenant) && (same || self.is_tenant(kept)) && raises(guard.otherwise)
+        self.is_tenant(tenant) && (same || self.is_tenant(kept)) && guard.otherwise.raises()
     }
 }
 
@@ -186,10 +186,34 @@ fn equality(condition: &Expr) -> Option<(&Expr, &Expr)> {
     }
 }
 
-/// `CASE WHEN … THEN … ELSE … END` with one arm, or with a second arm in place of ELSE whose condition raises.
+/// `CASE WHEN … THEN … ELSE … END`, or `CASE WHEN … THEN … WHEN <error> THEN … END`.
 pub(super) struct Guard<'q> {
     pub(super) arm: &'q CaseWhen,
-    pub(super) otherwise: &'q Expr,
+    pub(super) otherwise: Otherwise<'q>,
+}
+
+/// What a guard gives where its condition is not true.
+#[derive(Clone, Copy)]
+pub(super) enum Otherwise<'q> {
+    Value(&'q Expr),
+    Error,
+}
+
+impl Otherwise<'_> {
+    /// Whether nothing comes out of it.
+    pub(super) fn raises(self) -> bool {
+        match self {
+            Otherwise::Value(value) => raises(value),
+            Otherwise::Error => true,
+        }
+    }
+
+    /// Whether nothing comes out of it but `false`.
+    pub(super) fn stops(self) -> bool {
+        let is_false =
+            |value: &Expr| matches!(bare(value), Expr::Value(v) if v.value == Value::Boolean(false));
+        self.raises() || matches!(self, Otherwise::Value(value) if is_false(value))
+    }
 }
 
 pub(super) fn guard(expr: &Expr) -> Option<Guard<'_>> {
@@ -198,17 +222,12 @@ pub(super) fn guard(expr: &Expr) -> Option<Guard<'_>> {
         return None;
     };
     match (conditions.as_slice(), else_result) {
-        ([arm], Some(otherwise)) => Some(Guard { arm, otherwise }),
-        ([arm, raising], None) if raises(&raising.condition) => {
-            Some(Guard { arm, otherwise: &raising.condition })
+        ([arm], Some(otherwise)) => Some(Guard { arm, otherwise: Otherwise::Value(otherwise) }),
+        ([arm, second], None) if raises(&second.condition) => {
+            Some(Guard { arm, otherwise: Otherwise::Error })
         }
         _ => None,
     }
-}
-
-/// Whether a guard's ELSE lets nothing through: `false`, or an error.
-pub(super) fn stops(otherwise: &Expr) -> bool {
-    matches!(bare(otherwise), Expr::Value(value) if value.value == Value::Boolean(false)) || raises(otherwise)
 }
 
 /// Whether an expression raises whenever it is evaluated: a text that begins as no boolean does, cast to
@@ -285,7 +304,15 @@ fn is_faithful(data_type: &DataType) -> bool {
                     Some(names::RelationName::Qualified { schema, name }) if schema == "pg_catalog" => {
                         matches!(
                             name.as_str(),
-                            "int2" | "int4" | "int8" | "text" | "uuid" | "varchar" | "numeric"
+                            "int2"
+                                | "int4"
+                                | "int8"
+                                | "oid"
+                                | "text"
+                                | "uuid"
+                                | "varchar"
+                                | "bpchar"
+                                | "numeric"
                         )
                     }
                     // An enum or a domain of the application: the catalog chose it for the column.

@@ -11,16 +11,16 @@
 use std::borrow::Cow;
 
 use sqlparser::ast::{
-    AccessExpr, Assignment, AssignmentTarget, ConflictTarget, Delete, DoUpdate, Expr, FromTable, Insert,
-    ObjectName, OnConflict, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, TableObject, Update,
-    UpdateTableFromKind, Value,
+    AccessExpr, Assignment, AssignmentTarget, BinaryOperator, ConflictTarget, Delete, DoUpdate, Expr,
+    FromTable, Insert, ObjectName, OnConflict, OnConflictAction, OnInsert, Query, SelectItem, SetExpr,
+    TableObject, Update, UpdateTableFromKind, Value,
 };
 
 use super::Walk;
 use super::facts::{Parent, Tenancy};
 use super::level::{Leaf, leaf_of};
 use super::names;
-use super::predicate::{Access, Prover, bare, conjuncts, guard, raises, stops};
+use super::predicate::{Access, Prover, bare, conjuncts, guard};
 use super::scope::Scope;
 
 impl Walk<'_> {
@@ -100,8 +100,11 @@ impl Walk<'_> {
             Tenancy::Child { parents } => rows.iter().all(|row| {
                 parents.iter().all(|parent| {
                     let value = |column: &str| place(column).and_then(|place| row.values.get(place).copied());
-                    self.prover.has_own_parent(parent, row.selection, &Key { value: &value, kept: None })
-                        || (parents.len() > 1 && parent.columns.iter().all(|(c, _)| is_unset(value(c))))
+                    self.prover.has_own_parent(
+                        parent,
+                        row.selection,
+                        &Key { value: &value, kept: None, nullable: parents.len() > 1 },
+                    ) || (parents.len() > 1 && parent.columns.iter().all(|(c, _)| is_unset(value(c))))
                 })
             }),
             Tenancy::Shared => true,
@@ -231,7 +234,11 @@ impl Walk<'_> {
                 let value = |column: &str| assigned(column).and_then(|(_, value)| *value);
                 let touched = parent.columns.iter().any(|(c, _)| assigned(c).is_some());
                 !touched
-                    || self.prover.has_own_parent(parent, None, &Key { value: &value, kept: Some(leaf) })
+                    || self.prover.has_own_parent(
+                        parent,
+                        None,
+                        &Key { value: &value, kept: Some(leaf), nullable: parents.len() > 1 },
+                    )
                     || (parents.len() > 1 && parent.columns.iter().all(|(c, _)| is_unset(value(c))))
             }),
             Tenancy::Shared => true,
@@ -321,36 +328,49 @@ pub(super) struct Key<'k> {
     value: &'k dyn Fn(&str) -> Option<&'k Expr>,
     /// The row whose other columns stay as they are.
     kept: Option<&'k Leaf<'k>>,
+    /// A null key is nobody's, and may be written.
+    nullable: bool,
 }
 
 impl Prover<'_> {
     /// Whether a written row is let through only where its parent is the tenant's own: by the guard of one of
     /// its key's values, or by its level's condition.
     fn has_own_parent(&self, parent: &Parent, selection: Option<&Expr>, key: &Key<'_>) -> bool {
-        let guards = parent.columns.iter().filter_map(|(child, _)| guard((key.value)(child)?));
-        let raising = guards.filter(|guard| raises(guard.otherwise)).map(|guard| &guard.arm.condition);
+        let guards = parent.columns.iter().filter_map(|(child, _)| guard(once((key.value)(child)?)));
+        let raising = guards.filter(|guard| guard.otherwise.raises()).map(|guard| &guard.arm.condition);
         let filters = selection.map(conjuncts).unwrap_or_default();
         let filtering = filters.iter().filter_map(|c| guard(c));
-        let filtering = filtering.filter(|guard| stops(guard.otherwise)).map(|guard| &guard.arm.condition);
-        raising.chain(filtering).any(|condition| {
-            conjuncts(condition).iter().any(|c| match c {
-                Expr::Exists { subquery, negated: false } => self.exists_for(subquery, parent, key),
-                _ => false,
-            })
-        })
+        let filtering = filtering.filter(|guard| guard.otherwise.stops()).map(|guard| &guard.arm.condition);
+        raising
+            .chain(filtering)
+            .any(|condition| conjuncts(condition).iter().any(|c| self.is_own(c, parent, key)))
+    }
+
+    /// `EXISTS (parent …)`; where a null key is nobody's, also `key IS NULL OR … OR EXISTS (parent …)`.
+    fn is_own(&self, condition: &Expr, parent: &Parent, key: &Key<'_>) -> bool {
+        match bare(condition) {
+            Expr::Exists { subquery, negated: false } => self.exists_for(subquery, parent, key),
+            Expr::BinaryOp { left, op: BinaryOperator::Or, right } if key.nullable => {
+                self.is_own(left, parent, key) && self.is_own(right, parent, key)
+            }
+            Expr::IsNull(tested) if key.nullable => {
+                let written = |child: &str| (key.value)(child).is_some_and(|w| bare(tested) == plain(w));
+                parent.columns.iter().any(|(child, _)| written(child))
+            }
+            _ => false,
+        }
     }
 
     fn exists_for(&self, subquery: &Query, parent: &Parent, key: &Key<'_>) -> bool {
-        let Some(alias) = self.finds_parent(subquery, parent, Access::Write, &|expr, child| match (
+        let found = self.finds_parent(subquery, parent, Access::Write, &|expr, child| match (
             (key.value)(child),
             key.kept,
         ) {
             (Some(written), _) => bare(expr) == plain(written),
             (None, Some(leaf)) => leaf.is_column(self.facts, expr, child),
             (None, None) => false,
-        }) else {
-            return false;
-        };
+        });
+        let Some(alias) = found else { return false };
         let free = |value: &Expr| is_free_of(plain(value), &alias);
         parent.columns.iter().all(|(child, _)| (key.value)(child).is_none_or(free))
             && key.kept.is_none_or(|leaf| leaf.alias != alias)
@@ -359,7 +379,21 @@ impl Prover<'_> {
 
 /// A written value without its guard.
 fn plain(value: &Expr) -> &Expr {
+    let value = once(value);
     guard(value).map_or_else(|| bare(value), |guard| bare(&guard.arm.result))
+}
+
+/// The value that a scalar sub-select of one item gives: `(SELECT <value> FROM (SELECT … AS v) x)` evaluates what
+/// its value is made of once.
+fn once(value: &Expr) -> &Expr {
+    let Expr::Subquery(query) = bare(value) else { return value };
+    match &*query.body {
+        SetExpr::Select(select) => match select.projection.as_slice() {
+            [SelectItem::UnnamedExpr(inner)] => inner,
+            _ => value,
+        },
+        _ => value,
+    }
 }
 
 /// Whether a value is the same inside a sub-select over `alias`: a constant, or a column of another item by
