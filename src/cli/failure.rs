@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::audit::VerifyError;
 use crate::catalog::load::LoadError;
 use crate::config;
+use crate::demo::DemoError;
 use crate::policy::PolicyError;
 
 /// A failed verb.
@@ -29,6 +30,9 @@ pub(super) enum Failure {
     /// An audit log cannot be read.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// The demo cannot be shown.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     /// There is no such user in the configuration.
     #[error("no [[users]] \"{0}\" in {file}", file = .1.display())]
     User(String, PathBuf),
