@@ -5,10 +5,12 @@ use std::path::Path;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{KeywordKind, Node, Token};
+use pgbulkhead::policy::SqlState;
 use pgbulkhead::sql::lexer::{Kind, Lexer};
 use pgbulkhead::sql::parse::parse_one;
 use pgbulkhead::sql::{
-    Limits, LiteralClass, Piece, Statement, Template, Tree, bounds::Bounded, statements, template,
+    Limits, LiteralClass, Piece, Statement, TENANT_PARAMETER, Template, Tree, bounds::Bounded, statements,
+    template, verify,
 };
 use proptest::prelude::*;
 
@@ -318,6 +320,10 @@ fn check_template(text: &str, count: &mut Count) {
     count.statements += 1;
     count.pinned += pins.len();
     count.lifted += statement.literals.len() - pins.len();
+    let tenant_parameter = if text.contains("$65535") { 1 } else { u16::MAX };
+    if let Err(refusal) = verify(&tree.node, template.clone(), &statement, tenant_parameter) {
+        panic!("{text}\n{refusal:?}");
+    }
     let again = instantiate(&template, &statement);
     assert_eq!(before, shape_of(&parse_one(&again).unwrap()), "{text}\n{again}");
 
@@ -381,4 +387,124 @@ fn literals_that_decide_on_the_tree_are_pinned() {
             check_template(text, &mut Count::default());
         }
     });
+}
+
+/// Adds the tenant's predicate to a SELECT.
+fn with_tenant(node: &mut Node) {
+    let condition = parse_one("select tenant_id = $1::int4").unwrap();
+    let Some(NodeEnum::SelectStmt(select)) = condition.node else { panic!() };
+    let mut condition = select.target_list[0].clone();
+    let Some(NodeEnum::ResTarget(target)) = &mut condition.node else { panic!() };
+    let Some(NodeEnum::AExpr(equals)) = &mut target.val.as_mut().unwrap().node else { panic!() };
+    let Some(NodeEnum::TypeCast(cast)) = &mut equals.rexpr.as_mut().unwrap().node else { panic!() };
+    let Some(NodeEnum::ParamRef(parameter)) = &mut cast.arg.as_mut().unwrap().node else { panic!() };
+    parameter.number = TENANT_PARAMETER;
+    let Some(NodeEnum::SelectStmt(select)) = &mut node.node else { panic!() };
+    select.where_clause = target.val.clone();
+}
+
+#[test]
+fn the_tenant_is_a_hole_beside_the_literals() {
+    let statement = one("select 1, 'pgbulkhead tenant' from t").unwrap();
+    let mut tree = Tree::parse(&statement, SERVER).unwrap();
+    with_tenant(&mut tree.node);
+    let (template, pins) = template(&tree.node, &statement, &[]).unwrap();
+    assert!(pins.is_empty());
+    let text = |text: &str| Piece::Text(text.to_owned());
+    let literal = |index| Piece::Literal { index, negate: false };
+    assert_eq!(
+        template.pieces,
+        [
+            text("SELECT "),
+            literal(0),
+            text(", "),
+            literal(1),
+            text(" FROM t WHERE tenant_id = "),
+            Piece::Tenant,
+            text("::int4")
+        ]
+    );
+    assert!(verify(&tree.node, template, &statement, 3).is_ok());
+}
+
+/// A literal that was left in its place is text, whatever it says: it cannot become a hole.
+#[test]
+fn a_text_that_looks_like_a_marker_is_not_taken_for_one() {
+    for text in [
+        "select 1::numeric(1900000001, 2), 5 from t",
+        "select 'a'::foo('pgbulkhead tenant'), 'b'::foo('pgbulkhead literal 0')",
+        "select 1900000001, 1900000000, 7000000000000000001, 'pgbulkhead literal 3', 'pgbulkhead literal 0'",
+        "select n'pgbulkhead literal 0', 'x', n'pgbulkhead tenant'",
+    ] {
+        let statement = one(text).unwrap();
+        let tree = Tree::parse(&statement, SERVER).unwrap();
+        if let Ok((template, _)) = template(&tree.node, &statement, &[]) {
+            assert!(!template.pieces.contains(&Piece::Tenant), "{text}");
+            assert!(verify(&tree.node, template, &statement, u16::MAX).is_ok(), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_literal_that_is_checked_each_time_is_not_pinned() {
+    let statement = one("insert into t values (1, 'x'::varchar(3))").unwrap();
+    let tree = Tree::parse(&parse_less(&statement), SERVER).unwrap();
+    let (_, pins) = template(&tree.node, &statement, &[0]).unwrap();
+    let pinned: Vec<usize> = pins.iter().map(|p| p.index).collect();
+    assert_eq!(pinned, [1, 2]);
+}
+
+/// Another statement, in whose tree none of the literals is.
+fn parse_less<'a>(statement: &Statement<'_>) -> Statement<'a> {
+    Statement { text: "insert into t values (default)", literals: Vec::new(), ..owned(statement) }
+}
+
+fn owned<'a>(statement: &Statement<'_>) -> Statement<'a> {
+    Statement {
+        text: "",
+        offset: 0,
+        shape: statement.shape.clone(),
+        literals: statement.literals.clone(),
+        modern_number: None,
+    }
+}
+
+/// As a planning thread does it, with its stack: nothing aborts.
+#[test]
+fn what_is_large_or_deep_is_served_or_refused() {
+    let work = || {
+        for (name, text, served) in [
+            ("IN list", format!("select a in ({}1) from t", "1,".repeat(100_000)), true),
+            ("negative numbers", format!("select a in ({}1) from t", "-1,".repeat(60_000)), true),
+            ("strings", format!("select a in ({}'1') from t", "'x',".repeat(60_000)), true),
+            ("AND chain", format!("select a from t where {}true", "true and ".repeat(50_000)), true),
+            ("rows", format!("insert into t values {}(1)", "(1, 'a', 2.5),".repeat(10_000)), true),
+            ("4 900 additions", format!("select {}1", "1+".repeat(4_900)), true),
+            ("6 000 additions", format!("select {}1", "1+".repeat(6_000)), false),
+            ("sub-selects", format!("select {}1{}", "(select ".repeat(1_400), ")".repeat(1_400)), true),
+            (
+                "deeper sub-selects",
+                format!("select {}1{}", "(select ".repeat(1_600), ")".repeat(1_600)),
+                false,
+            ),
+            ("CASE", format!("select {}1{}", "case when a then ".repeat(1_900), " end".repeat(1_900)), true),
+            ("UNION", format!("select 1{}", " union all select 1".repeat(9_900)), true),
+            ("joins", format!("select 1 from t{}", " join t on true".repeat(4_900)), true),
+            ("minus", format!("select {}1", "- ".repeat(40_000)), false),
+        ] {
+            let result = statements(&text, &Limits::default()).and_then(|found| {
+                let tree = Tree::parse(&found[0], SERVER)?;
+                let (template, _) = template(&tree.node, &found[0], &[])?;
+                verify(&tree.node, template, &found[0], u16::MAX)
+            });
+            match result {
+                Ok(_) => assert!(served, "{name} was served"),
+                Err(refusal) => {
+                    assert!(!served, "{name}: {} {}", refusal.state, refusal.message);
+                    assert_eq!(refusal.state, SqlState::TOO_COMPLEX, "{name}");
+                }
+            }
+        }
+    };
+    std::thread::Builder::new().stack_size(64 << 20).spawn(work).unwrap().join().unwrap();
 }

@@ -1,8 +1,47 @@
-//! The command line: one file a verb.
+//! The command line: one file a verb. Results go to standard output, logs and errors to standard error.
+
+mod audit;
+mod check;
+mod explain;
+mod failure;
+mod hash_password;
+mod log;
+mod world;
 
 use std::process::ExitCode;
 
-/// Reads the arguments, runs the verb, and gives the process its exit code.
+use clap::{Parser, Subcommand};
+
+/// A PostgreSQL wire-protocol proxy that keeps the tenants of one database apart.
+#[derive(Debug, Parser)]
+#[command(name = "pgbulkhead", version, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Read a configuration, look at its databases, and say everything that is wrong
+    Check(check::Args),
+    /// Show what would become of a statement, without running it
+    Explain(explain::Args),
+    /// Make the SCRAM verifier of a password, for a user's `verifier`
+    HashPassword(hash_password::Args),
+    /// Look at audit logs
+    Audit(audit::Args),
+}
+
+/// Reads the arguments, runs the verb, and gives the process its exit code: 0, 1 for a failure, 2 for a wrong
+/// configuration or command line.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let arguments = Arguments::parse();
+    log::start();
+    let result = match arguments.verb {
+        Verb::Check(args) => check::run(&args),
+        Verb::Explain(args) => explain::run(&args),
+        Verb::HashPassword(args) => hash_password::run(&args),
+        Verb::Audit(args) => audit::run(&args),
+    };
+    result.unwrap_or_else(|failure| failure.report())
 }

@@ -1,9 +1,24 @@
 //! What is known of a statement once it was planned, and the bounded caches that keep it.
+//!
+//! A worker asks its own [`PlanTable`] first (no lock, no allocation); what it does not know, it asks the
+//! shared [`Planner`], which asks the shared cache and then a planning thread. Both compare the whole shape,
+//! the role and the pinned tokens, never a hash alone, and both forget everything when the catalog or the
+//! policy changes.
+
+mod cache;
+mod planner;
+mod queue;
+mod request;
+mod table;
 
 use std::sync::Arc;
 
 use crate::policy::Refusal;
 use crate::sql::Planned;
+
+pub use planner::{Counters, PlanFunction, Planner, Settings};
+pub use request::Request;
+pub use table::PlanTable;
 
 /// One statement, planned for one role under one catalog and one policy. The same for every tenant and for
 /// every set of literals that the plan's pins admit.
@@ -11,8 +26,25 @@ use crate::sql::Planned;
 pub struct Plan {
     /// Unique in the process: names the server-side prepared statement.
     pub id: u64,
+    /// The world it was planned against ([`Planner::generation`]).
+    pub generation: u64,
     /// What was found out.
     pub planned: Planned,
+    /// What it weighs in a cache (an estimate).
+    bytes: usize,
+}
+
+impl Plan {
+    /// A plan of what planning gave.
+    pub(crate) fn new(id: u64, generation: u64, planned: Planned) -> Self {
+        let bytes = size_of::<Self>().saturating_add(planned.bytes());
+        Self { id, generation, planned, bytes }
+    }
+
+    /// Whether a statement of the plan's shape has the tokens that the plan was made for.
+    pub(crate) fn admits<'a>(&self, token: impl Fn(usize) -> Option<&'a str>) -> bool {
+        self.planned.pins.iter().all(|pin| token(pin.index) == Some(pin.token.as_str()))
+    }
 }
 
 /// A plan, or why there is none. Refusals are kept too: a client in a loop must not cost a parse each time.

@@ -1,1 +1,433 @@
-//! See the crate's first page for what belongs here.
+//! One client as a state machine: bytes in, bytes out, and what it [wants](Want). It does no I/O, has no
+//! clock and knows no runtime: a worker drives it with sockets, a test with byte strings.
+//!
+//! ```text
+//!            ┌────────────┐ login  ┌──────────┐ settings planned ┌────────┐
+//! accept ──▶ │ Handshake  │ ─────▶ │ Settling │ ───────────────▶ │ Active │ ──▶ Over
+//!            └────────────┘        └──────────┘                  └────────┘
+//! ```
+//!
+//! * [`handshake`]: from the first byte to a principal; [`startup`]: what a StartupMessage may say.
+//! * [`active`]: the session proper: a statement's way is in [`simple`] and [`extended`] ([`portals`]), COPY's messages in
+//!   [`copy`], the server's answers in [`relay`].
+//! * [`reply`]: which answer is whose. [`tenancy`]: which tenant a transaction has. [`checks`]: values that
+//!   must be the tenant's. [`settings`]: what the session has SET.
+//! * [`outgoing`]: the only writer of SQL. [`server`]: what is known of a server connection.
+//! * [`host`]: what a session asks of its surroundings.
+
+pub mod active;
+pub mod checks;
+pub mod copy;
+pub mod extended;
+pub mod handshake;
+pub mod host;
+pub mod outgoing;
+pub mod portals;
+pub mod relay;
+pub mod reply;
+pub mod server;
+pub mod settings;
+pub mod simple;
+pub mod startup;
+pub mod tenancy;
+
+use crate::policy::{Refusal, Rule, SqlState};
+use crate::sql::Action;
+use crate::wire::answer::{self, Severity};
+use crate::wire::backend::TransactionStatus;
+use crate::wire::frame::{self, Frame, FrameLimits, FramePhase};
+use crate::wire::{WireError, startup as packets};
+
+use active::{Active, Flow, Look};
+use handshake::{Handshake, Login, Step, TlsOffer};
+use host::Host;
+use outgoing::SettingText;
+use server::Server;
+
+pub use relay::Lost;
+
+/// What the configuration says about every session.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// TLS towards clients.
+    pub tls: TlsOffer,
+    /// Caps of messages.
+    pub limits: FrameLimits,
+    /// A lease lasts as long as the session.
+    pub lease_per_session: bool,
+}
+
+/// What has to happen before a session goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Want {
+    /// Bytes from the client, or from the server.
+    Bytes,
+    /// The TLS handshake; then [`Session::encrypted`].
+    Tls,
+    /// The statements of this text planned; then [`Session::resume`].
+    Plan(String),
+    /// A server connection; then [`Session::lease_granted`] or [`Session::lease_refused`].
+    Lease,
+    /// Answers of the server: the client's next message waits for them.
+    Drain,
+    /// This key's session cancelled, and the connection closed.
+    Cancel {
+        /// Process id.
+        pid: i32,
+        /// Secret.
+        secret: i32,
+    },
+    /// What is to be said said, and the connection closed.
+    End,
+}
+
+/// Where a session writes.
+#[derive(Debug)]
+pub struct Io<'a> {
+    /// To the client.
+    pub client: &'a mut Vec<u8>,
+    /// To the leased server connection.
+    pub server: &'a mut Vec<u8>,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Session {
+    terms: Terms,
+    phase: Phase,
+    inbox: Vec<u8>,
+    skip: usize,
+    want: Want,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Handshake(Box<Handshake>),
+    Settling(Box<Active>, Vec<String>, Box<Greeting>),
+    Active(Box<Active>),
+    Over,
+}
+
+#[derive(Debug)]
+struct Greeting {
+    application_name: String,
+}
+
+impl Session {
+    /// A connection of which no byte was read.
+    pub fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            phase: Phase::Handshake(Box::new(Handshake::new(terms.tls))),
+            inbox: Vec::new(),
+            skip: 0,
+            want: Want::Bytes,
+        }
+    }
+
+    /// What has to happen next.
+    pub fn want(&self) -> &Want {
+        &self.want
+    }
+
+    /// Whether the client has logged in.
+    pub fn is_logged_in(&self) -> bool {
+        !matches!(self.phase, Phase::Handshake(_))
+    }
+
+    /// Bytes of the client that wait for something else than bytes.
+    pub fn backlog(&self) -> usize {
+        self.inbox.len()
+    }
+
+    /// The session proper.
+    pub fn active(&self) -> Option<&Active> {
+        match &self.phase {
+            Phase::Active(active) | Phase::Settling(active, ..) => Some(active),
+            Phase::Handshake(_) | Phase::Over => None,
+        }
+    }
+
+    /// Bytes from the client.
+    pub fn client_bytes(&mut self, host: &mut dyn Host, io: &mut Io<'_>, bytes: &[u8]) {
+        match self.want {
+            Want::Bytes if self.inbox.is_empty() => {
+                let used = self.pump(host, io, bytes);
+                self.inbox.extend_from_slice(bytes.get(used..).unwrap_or_default());
+            }
+            Want::Bytes => {
+                self.inbox.extend_from_slice(bytes);
+                self.resume(host, io);
+            }
+            Want::Tls => self.refuse_stuffing(io),
+            _ => self.inbox.extend_from_slice(bytes),
+        }
+        self.shrink();
+    }
+
+    /// What was wanted has happened: goes on with the bytes at hand.
+    pub fn resume(&mut self, host: &mut dyn Host, io: &mut Io<'_>) {
+        if matches!(self.want, Want::End | Want::Cancel { .. }) {
+            return;
+        }
+        self.want = Want::Bytes;
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let used = self.pump(host, io, &inbox);
+        inbox.drain(..used.min(inbox.len()));
+        self.inbox = inbox;
+        self.shrink();
+    }
+
+    /// The TLS handshake has ended well.
+    pub fn encrypted(&mut self, host: &mut dyn Host, io: &mut Io<'_>) {
+        if let Phase::Handshake(handshake) = &mut self.phase {
+            handshake.encrypted();
+            self.resume(host, io);
+        }
+    }
+
+    /// A server connection is leased.
+    pub fn lease_granted(&mut self, host: &mut dyn Host, io: &mut Io<'_>, server: Box<Server>) {
+        if let Phase::Active(active) = &mut self.phase {
+            match active.grant(server, io) {
+                Ok(()) => self.resume(host, io),
+                Err(refusal) => self.fatal(io, &refusal),
+            }
+        }
+    }
+
+    /// There is no server connection: the message that waits for it is refused.
+    pub fn lease_refused(&mut self, host: &mut dyn Host, io: &mut Io<'_>, refusal: Refusal) {
+        if let Phase::Active(active) = &mut self.phase {
+            active.no_lease(refusal);
+            self.resume(host, io);
+        }
+    }
+
+    /// Bytes from the leased server connection.
+    pub fn server_bytes(&mut self, host: &mut dyn Host, io: &mut Io<'_>, bytes: &[u8]) -> Result<(), Lost> {
+        let Phase::Active(active) = &mut self.phase else { return Err(Lost::Unexpected(0)) };
+        active.relay(host, io.client, bytes)?;
+        if self.want == Want::Drain {
+            self.resume(host, io);
+        }
+        if let Phase::Active(active) = &mut self.phase {
+            active.settle_lease();
+        }
+        Ok(())
+    }
+
+    /// The server connection is gone, or not to be trusted: ends the session, since what its transaction did
+    /// is not known.
+    pub fn server_lost(&mut self, io: &mut Io<'_>, reason: &str) {
+        let whole = self.active().is_none_or(|active| !active.is_within_a_row());
+        if let Phase::Active(active) = &mut self.phase {
+            active.forget_server();
+        }
+        if whole {
+            self.fatal(io, &Refusal::new(SqlState::CONNECTION_FAILURE, Rule("server"), reason));
+        } else {
+            self.end();
+        }
+    }
+
+    /// The server connection that the session no longer needs, with nothing outstanding on it.
+    pub fn take_released(&mut self) -> Option<Box<Server>> {
+        match &mut self.phase {
+            Phase::Active(active) => active.take_released(),
+            _ => None,
+        }
+    }
+
+    /// Ends the session with a FATAL error.
+    pub fn fatal(&mut self, io: &mut Io<'_>, refusal: &Refusal) {
+        if self.want != Want::End {
+            answer::refusal(io.client, Severity::Fatal, refusal, "", 0);
+        }
+        self.end();
+    }
+
+    /// The client is gone. Gives the server connection if nothing at all is outstanding on it.
+    pub fn client_gone(&mut self) -> Option<Box<Server>> {
+        let server = match &mut self.phase {
+            Phase::Active(active) => active.take_clean_server(),
+            _ => None,
+        };
+        self.end();
+        server
+    }
+
+    fn end(&mut self) {
+        self.want = Want::End;
+    }
+
+    /// Bytes came in clear between SSLRequest and the handshake (CVE-2021-23214): nothing of them is read.
+    fn refuse_stuffing(&mut self, io: &mut Io<'_>) {
+        io.client.clear();
+        self.inbox = Vec::new();
+        self.phase = Phase::Over;
+        self.end();
+    }
+
+    fn shrink(&mut self) {
+        if self.inbox.is_empty() && self.inbox.capacity() > 0 {
+            self.inbox = Vec::new();
+        }
+    }
+
+    /// Takes messages off `bytes` until one has to wait; gives how many bytes are used.
+    fn pump(&mut self, host: &mut dyn Host, io: &mut Io<'_>, bytes: &[u8]) -> usize {
+        let mut used = 0usize;
+        loop {
+            let rest = bytes.get(used..).unwrap_or_default();
+            if self.skip > 0 {
+                let skipped = self.skip.min(rest.len());
+                self.skip = self.skip.saturating_sub(skipped);
+                used = used.saturating_add(skipped);
+                if skipped == 0 {
+                    return used;
+                }
+                continue;
+            }
+            match self.step(host, io, rest) {
+                Ok(0) => return used,
+                Ok(taken) => used = used.saturating_add(taken),
+                Err(refusal) => {
+                    self.fatal(io, &refusal);
+                    return bytes.len();
+                }
+            }
+            if self.want != Want::Bytes {
+                if self.want == Want::Tls && used < bytes.len() {
+                    self.refuse_stuffing(io);
+                }
+                return used;
+            }
+        }
+    }
+
+    /// Takes one message; gives the bytes it took, 0 if it is incomplete or has to wait.
+    fn step(&mut self, host: &mut dyn Host, io: &mut Io<'_>, bytes: &[u8]) -> Result<usize, Refusal> {
+        if matches!(self.phase, Phase::Settling(..)) {
+            self.settle(host, io)?;
+            if self.want != Want::Bytes {
+                return Ok(0);
+            }
+        }
+        match &mut self.phase {
+            Phase::Handshake(handshake) if handshake.opening() => {
+                let Some((packet, taken)) = packets::split(bytes)? else { return Ok(0) };
+                let step = handshake.packet(host, packet, io.client)?;
+                self.login_step(host, io, step, taken)
+            }
+            Phase::Handshake(handshake) => match frame::split(bytes, FramePhase::Login, self.terms.limits)? {
+                Frame::Whole { body, .. } => {
+                    let taken = body.len().saturating_add(frame::HEADER);
+                    let step = handshake.response(host, body, io.client)?;
+                    self.login_step(host, io, step, taken)
+                }
+                Frame::Incomplete => Ok(0),
+                Frame::Oversize { tag, .. } => Err(WireError::Unexpected(tag).into()),
+            },
+            Phase::Active(active) => {
+                let (flow, taken) = match frame::split(bytes, FramePhase::Session, self.terms.limits)? {
+                    Frame::Incomplete => return Ok(0),
+                    Frame::Whole { tag, body } => {
+                        (active.message(host, io, tag, body)?, body.len().saturating_add(frame::HEADER))
+                    }
+                    Frame::Oversize { tag, length } => (active.oversize(host, io, tag)?, length),
+                };
+                self.want = match flow {
+                    Flow::Done => {
+                        self.skip = taken.saturating_sub(bytes.len());
+                        return Ok(taken.min(bytes.len()));
+                    }
+                    Flow::Plan(text) => Want::Plan(text),
+                    Flow::Lease => Want::Lease,
+                    Flow::Drain => Want::Drain,
+                    Flow::End => Want::End,
+                };
+                Ok(0)
+            }
+            Phase::Settling(..) | Phase::Over => Ok(0),
+        }
+    }
+
+    fn login_step(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        step: Step,
+        taken: usize,
+    ) -> Result<usize, Refusal> {
+        match step {
+            Step::Go => {}
+            Step::Tls => self.want = Want::Tls,
+            Step::Cancel { pid, secret } => self.want = Want::Cancel { pid, secret },
+            Step::End => self.end(),
+            Step::Done(login) => {
+                self.logged_in(*login)?;
+                self.settle(host, io)?;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn logged_in(&mut self, login: Login) -> Result<(), Refusal> {
+        let Login { principal, startup, token } = login;
+        let tenancy = tenancy::Tenancy::at_login(&principal, startup.tenant.as_deref(), token)
+            .map_err(|error| Refusal::new(error.state(), Rule("login"), error.to_string()))?;
+        let quoted =
+            |(name, value): (String, String)| format!("SET {name} TO '{}'", value.replace('\'', "''"));
+        let settings = startup.settings.into_iter().rev().map(quoted).collect();
+        let greeting = Box::new(Greeting { application_name: startup.application_name });
+        let active = Box::new(Active::new(principal, tenancy, self.terms.lease_per_session));
+        self.phase = Phase::Settling(active, settings, greeting);
+        Ok(())
+    }
+
+    /// Plans the settings of the StartupMessage as the SETs that they are, then says that the session is
+    /// ready.
+    fn settle(&mut self, host: &mut dyn Host, io: &mut Io<'_>) -> Result<(), Refusal> {
+        let Phase::Settling(active, settings, _) = &mut self.phase else { return Ok(()) };
+        while let Some(text) = settings.last() {
+            match active.look(host, text) {
+                Look::Unplanned => {
+                    self.want = Want::Plan(text.clone());
+                    return Ok(());
+                }
+                Look::Refused(refusal, _) => return Err(refusal),
+                Look::Planned(parts) => {
+                    for part in &parts {
+                        if let Action::Set { sql, name, .. } = &part.plan.planned.action {
+                            let text = SettingText::new(sql, &part.found.literals);
+                            active.settings.begin_with(name.clone(), text);
+                        }
+                    }
+                }
+            }
+            settings.pop();
+        }
+        if let Phase::Settling(active, _, greeting) = std::mem::replace(&mut self.phase, Phase::Over) {
+            greet(host, io.client, &active, &greeting);
+            self.phase = Phase::Active(active);
+        }
+        Ok(())
+    }
+}
+
+/// AuthenticationOk to ReadyForQuery.
+fn greet(host: &mut dyn Host, out: &mut Vec<u8>, active: &Active, greeting: &Greeting) {
+    answer::authentication_ok(out);
+    let who = active.who();
+    for (name, value) in host.server_parameters(who) {
+        match name.as_str() {
+            "session_authorization" => answer::parameter_status(out, &name, &who.user),
+            "application_name" => answer::parameter_status(out, &name, &greeting.application_name),
+            _ => answer::parameter_status(out, &name, &value),
+        }
+    }
+    let (pid, secret) = host.cancel_key();
+    answer::key_data(out, pid, secret);
+    answer::ready_for_query(out, TransactionStatus::Idle);
+}

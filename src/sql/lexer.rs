@@ -4,10 +4,15 @@
 //! Only the boundaries of strings, comments, quoted names and statements decide anything here: what is sent is
 //! always printed from PostgreSQL's own parse tree.
 
+mod token;
+
 use memchr::{memchr, memchr2, memmem};
 
 use super::bounds::Bounded;
 use super::normalise::LiteralClass;
+use token::{Class, Quoting, class, continues_name, integer_class};
+
+pub use token::{Fault, Kind, LexError, Token};
 
 /// Block comments may nest this deep. PostgreSQL's lexer takes time that is quadratic in it.
 const MAX_COMMENT_NESTING: usize = 200;
@@ -17,117 +22,6 @@ const MAX_OPERATOR_RUN: usize = 256;
 
 /// Protocol messages count parameters in 16 bits.
 const MAX_PARAMETER: u32 = 65_535;
-
-/// A token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Token {
-    /// What it is.
-    pub kind: Kind,
-    /// Its first byte.
-    pub start: usize,
-    /// The byte after its last.
-    pub end: usize,
-}
-
-/// Kinds of tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// White space and comments, as many as follow one another.
-    Space,
-    /// An identifier or a keyword.
-    Word,
-    /// `"…"`
-    QuotedName,
-    /// A literal that can be lifted.
-    Literal(LiteralClass),
-    /// A literal that is left in its place: bit strings, `N'…'`, a string continued on another line, a number
-    /// in a form that not every major reads alike.
-    Constant,
-    /// `U&'…'` or `U&"…"`: its meaning can depend on a later UESCAPE.
-    UnicodeEscape,
-    /// `$n`
-    Parameter(u32),
-    /// `;`
-    Semicolon,
-    /// `(` or `[`
-    Open,
-    /// `)` or `]`
-    Close,
-    /// A run of operator characters.
-    Operator,
-    /// Any other character.
-    Other,
-}
-
-/// What PostgreSQL's lexer refuses too, or what this one does not take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LexError {
-    /// What is wrong.
-    pub fault: Fault,
-    /// Where the token begins.
-    pub position: usize,
-}
-
-/// Faults of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// `'…` without its end.
-    UnterminatedString,
-    /// `"…` without its end.
-    UnterminatedName,
-    /// `$tag$…` without its end.
-    UnterminatedDollarString,
-    /// `/*…` without its end.
-    UnterminatedComment,
-    /// Block comments nested too deeply.
-    CommentNesting,
-    /// Too many operator characters in a row.
-    OperatorRun,
-    /// `$n` beyond 65535.
-    ParameterNumber,
-    /// Vertical tab or U+FEFF outside of a string and a comment: the majors read them differently.
-    BadCharacter,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Space,
-    Letter,
-    Digit,
-    Quote,
-    DoubleQuote,
-    Dollar,
-    Operator,
-    Semicolon,
-    Open,
-    Close,
-    Dot,
-    VerticalTab,
-    Other,
-}
-
-const fn class(byte: u8) -> Class {
-    match byte {
-        b' ' | b'\t' | b'\n' | b'\r' | 0x0c => Class::Space,
-        b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80..=0xff => Class::Letter,
-        b'0'..=b'9' => Class::Digit,
-        b'\'' => Class::Quote,
-        b'"' => Class::DoubleQuote,
-        b'$' => Class::Dollar,
-        b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'-' | b'*' | b'/' | b'%'
-        | b'<' | b'>' | b'=' => Class::Operator,
-        b';' => Class::Semicolon,
-        b'(' | b'[' => Class::Open,
-        b')' | b']' => Class::Close,
-        b'.' => Class::Dot,
-        0x0b => Class::VerticalTab,
-        _ => Class::Other,
-    }
-}
-
-const fn continues_name(byte: u8) -> bool {
-    matches!(class(byte), Class::Letter | Class::Digit | Class::Dollar)
-}
 
 /// Cuts a text into tokens.
 #[derive(Debug)]
@@ -156,7 +50,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The next token, or none at the end.
-    #[inline]
+    #[inline(always)]
     pub fn next_token(&mut self) -> Result<Option<Token>, LexError> {
         let start = self.position;
         let Some(byte) = self.peek(start) else { return Ok(None) };
@@ -180,22 +74,22 @@ impl<'a> Lexer<'a> {
         Ok(Some(Token { kind, start, end }))
     }
 
-    #[inline]
+    #[inline(always)]
     fn peek(&self, at: usize) -> Option<u8> {
         self.bytes.get(at).copied()
     }
 
-    #[inline]
+    #[inline(always)]
     fn rest(&self, at: usize) -> &'a [u8] {
         self.bytes.get(at..).unwrap_or_default()
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_digit(&self, at: usize) -> bool {
         self.peek(at).is_some_and(|b| b.is_ascii_digit())
     }
 
-    #[inline]
+    #[inline(always)]
     fn skip(&self, mut at: usize, wanted: impl Fn(u8) -> bool) -> usize {
         while self.peek(at).is_some_and(&wanted) {
             at += 1;
@@ -204,7 +98,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// White space and comments from `at` on, at least one of them.
-    #[inline]
+    #[inline(always)]
     fn space(&self, mut at: usize) -> Result<(Kind, usize), LexError> {
         loop {
             at = self.skip(at, |b| class(b) == Class::Space);
@@ -246,7 +140,7 @@ impl<'a> Lexer<'a> {
         Err(LexError { fault: Fault::UnterminatedComment, position: start })
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&mut self, first: u8, start: usize) -> Result<(Kind, usize), LexError> {
         match (first, self.peek(start + 1)) {
             (b'e' | b'E', Some(b'\'')) => return self.string(start, start + 2, Quoting::Escape),
@@ -363,7 +257,7 @@ impl<'a> Lexer<'a> {
         Ok((Kind::Parameter(number), end))
     }
 
-    #[inline]
+    #[inline(always)]
     fn operator(&self, first: u8, start: usize) -> Result<(Kind, usize), LexError> {
         let (mut at, mut byte) = (start, first);
         loop {
@@ -384,7 +278,7 @@ impl<'a> Lexer<'a> {
 
     /// A number from its first digit or point on. One in a form that the majors read differently, or with
     /// letters right behind it, is not lifted.
-    #[inline]
+    #[inline(always)]
     fn number(&mut self, start: usize) -> (Kind, usize) {
         let whole = self.digits(start);
         let mut end = whole;
@@ -420,49 +314,11 @@ impl<'a> Lexer<'a> {
     }
 
     /// Digits with single underscores between them.
-    #[inline]
+    #[inline(always)]
     fn digits(&self, mut at: usize) -> usize {
         while self.is_digit(at) || (self.peek(at) == Some(b'_') && self.is_digit(at + 1)) {
             at += 1;
         }
         at
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Quoting {
-    Standard,
-    Escape,
-    Bits,
-    National,
-    Unicode,
-}
-
-impl Quoting {
-    const fn kind(self, continued: bool) -> Kind {
-        match self {
-            Self::Unicode => Kind::UnicodeEscape,
-            Self::Bits | Self::National => Kind::Constant,
-            Self::Standard | Self::Escape if continued => Kind::Constant,
-            Self::Standard => Kind::Literal(LiteralClass::String),
-            Self::Escape => Kind::Literal(LiteralClass::EscapeString),
-        }
-    }
-}
-
-/// The class of a whole number by the type that PostgreSQL gives it (make_const in parse_node.c). The two
-/// numbers whose type depends on a sign before them have none.
-fn integer_class(digits: &[u8]) -> Option<LiteralClass> {
-    let zeros = digits.iter().take_while(|d| **d == b'0').count();
-    let digits = digits.get(zeros..).unwrap_or_default();
-    let beyond = |limit: &[u8]| (digits.len(), digits).cmp(&(limit.len(), limit)).is_gt();
-    if !beyond(b"2147483647") {
-        Some(LiteralClass::Integer)
-    } else if digits == b"2147483648" || digits == b"9223372036854775808" {
-        None
-    } else if !beyond(b"9223372036854775807") {
-        Some(LiteralClass::Bigint)
-    } else {
-        Some(LiteralClass::Numeric)
     }
 }

@@ -18,7 +18,7 @@ use super::walk::{Visitor, parameter_number, walk};
 use crate::policy::{Refusal, Rule, SqlState};
 
 /// The number of the parameter that stands for the tenant's value in a rewritten tree.
-pub const TENANT_PARAMETER: i32 = i32::MAX;
+pub const TENANT_PARAMETER: i32 = super::verify::TENANT_IN_TREE;
 
 const TENANT_MARKER: &str = "pgbulkhead tenant";
 const STRING_MARKER: &str = "pgbulkhead literal ";

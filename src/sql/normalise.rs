@@ -71,6 +71,9 @@ impl LiteralClass {
     }
 }
 
+/// Ends a shape whose parameters have declared types.
+const TYPES: &str = "\0t";
+
 /// Begins a shape that is a whole text.
 const WHOLE_TEXT: &str = "\0w";
 
@@ -78,20 +81,6 @@ impl Statement<'_> {
     /// The token of a literal, as the client wrote it.
     pub fn token(&self, index: usize) -> Option<&str> {
         self.literals.get(index).and_then(|l| self.text.get(l.token.clone()))
-    }
-
-    /// The same statement with the parameter types that the client declared. They are part of the shape: a
-    /// condition that is total for a parameter of one type need not be for another.
-    #[must_use]
-    pub fn with_types(mut self, types: &[Oid]) -> Self {
-        if types.iter().any(|oid| *oid != 0) {
-            self.shape.push_str("\0t");
-            for oid in types {
-                self.shape.push_str(&format!("{oid},"));
-            }
-        }
-        self.parameter_types = types.to_vec();
-        self
     }
 
     /// The index of the literal whose token begins at a byte of `text` (a node's location).
@@ -123,6 +112,7 @@ pub struct Normaliser {
     limits: Limits,
     shape: String,
     literals: Vec<Literal>,
+    declared: Vec<Oid>,
 }
 
 /// A statement whose shape and literals lie in a [`Normaliser`]'s buffers.
@@ -140,6 +130,8 @@ pub struct Normalised<'n, 'a> {
     pub literals: &'n [Literal],
     /// See [`Statement::modern_number`].
     pub modern_number: Option<usize>,
+    /// See [`Statement::parameter_types`].
+    pub parameter_types: &'n [Oid],
 }
 
 impl<'a> Normalised<'_, 'a> {
@@ -156,7 +148,7 @@ impl<'a> Normalised<'_, 'a> {
             shape: self.shape.to_owned(),
             literals: self.literals.to_vec(),
             modern_number: self.modern_number,
-            parameter_types: Vec::new(),
+            parameter_types: self.parameter_types.to_vec(),
         }
     }
 }
@@ -165,6 +157,23 @@ impl Normaliser {
     /// A normaliser with empty buffers.
     pub fn new(limits: Limits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// Says which parameter types the client declared for the statements that follow (Parse); none for a
+    /// simple query. They are part of the shape: a condition that is total for a parameter of one type need
+    /// not be for another.
+    pub fn declare(&mut self, types: &[Oid]) {
+        self.declared.clear();
+        self.declared.extend_from_slice(types);
+    }
+
+    fn push_types(&mut self) {
+        if self.declared.iter().any(|oid| *oid != 0) {
+            self.shape.push_str(TYPES);
+            for oid in &self.declared {
+                self.shape.push_str(&format!("{oid},"));
+            }
+        }
     }
 
     /// The first statement that begins at byte `from` or later, or none. Allocates only where a buffer grows.
@@ -204,12 +213,14 @@ impl Normaliser {
             literal.token.start = literal.token.start.saturating_sub(first);
             literal.token.end = literal.token.end.saturating_sub(first);
         }
+        self.push_types();
         let modern_number = lexer.modern_number().map(|at| at.saturating_sub(first));
         let (shape, literals) = (self.shape.as_str(), self.literals.as_slice());
-        Ok(Some(Normalised { text, offset: first, next, shape, literals, modern_number }))
+        let parameter_types = self.declared.as_slice();
+        Ok(Some(Normalised { text, offset: first, next, shape, literals, modern_number, parameter_types }))
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, whole: &str, token: Token, scan: &mut Scan) -> Result<(), Refusal> {
         if token.kind == Kind::Space {
             let single = token.end - token.start == 1 && whole.as_bytes().get(token.start) == Some(&b' ');

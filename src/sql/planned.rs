@@ -27,6 +27,26 @@ pub struct Planned {
     pub decision: Decision,
 }
 
+impl Planned {
+    /// Bytes of its strings and lists, for a cache's bound (an estimate).
+    pub fn bytes(&self) -> usize {
+        let action = match &self.action {
+            Action::Send { sql, .. } => sql.bytes(),
+            Action::Set { sql, name, value, .. } => {
+                sql.bytes() + name.len() + value.as_ref().map_or(0, String::len)
+            }
+            Action::Empty | Action::BindTenant { .. } | Action::UnbindTenant => 0,
+        };
+        let Decision { reason, relations, edits, .. } = &self.decision;
+        action
+            + reason.len()
+            + relations.iter().map(|(name, _)| name.len() + 32).sum::<usize>()
+            + edits.iter().map(|edit| edit.reason.len() + 40).sum::<usize>()
+            + self.pins.iter().map(|pin| pin.token.len() + 32).sum::<usize>()
+            + self.tenant_checks.iter().map(|check| check.relation.len() + 56).sum::<usize>()
+    }
+}
+
 /// What a session does with a planned statement.
 #[derive(Debug)]
 pub enum Action {

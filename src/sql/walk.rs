@@ -94,6 +94,7 @@ macro_rules! nodes {
                     Some(NodeEnum::AConst(constant)) => visitor.constant(constant),
                     Some(NodeEnum::ParamRef(_)) => visitor.parameter(self),
                     Some(NodeEnum::TypeName(name)) => visitor.type_name(name),
+                    Some(NodeEnum::MultiAssignRef(row)) => row.children(visitor),
                     $(Some(NodeEnum::$kind(node)) => node.children(visitor),)*
                     $(Some(NodeEnum::$variant(node)) => node.children(visitor),)*
                     Some(_) => visitor.unknown(),

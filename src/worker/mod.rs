@@ -1,1 +1,148 @@
-//! See the crate's first page for what belongs here.
+//! The threads that drive the sessions. Each has a single-threaded runtime and, of its own, pools, plan tables
+//! and an audit ring: nothing on the way of a statement is shared with another worker.
+//!
+//! * [`acceptor`]: one thread accepts and hands sockets over; [`orders`]: what a worker is told.
+//! * [`thread`]: a worker's thread and what its sessions share; [`host`]: how it answers them.
+//! * [`client`]: one client's sockets, polled by hand.
+//! * [`registry`]: cancel keys of all workers. [`observe`]: audit and metrics as a worker sees them.
+
+pub mod acceptor;
+pub mod client;
+pub mod host;
+pub mod observe;
+pub mod orders;
+pub mod planning;
+pub mod registry;
+pub mod thread;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::auth::{Principals, TokenVerifier};
+use crate::config::Config;
+use crate::plan::Planner;
+use crate::pool::Target;
+use crate::pool::tls::TlsError;
+
+use observe::{Auditor, Metrics};
+use orders::{Order, Orders};
+use registry::Registry;
+
+/// Everything that workers need. Built once; the planners' worlds may change behind it.
+#[derive(Debug)]
+pub struct Settings {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Who may log in.
+    pub principals: Arc<Principals>,
+    /// Checks tenant tokens.
+    pub tokens: Arc<TokenVerifier>,
+    /// One planner for each of the configuration's databases, in their order.
+    pub planners: Vec<Arc<Planner>>,
+    /// TLS towards clients; none: `N` to every SSLRequest.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Counters of the process.
+    pub metrics: Arc<dyn Metrics>,
+}
+
+/// Why workers cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket or a thread.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// TLS towards a database.
+    #[error("database \"{database}\": {error}")]
+    Tls {
+        /// The database's name.
+        database: String,
+        /// What is wrong.
+        error: TlsError,
+    },
+    /// As many planners as databases and as many auditors as workers are needed.
+    #[error("{0} are missing")]
+    Missing(&'static str),
+}
+
+/// Running workers. Dropping it leaves them running.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    orders: Vec<Orders>,
+    acceptor: acceptor::Acceptor,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Binds the listeners, starts the workers and the acceptor, and returns. `auditors` has one for each of
+/// `config.general.workers`.
+pub fn run(settings: Arc<Settings>, auditors: Vec<Box<dyn Auditor>>) -> Result<Running, StartError> {
+    let workers = settings.config.general.workers.max(1);
+    if settings.planners.len() != settings.config.databases.len() {
+        return Err(StartError::Missing("planners"));
+    }
+    if auditors.len() < workers {
+        return Err(StartError::Missing("auditors"));
+    }
+    let listeners = acceptor::bind(&settings.config.general.listen)?;
+    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let registry = Arc::new(Registry::default());
+    let (mut orders, mut threads) = (Vec::new(), Vec::new());
+    for (index, auditor) in auditors.into_iter().take(workers).enumerate() {
+        let targets = targets(&settings)?;
+        let (sender, receiver) = orders::channel();
+        let (settings, registry) = (settings.clone(), registry.clone());
+        let seed = thread::Seed { index, settings, registry, targets, auditor };
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || thread::work(seed, receiver))
+            .map_err(|error| StartError::Io { what: "worker thread".to_owned(), error })?;
+        orders.push(sender);
+        threads.push(thread);
+    }
+    registry.set_workers(orders.clone());
+    let most = settings.config.general.max_client_conn;
+    let acceptor = acceptor::start(listeners, orders.clone(), most)?;
+    Ok(Running { addresses, orders, acceptor, threads })
+}
+
+fn targets(settings: &Settings) -> Result<Vec<Target>, StartError> {
+    let timeout = settings.config.general.server_connect_timeout;
+    let target = |database| {
+        Target::new(database, timeout)
+            .map_err(|error| StartError::Tls { database: database.name.clone(), error })
+    };
+    settings.config.databases.iter().map(target).collect()
+}
+
+impl Running {
+    /// Where clients can connect, in the order of `listen`.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Clients of all workers.
+    pub fn clients(&self) -> usize {
+        self.orders.iter().map(Orders::clients).sum()
+    }
+
+    /// Ends: no more clients are taken, idle sessions get 57P01 at once, the others when their transaction has
+    /// ended, at the latest after `grace`. Returns when all have ended.
+    pub fn stop(self, grace: Duration) {
+        self.acceptor.stop();
+        for orders in &self.orders {
+            orders.send(Order::Stop(grace));
+        }
+        for thread in self.threads {
+            // A worker that panicked has no more sessions.
+            let _ = thread.join();
+        }
+    }
+}

@@ -288,10 +288,10 @@ impl Binder<'_> {
     fn resolve_ref(&self, scope: &Scope<'_>, column: &ColumnRef) -> Result<Found, Refusal> {
         let path =
             build::names(&column.fields).ok_or_else(|| super::unsupported("* here", column.location))?;
-        if let [database, _, _, _] = path.as_slice() {
-            if *database != self.catalog.database {
-                return Err(super::unsupported("a column of another database", column.location));
-            }
+        if let [database, _, _, _] = path.as_slice()
+            && *database != self.catalog.database
+        {
+            return Err(super::unsupported("a column of another database", column.location));
         }
         scope.resolve(&path, column.location)
     }

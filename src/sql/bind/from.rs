@@ -328,10 +328,10 @@ impl Binder<'_> {
             });
         }
         // A function of one value names its column after its alias.
-        if let (true, Some(alias), [column, ..]) = (alone, &function.alias, columns.as_mut_slice()) {
-            if only_name.as_deref() == Some(column.name.as_str()) {
-                column.name.clone_from(&alias.aliasname);
-            }
+        if let (true, Some(alias), [column, ..]) = (alone, &function.alias, columns.as_mut_slice())
+            && only_name.as_deref() == Some(column.name.as_str())
+        {
+            column.name.clone_from(&alias.aliasname);
         }
         let id = push(level, function.alias.as_ref(), only_name, columns, Source::Function);
         if let Some(item) = level.items.get_mut(id) {
@@ -473,14 +473,12 @@ impl Binder<'_> {
         if !matches!(inner.node, Some(NodeEnum::RangeVar(_))) {
             return Err(super::unsupported("TABLESAMPLE of a view or of a relation with hidden columns", at));
         }
-        if let (Some(why), [id]) = (above.wrap, ids.as_slice()) {
-            if let Some(Source::Relation { relation, tenancy }) =
+        if let (Some(why), [id]) = (above.wrap, ids.as_slice())
+            && let Some(Source::Relation { relation, tenancy }) =
                 level.items.get(*id).map(|i| i.source.clone())
-            {
-                if tenancy.is_tenanted() {
-                    self.wrap_leaf(level, *id, node, &relation, &tenancy, why)?;
-                }
-            }
+            && tenancy.is_tenanted()
+        {
+            self.wrap_leaf(level, *id, node, &relation, &tenancy, why)?;
         }
         Ok(ids)
     }
@@ -608,10 +606,10 @@ impl Binder<'_> {
         });
         for id in left.iter().chain(right) {
             let Some(item) = level.items.get(*id) else { continue };
-            if let Some(number) = item.columns.iter().position(|c| c.name == name) {
-                if !members.contains(&(*id, number)) {
-                    members.push((*id, number));
-                }
+            if let Some(number) = item.columns.iter().position(|c| c.name == name)
+                && !members.contains(&(*id, number))
+            {
+                members.push((*id, number));
             }
         }
         level.hidden.extend(members.iter().copied());

@@ -310,14 +310,12 @@ impl Binder<'_> {
         outputs_only: bool,
         facts: &mut Facts,
     ) -> Result<(), Refusal> {
-        if let Some(NodeEnum::ColumnRef(column)) = &node.node {
-            if let Some([name]) = build::names(&column.fields).as_deref() {
-                if outputs.iter().any(|o| o.name == *name)
-                    && (outputs_only || scope.resolve(&[name], -1).is_err())
-                {
-                    return Ok(());
-                }
-            }
+        if let Some(NodeEnum::ColumnRef(column)) = &node.node
+            && let Some([name]) = build::names(&column.fields).as_deref()
+            && outputs.iter().any(|o| o.name == *name)
+            && (outputs_only || scope.resolve(&[name], -1).is_err())
+        {
+            return Ok(());
         }
         self.expression(scope, node, facts)
     }

@@ -163,12 +163,10 @@ impl Binder<'_> {
             }
             Some(NodeEnum::TypeCast(cast)) => {
                 let name = cast.type_name.as_ref().and_then(|t| build::names(&t.names));
-                match name.as_deref() {
-                    Some(["oid"] | ["pg_catalog", "oid"]) => true,
-                    Some(["regclass"] | ["pg_catalog", "regclass"]) => true,
-                    Some(["regtype"] | ["pg_catalog", "regtype"]) => true,
-                    _ => false,
-                }
+                matches!(
+                    name.as_deref(),
+                    Some(["oid" | "regclass" | "regtype"] | ["pg_catalog", "oid" | "regclass" | "regtype"])
+                )
             }
             Some(NodeEnum::AConst(constant)) => matches!(constant.val, Some(a_const::Val::Ival(_))),
             _ => false,

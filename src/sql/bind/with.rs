@@ -59,12 +59,12 @@ impl Binder<'_> {
         let numbers: Vec<usize> = names.iter().skip(own).map(|(_, number)| *number).collect();
         for (node, number) in with.ctes.iter_mut().zip(numbers) {
             let fence = self.ctes.get(number).is_some_and(|c| c.fence);
-            if let (Some(NodeEnum::CommonTableExpr(cte)), true) = (&mut node.node, fence) {
-                if cte.ctematerialized != CteMaterialize::Always as i32 {
-                    cte.ctematerialized = CteMaterialize::Always as i32;
-                    let name = cte.ctename.clone();
-                    self.edit(cte.location, format!("{name} is materialized: no condition from outside reaches its rows before the tenant predicate"));
-                }
+            if let (Some(NodeEnum::CommonTableExpr(cte)), true) = (&mut node.node, fence)
+                && cte.ctematerialized != CteMaterialize::Always as i32
+            {
+                cte.ctematerialized = CteMaterialize::Always as i32;
+                let name = cte.ctename.clone();
+                self.edit(cte.location, format!("{name} is materialized: no condition from outside reaches its rows before the tenant predicate"));
             }
         }
     }
@@ -90,10 +90,10 @@ impl Binder<'_> {
         let Some(query) = &mut cte.ctequery else {
             return Err(super::unsupported("a WITH entry without a query", location));
         };
-        if let (true, Some(NodeEnum::SelectStmt(select))) = (recursive, &mut query.node) {
-            if select.op == SetOperation::SetopUnion as i32 {
-                return self.recursive_cte(outer, names, &cte.ctename, select, &rename, &extra);
-            }
+        if let (true, Some(NodeEnum::SelectStmt(select))) = (recursive, &mut query.node)
+            && select.op == SetOperation::SetopUnion as i32
+        {
+            return self.recursive_cte(outer, names, &cte.ctename, select, &rename, &extra);
         }
         let output = self.statement_in(outer, names, query)?;
         Ok(self.add_cte(output, &rename, &extra))

@@ -17,6 +17,15 @@ impl VerifiedSql {
         Self { template: Arc::new(template) }
     }
 
+    /// Bytes of the template, for a cache's bound (an estimate).
+    pub(in crate::sql) fn bytes(&self) -> usize {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => size_of::<Piece>() + text.len(),
+            Piece::Literal { .. } | Piece::Tenant => size_of::<Piece>(),
+        };
+        self.template.pieces.iter().map(piece).sum()
+    }
+
     /// Whether the tenant's value is part of the statement.
     pub fn uses_tenant(&self) -> bool {
         self.template.pieces.contains(&Piece::Tenant)

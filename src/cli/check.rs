@@ -1,0 +1,133 @@
+//! `pgbulkhead check`: everything that can be known before serving.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::auth::TokenVerifier;
+use crate::catalog::load::{LoadError, Severity, check_backend_role};
+use crate::config::Config;
+use crate::config::model::{Barrier, Database};
+use crate::policy::Tenancy;
+use crate::sql::World;
+
+use super::failure::{Failure, plural};
+use super::world::{configuration, runtime, world};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = "pgbulkhead.toml")]
+    config: PathBuf,
+    /// Look at the configuration alone, ask no server
+    #[arg(long)]
+    offline: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let config = configuration(&args.config)?;
+    let mut told = Told::default();
+    told.good(&format!("{} is well formed", args.config.display()));
+    told.good(&summary(&config));
+    if config.tenancy.barrier == Barrier::Off {
+        told.bad("barrier = \"off\": conditions can show other tenants' values");
+    }
+    match TokenVerifier::new(&config) {
+        Ok(_) => {}
+        Err(error) => told.bad(&error.to_string()),
+    }
+    if !args.offline {
+        let runtime = runtime()?;
+        for database in &config.databases {
+            runtime.block_on(look(&config, database, &mut told))?;
+        }
+    }
+    Ok(if told.bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What is said, and whether any of it was bad.
+#[derive(Default)]
+struct Told {
+    bad: bool,
+}
+
+impl Told {
+    fn line(style: Style, word: &str, text: &str) {
+        anstream::println!("{style}{word:>4}{style:#}  {text}");
+    }
+
+    fn good(&mut self, text: &str) {
+        Self::line(AnsiColor::Green.on_default(), "ok", text);
+    }
+
+    fn warn(&mut self, text: &str) {
+        Self::line(AnsiColor::Yellow.on_default().bold(), "warn", text);
+    }
+
+    fn bad(&mut self, text: &str) {
+        self.bad = true;
+        Self::line(AnsiColor::Red.on_default().bold(), "bad", text);
+    }
+}
+
+fn summary(config: &Config) -> String {
+    let count = |count: usize, word: &str| format!("{count} {}", plural(count, word));
+    format!(
+        "{}, {}, {}, {}, {}",
+        count(config.databases.len(), "database"),
+        count(config.users.len(), "user"),
+        count(config.roles.len(), "role"),
+        count(config.tables.len(), "declared table"),
+        count(config.token_keys.len(), "token key"),
+    )
+}
+
+/// A server that cannot be reached is a warning: the configuration may be checked far from it.
+async fn look(config: &Config, database: &Database, told: &mut Told) -> Result<(), Failure> {
+    let name = &database.name;
+    let findings = check_backend_role(database, &database.search_path, config.general.server_floor).await;
+    match findings {
+        Ok(findings) => {
+            for finding in findings {
+                let text = format!("{name}: {finding}");
+                match finding.severity {
+                    Severity::Warn => told.warn(&text),
+                    Severity::Refuse => told.bad(&text),
+                }
+            }
+        }
+        Err(error @ LoadError::Connect { .. }) => {
+            told.warn(&format!("{name}: not looked at: {error}"));
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let world = world(config, database).await?;
+    told.good(&format!("{name}: {}", relations(&world)));
+    Ok(())
+}
+
+/// How many relations of each tenancy there are.
+fn relations(world: &World) -> String {
+    let mut counts = [0_usize; 4];
+    let known = world.catalog.relations().filter(|relation| world.catalog.in_path(&relation.schema));
+    for relation in known.filter(|relation| relation.schema != "pg_catalog") {
+        let [tenant, child, shared, denied] = &mut counts;
+        let kind = match world.policy.tenancy(relation.oid) {
+            Tenancy::Tenant { .. } => tenant,
+            Tenancy::Child { .. } => child,
+            Tenancy::Shared => shared,
+            Tenancy::Denied => denied,
+        };
+        *kind = kind.saturating_add(1);
+    }
+    let [tenant, child, shared, denied] = counts;
+    let version = world.catalog.server_version_num;
+    format!(
+        "PostgreSQL {}.{}; in the search path {tenant} tenant, {child} child, {shared} shared and {denied} \
+         denied relations",
+        version / 10_000,
+        version % 10_000,
+    )
+}

@@ -1,0 +1,100 @@
+//! A socket, in clear or under TLS.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+
+/// A byte stream.
+#[derive(Debug)]
+pub enum Stream {
+    /// In clear.
+    Plain(TcpStream),
+    /// Under TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Reads into `scratch`; `Ok(0)` is the end.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(scratch);
+        let polled = match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, &mut buffer),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, &mut buffer),
+        };
+        polled.map_ok(|()| buffer.filled().len())
+    }
+
+    /// Writes some of `bytes`.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write(cx, bytes),
+        }
+    }
+
+    /// Pushes what TLS holds back into the socket; a plain socket holds nothing.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(cx),
+        }
+    }
+
+    /// Whether neither bytes nor an end nor an error are known to have come. No system call for a plain
+    /// socket that was read until it had no more.
+    pub fn is_quiet(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self {
+            Self::Plain(tcp) => {
+                let would_block = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+                tcp.poll_read_ready(&mut cx).is_pending() || tcp.try_read(&mut [0; 1]).is_err_and(would_block)
+            }
+            Self::Tls(tls) => {
+                let mut byte = [0; 1];
+                Pin::new(tls.as_mut()).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+            }
+        }
+    }
+
+    /// Writes a farewell if the socket takes it at once, and closes.
+    pub fn part(mut self, farewell: &[u8]) {
+        let mut cx = Context::from_waker(Waker::noop());
+        // The peer learns from the closed socket in any case.
+        let _ = self.poll_write(&mut cx, farewell);
+        let _ = self.poll_flush(&mut cx);
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(cx),
+        }
+    }
+}

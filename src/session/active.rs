@@ -1,0 +1,412 @@
+//! A session after its login: what it holds, and the way of a client's message to its handler.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::Io;
+use super::copy::Copying;
+use super::extended::Statement;
+use super::host::{Account, Found, Host, Verdict};
+use super::outgoing;
+use super::portals::Portals;
+use super::relay::Frames;
+use super::reply::{Expect, Running};
+use super::server::Server;
+use super::settings::Settings;
+use super::tenancy::Tenancy;
+use crate::auth::Principal;
+use crate::plan::Plan;
+use crate::policy::{Refusal, Rule, SqlState};
+use crate::sql::{Action, StatementKind};
+use crate::wire::answer::{self, Severity};
+use crate::wire::backend::TransactionStatus;
+use crate::wire::{frontend, request};
+
+/// A logged-in session.
+#[derive(Debug)]
+pub struct Active {
+    pub(super) who: Principal,
+    pub(super) tenancy: Tenancy,
+    pub(super) settings: Settings,
+    pub(super) statements: HashMap<Box<str>, Rc<Statement>>,
+    pub(super) unnamed: Option<Rc<Statement>>,
+    pub(super) portals: Portals,
+    pub(super) queue: VecDeque<Expect>,
+    pub(super) batch: Batch,
+    pub(super) copying: Copying,
+    pub(super) server: Option<Box<Server>>,
+    pub(super) frames: Frames,
+    released: Option<Box<Server>>,
+    no_lease: Option<Refusal>,
+    lease_per_session: bool,
+}
+
+/// Messages of the extended protocol since the last Sync.
+///
+/// ```text
+/// Closed ──P B D E C H──▶ Open ──refused, or the server's error──▶ Skipping
+///    ▲                      │                                          │
+///    └────────── S ─────────┴──────────────────── S ───────────────────┘
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batch {
+    /// None.
+    Closed,
+    /// Some; `sent`: the server has seen one.
+    Open {
+        /// The server has seen one.
+        sent: bool,
+    },
+    /// One failed: everything up to Sync is ignored.
+    Skipping {
+        /// The server has seen one.
+        sent: bool,
+    },
+}
+
+/// What becomes of a client's message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// It is done with.
+    Done,
+    /// It waits for the statements of this text to be planned.
+    Plan(String),
+    /// It waits for a server connection.
+    Lease,
+    /// It waits for answers of the server.
+    Drain,
+    /// The client ends the session.
+    End,
+}
+
+/// A statement with its plan.
+#[derive(Debug)]
+pub struct Part<'t> {
+    /// The statement.
+    pub found: Found<'t>,
+    /// Its plan.
+    pub plan: Arc<Plan>,
+}
+
+/// A text looked up.
+#[derive(Debug)]
+pub enum Look<'t> {
+    /// Every statement has a plan.
+    Planned(SmallVec<[Part<'t>; 1]>),
+    /// One is refused; where it starts.
+    Refused(Refusal, usize),
+    /// One has to be planned.
+    Unplanned,
+}
+
+/// The portal that never exists: executing it fails the server's transaction as a refused statement must.
+const NO_PORTAL: &[u8] = b"pgbulkhead refused";
+
+impl Active {
+    /// A session that has just logged in.
+    pub fn new(who: Principal, tenancy: Tenancy, lease_per_session: bool) -> Self {
+        Self {
+            who,
+            tenancy,
+            settings: Settings::default(),
+            statements: HashMap::new(),
+            unnamed: None,
+            portals: Portals::default(),
+            queue: VecDeque::new(),
+            batch: Batch::Closed,
+            copying: Copying::No,
+            server: None,
+            frames: Frames::default(),
+            released: None,
+            no_lease: None,
+            lease_per_session,
+        }
+    }
+
+    /// Who it is.
+    pub fn who(&self) -> &Principal {
+        &self.who
+    }
+
+    /// Whether a statement is running on the leased server connection.
+    pub fn is_running(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Whether a server connection is leased.
+    pub fn has_lease(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// Handles one whole message.
+    pub fn message(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        tag: u8,
+        body: &[u8],
+    ) -> Result<Flow, Refusal> {
+        if let Some(flow) = self.copy_message(io, tag, body)? {
+            return Ok(flow);
+        }
+        if tag == b'X' {
+            return Ok(Flow::End);
+        }
+        if matches!(self.queue.back(), Some(Expect::Query(_))) {
+            return Ok(Flow::Drain);
+        }
+        let refusal = self.no_lease.take();
+        match (tag, refusal) {
+            (b'Q', Some(refusal)) => self.refuse_query(host, io, &refusal, "", 0),
+            (b'S', _) => self.sync(io),
+            (b'H', _) => self.flush(io),
+            (_, Some(refusal)) => self.refuse_message(host, io, &refusal, "", 0),
+            (b'Q', None) => match frontend::query(body) {
+                Ok(text) => self.query(host, io, text),
+                Err(error) => self.refuse_query(host, io, &error.into(), "", 0),
+            },
+            (b'F', None) => {
+                let message = "function calls by the fast path are refused";
+                let refusal = Refusal::new(SqlState::NOT_SUPPORTED, Rule("fast-path"), message);
+                self.refuse_query(host, io, &refusal, "", 0)
+            }
+            (tag, None) => self.extended(host, io, tag, body),
+        }
+    }
+
+    /// A message over the cap of its type, which is skipped.
+    pub fn oversize(&mut self, host: &mut dyn Host, io: &mut Io<'_>, tag: u8) -> Result<Flow, Refusal> {
+        let refusal = Refusal::new(SqlState::TOO_LARGE, Rule("bounds"), "the message is too long");
+        match tag {
+            b'd' if self.copying == Copying::No => Ok(Flow::Done),
+            b'd' => Err(refusal),
+            b'Q' | b'F' if self.must_drain() => Ok(Flow::Drain),
+            b'Q' | b'F' => self.refuse_query(host, io, &refusal, "", 0),
+            _ => self.refuse_message(host, io, &refusal, "", 0),
+        }
+    }
+
+    fn must_drain(&self) -> bool {
+        self.batch == Batch::Closed && self.awaits_answers()
+    }
+
+    /// Whether answers to the client's own messages are outstanding.
+    pub(super) fn awaits_answers(&self) -> bool {
+        self.queue.iter().any(|expect| !matches!(expect, Expect::Own))
+    }
+
+    /// Looks every statement of a text up.
+    pub(super) fn look<'t>(&self, host: &mut dyn Host, text: &'t str) -> Look<'t> {
+        let mut parts = SmallVec::new();
+        let mut from = 0;
+        let mut unplanned = false;
+        loop {
+            let found = match host.next_statement(&self.who, text, from) {
+                Ok(Some(found)) => found,
+                Ok(None) if unplanned => return Look::Unplanned,
+                Ok(None) => return Look::Planned(parts),
+                Err(refusal) => return Look::Refused(refusal, 0),
+            };
+            from = found.next;
+            match found.outcome.clone() {
+                Some(Ok(plan)) => parts.push(Part { found, plan }),
+                Some(Err(refusal)) => return Look::Refused((*refusal).clone(), found.offset),
+                None => unplanned = true,
+            }
+        }
+    }
+
+    /// Says something of the proxy's own, after what the server still has to say.
+    pub(super) fn say(&mut self, io: &mut Io<'_>, bytes: impl Into<Cow<'static, [u8]>>) {
+        let bytes = bytes.into();
+        if self.queue.is_empty() {
+            io.client.extend_from_slice(&bytes);
+        } else {
+            self.queue.push_back(Expect::Say(bytes));
+        }
+    }
+
+    /// The server's transaction status; idle without a lease.
+    pub(super) fn status(&self) -> TransactionStatus {
+        self.server.as_ref().map_or(TransactionStatus::Idle, |server| server.status)
+    }
+
+    /// Takes a lease if there is none; false: it has to be waited for.
+    pub(super) fn leased(&mut self, host: &mut dyn Host, io: &mut Io<'_>) -> Result<bool, Refusal> {
+        if self.server.is_none() {
+            let Some(server) = host.lease() else { return Ok(false) };
+            self.grant(server, io)?;
+        }
+        Ok(true)
+    }
+
+    /// Takes a server connection and makes its settings the session's.
+    pub fn grant(&mut self, mut server: Box<Server>, io: &mut Io<'_>) -> Result<(), Refusal> {
+        let replay = self.settings.replay(&mut server);
+        if !replay.is_empty() {
+            outgoing::own_query(io.server, replay.into_iter())?;
+            self.queue.push_back(Expect::Own);
+        }
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// The message that waits for a lease is refused.
+    pub fn no_lease(&mut self, refusal: Refusal) {
+        self.no_lease = Some(refusal);
+    }
+
+    /// The lease ends if nothing at all is outstanding and no transaction is open.
+    pub fn settle_lease(&mut self) {
+        if !self.lease_per_session && self.is_clean() {
+            self.released = self.server.take();
+        }
+    }
+
+    /// Every Sync answered, status idle, no byte unread, no batch open, no COPY.
+    fn is_clean(&self) -> bool {
+        self.queue.is_empty()
+            && self.batch == Batch::Closed
+            && self.copying == Copying::No
+            && self.frames.is_clean()
+            && self.status() == TransactionStatus::Idle
+    }
+
+    /// See [`Session::take_released`](super::Session::take_released).
+    pub fn take_released(&mut self) -> Option<Box<Server>> {
+        self.released.take()
+    }
+
+    /// The server connection, if nothing is outstanding on it.
+    pub fn take_clean_server(&mut self) -> Option<Box<Server>> {
+        if self.is_clean() { self.server.take() } else { None }
+    }
+
+    /// The server connection is gone.
+    pub fn forget_server(&mut self) {
+        self.server = None;
+        self.queue.clear();
+    }
+
+    /// Whether the client has got a part of a row.
+    pub fn is_within_a_row(&self) -> bool {
+        self.frames.is_within_a_row()
+    }
+
+    /// What is remembered of a statement that is sent; 53400 without room for its audit event.
+    pub(super) fn running(&self, host: &mut dyn Host, plan: &Arc<Plan>) -> Result<Running, Refusal> {
+        if !host.reserve_audit() {
+            let message = "the audit log does not keep up";
+            return Err(Refusal::new(SqlState("53400"), Rule("audit"), message));
+        }
+        let kind = kind(&plan.planned.action);
+        let tenant = self.tenancy.current().cloned();
+        Ok(Running { plan: plan.clone(), kind, tenant, started: host.clock(), sets: None })
+    }
+
+    /// Refuses a simple query: ERROR and ReadyForQuery, and the server's transaction fails too.
+    pub(super) fn refuse_query(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        refusal: &Refusal,
+        text: &str,
+        offset: usize,
+    ) -> Result<Flow, Refusal> {
+        if matches!(self.batch, Batch::Skipping { .. }) {
+            return Ok(Flow::Done);
+        }
+        self.refuse_message(host, io, refusal, text, offset)?;
+        self.sync(io)
+    }
+
+    /// Refuses a message of the extended protocol: everything up to Sync is skipped, and the server's
+    /// transaction fails too, by a message that cannot succeed.
+    pub(super) fn refuse_message(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        refusal: &Refusal,
+        text: &str,
+        offset: usize,
+    ) -> Result<Flow, Refusal> {
+        let sent = match self.batch {
+            Batch::Skipping { .. } => return Ok(Flow::Done),
+            Batch::Open { sent } => sent,
+            Batch::Closed => false,
+        };
+        let shown = Some(text).filter(|text| !text.is_empty());
+        host.account(Account {
+            who: &self.who,
+            tenant: self.tenancy.current(),
+            verdict: Verdict::Refused { refusal, text: shown },
+        });
+        let mut error = Vec::new();
+        if self.queue.is_empty()
+            && self.status() == TransactionStatus::Failed
+            && refusal.state != SqlState::SYNTAX
+        {
+            answer::refusal(&mut error, Severity::Error, &aborted(), "", 0);
+        } else {
+            answer::refusal(&mut error, Severity::Error, refusal, text, offset);
+        }
+        let on_server = self.server.is_some()
+            && (sent || !self.queue.is_empty() || self.status() != TransactionStatus::Idle);
+        if on_server {
+            request::execute(io.server, NO_PORTAL, 0)?;
+            self.queue.push_back(Expect::Refusal(error.into_boxed_slice()));
+        } else {
+            self.say(io, error);
+        }
+        self.batch = Batch::Skipping { sent: on_server };
+        Ok(Flow::Done)
+    }
+
+    /// Sync: forwarded if the server has seen anything that it has to answer, else answered here.
+    pub(super) fn sync(&mut self, io: &mut Io<'_>) -> Result<Flow, Refusal> {
+        let sent = match self.batch {
+            Batch::Closed => false,
+            Batch::Open { sent } | Batch::Skipping { sent } => sent,
+        };
+        self.batch = Batch::Closed;
+        if sent || !self.queue.is_empty() {
+            io.server.extend_from_slice(request::SYNC);
+            self.queue.push_back(Expect::Ready);
+            self.portals.synced();
+        } else {
+            let status = self.status();
+            answer::ready_for_query(io.client, status);
+            if status == TransactionStatus::Idle {
+                self.tenancy.end();
+                self.portals.clear();
+                self.settle_lease();
+            }
+        }
+        Ok(Flow::Done)
+    }
+
+    fn flush(&mut self, io: &mut Io<'_>) -> Result<Flow, Refusal> {
+        if matches!(self.batch, Batch::Open { sent: true } | Batch::Skipping { sent: true }) {
+            io.server.extend_from_slice(request::FLUSH);
+        }
+        Ok(Flow::Done)
+    }
+}
+
+/// 25P02 in PostgreSQL's words.
+pub(super) fn aborted() -> Refusal {
+    let message = "current transaction is aborted, commands ignored until end of transaction block";
+    Refusal::new(SqlState::FAILED_TRANSACTION, Rule("transaction"), message)
+}
+
+/// The kind of an action that is sent.
+pub(super) fn kind(action: &Action) -> StatementKind {
+    match action {
+        Action::Send { kind, .. } => *kind,
+        _ => StatementKind::Other,
+    }
+}

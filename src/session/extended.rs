@@ -1,0 +1,491 @@
+//! The extended protocol. A client's statement and portal names are its own; the server knows statements by
+//! names that all sessions share, prepared on a connection when it first needs one.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::Io;
+use super::active::{Active, Batch, Flow, Look, kind};
+use super::checks;
+use super::copy::Copying;
+use super::host::{Host, Literals};
+use super::outgoing::{Prepared, RenderedText};
+use super::reply::{Expect, fixed};
+use super::tenancy::unbound;
+use crate::catalog::Oid;
+use crate::plan::Plan;
+use crate::policy::{Refusal, Rule, SqlState, TenantId};
+use crate::sql::{Action, StatementKind, VerifiedSql};
+use crate::wire::backend::TransactionStatus;
+use crate::wire::frontend::{self, Bind, Parse, Target};
+use crate::wire::request::{self, TenantParameter};
+
+/// A statement that the client prepared.
+#[derive(Debug)]
+pub struct Statement {
+    text: Box<str>,
+    declared: Box<[Oid]>,
+    epoch: u64,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// An empty query.
+    Empty,
+    Planned(Planned),
+}
+
+#[derive(Debug)]
+struct Planned {
+    plan: Arc<Plan>,
+    /// How many parameters the client knows of.
+    parameters: u16,
+    /// On the server; none: never sent.
+    prepared: Option<Rc<Prepared>>,
+    statement_text: Box<str>,
+    literals: SmallVec<[std::ops::Range<usize>; 6]>,
+}
+
+impl Planned {
+    fn literals(&self) -> Literals<'_> {
+        Literals { text: &self.statement_text, ranges: self.literals.clone() }
+    }
+}
+
+/// How a message of a batch ends early.
+enum Stop {
+    Wait(Flow),
+    Refuse(Refusal),
+    End(Refusal),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}
+
+impl From<crate::wire::WireError> for Stop {
+    fn from(error: crate::wire::WireError) -> Self {
+        Self::Refuse(error.into())
+    }
+}
+
+impl Active {
+    /// A message of a batch. A refusal skips the rest of the batch.
+    pub(super) fn extended(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        tag: u8,
+        body: &[u8],
+    ) -> Result<Flow, Refusal> {
+        match self.batch {
+            Batch::Skipping { .. } => return Ok(Flow::Done),
+            // The tenant of SET LOCAL ends with its transaction: whether that is over must be known.
+            Batch::Closed if self.tenancy.is_local() && !self.queue.is_empty() => return Ok(Flow::Drain),
+            Batch::Closed | Batch::Open { .. } => {}
+        }
+        let mut text = "";
+        let outcome = match tag {
+            b'P' => Parse::read(body).map_err(Stop::from).and_then(|message| {
+                text = message.text;
+                self.parse(host, io, &message)
+            }),
+            b'B' => Bind::read(body).map_err(Stop::from).and_then(|message| self.bind(host, io, &message)),
+            b'D' => {
+                frontend::target(body).map_err(Stop::from).and_then(|target| self.describe(host, io, target))
+            }
+            b'E' => frontend::execute(body)
+                .map_err(Stop::from)
+                .and_then(|(portal, limit)| self.execute(host, io, portal, limit)),
+            b'C' => frontend::target(body).map_err(Stop::from).and_then(|target| self.close(io, target)),
+            _ => Err(Stop::Refuse(crate::wire::WireError::Unexpected(tag).into())),
+        };
+        match outcome {
+            Ok(()) => {
+                if self.batch == Batch::Closed {
+                    self.batch = Batch::Open { sent: false };
+                }
+                Ok(Flow::Done)
+            }
+            Err(Stop::Wait(flow)) => Ok(flow),
+            Err(Stop::Refuse(refusal)) => self.refuse_message(host, io, &refusal, text, 0),
+            Err(Stop::End(refusal)) => Err(refusal),
+        }
+    }
+
+    fn parse(&mut self, host: &mut dyn Host, io: &mut Io<'_>, message: &Parse<'_>) -> Result<(), Stop> {
+        if !message.name.is_empty() && self.statements.contains_key(message.name) {
+            let text = format!("prepared statement \"{}\" already exists", message.name);
+            return Err(Refusal::new(SqlState::DUPLICATE_STATEMENT, Rule("statement"), text).into());
+        }
+        let statement = match self.statement(host, message.text, message.types().collect()) {
+            Ok(statement) => Rc::new(statement),
+            Err(stop) => {
+                if message.name.is_empty() && matches!(stop, Stop::Refuse(_)) {
+                    self.unnamed = None;
+                }
+                return Err(stop);
+            }
+        };
+        if let Body::Planned(Planned { prepared: Some(prepared), .. }) = &statement.body {
+            self.wait_for_lease(host, io)?;
+            self.prepare(io, &prepared.clone(), Some(message.name))?;
+        } else {
+            self.say(io, fixed::PARSE_COMPLETE);
+        }
+        self.name_statement(message.name, statement);
+        Ok(())
+    }
+
+    fn name_statement(&mut self, name: &str, statement: Rc<Statement>) {
+        if name.is_empty() {
+            self.unnamed = Some(statement);
+        } else {
+            self.statements.insert(name.into(), statement);
+        }
+    }
+
+    /// Plans a text of one statement.
+    fn statement(&self, host: &mut dyn Host, text: &str, declared: Vec<Oid>) -> Result<Statement, Stop> {
+        let epoch = host.epoch();
+        let mut parts = match self.look(host, text) {
+            Look::Planned(parts) => parts,
+            Look::Refused(refusal, offset) => return Err(Stop::Refuse(moved(refusal, offset))),
+            Look::Unplanned => return Err(Stop::Wait(Flow::Plan(text.to_owned()))),
+        };
+        if parts.len() > 1 {
+            let message = "cannot insert multiple commands into a prepared statement";
+            return Err(Refusal::new(SqlState::SYNTAX, Rule("syntax"), message).into());
+        }
+        let body = match parts.pop() {
+            Some(part) if !matches!(part.plan.planned.action, Action::Empty) => {
+                Body::Planned(planned(host, part.plan, &part.found.literals, &declared)?)
+            }
+            _ => Body::Empty,
+        };
+        Ok(Statement { text: text.into(), declared: declared.into(), epoch, body })
+    }
+
+    fn wait_for_lease(&mut self, host: &mut dyn Host, io: &mut Io<'_>) -> Result<(), Stop> {
+        match self.leased(host, io) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Stop::Wait(Flow::Lease)),
+            Err(refusal) => Err(Stop::End(refusal)),
+        }
+    }
+
+    /// Makes a statement known to the leased connection. `client`: the client's name, which waits for
+    /// ParseComplete.
+    fn prepare(
+        &mut self,
+        io: &mut Io<'_>,
+        prepared: &Rc<Prepared>,
+        client: Option<&str>,
+    ) -> Result<(), Stop> {
+        let Some(server) = &mut self.server else { return Err(no_server()) };
+        if server.prepared.has(prepared) {
+            if client.is_some() {
+                self.say(io, fixed::PARSE_COMPLETE);
+            }
+            return Ok(());
+        }
+        let evicted = server.prepared.insert(prepared.clone());
+        if let Some(evicted) = evicted {
+            request::target(io.server, b'C', b'S', evicted.name())?;
+            self.queue.push_back(Expect::OwnClose(evicted));
+        }
+        prepared.parse(io.server)?;
+        self.queue.push_back(Expect::Parse { prepared: prepared.clone(), client: client.map(Into::into) });
+        self.batch = Batch::Open { sent: true };
+        Ok(())
+    }
+
+    fn find_statement(&self, name: &str) -> Result<Rc<Statement>, Refusal> {
+        let found = if name.is_empty() { self.unnamed.as_ref() } else { self.statements.get(name) };
+        found.cloned().ok_or_else(|| {
+            let message = match name {
+                "" => "unnamed prepared statement does not exist".to_owned(),
+                name => format!("prepared statement \"{name}\" does not exist"),
+            };
+            Refusal::new(SqlState::UNDEFINED_STATEMENT, Rule("statement"), message)
+        })
+    }
+
+    /// The statement, planned anew if plans of its time must not be used any more.
+    fn current_statement(&mut self, host: &mut dyn Host, name: &str) -> Result<Rc<Statement>, Stop> {
+        let statement = self.find_statement(name)?;
+        if statement.epoch == host.epoch() {
+            return Ok(statement);
+        }
+        let fresh = Rc::new(self.statement(host, &statement.text, statement.declared.to_vec())?);
+        self.name_statement(name, fresh.clone());
+        Ok(fresh)
+    }
+
+    fn bind(&mut self, host: &mut dyn Host, io: &mut Io<'_>, message: &Bind<'_>) -> Result<(), Stop> {
+        let statement = self.current_statement(host, message.statement)?;
+        if self.portals.is_taken(message.portal) {
+            let text = format!("cursor \"{}\" already exists", message.portal);
+            return Err(Refusal::new(SqlState("42P03"), Rule("portal"), text).into());
+        }
+        let parameters = statement.parameters();
+        count_values(message, parameters)?;
+        let Body::Planned(planned) = &statement.body else {
+            self.portals.open(message.portal, statement, None);
+            self.say(io, fixed::BIND_COMPLETE);
+            return Ok(());
+        };
+        let tenant = self.tenancy.tenant(host.now_unix()).cloned();
+        admit(planned, &statement.declared, message, tenant.as_ref())?;
+        let Some(prepared) = &planned.prepared else {
+            self.portals.open(message.portal, statement.clone(), None);
+            self.say(io, fixed::BIND_COMPLETE);
+            return Ok(());
+        };
+        if let Action::Set { local, .. } = &planned.plan.planned.action {
+            self.settings.may_set(*local)?;
+        }
+        self.wait_for_lease(host, io)?;
+        self.prepare(io, prepared, None)?;
+        let server_name = self.portals.server_name(message.portal);
+        let value = match (&tenant, sql(&planned.plan)) {
+            (Some(tenant), Some(sql)) if sql.uses_tenant() => {
+                Some(TenantParameter { value: tenant.as_str() })
+            }
+            _ => None,
+        };
+        request::bind(io.server, &server_name, prepared.name(), message, value)?;
+        self.queue.push_back(Expect::Bind);
+        if kind(&planned.plan.planned.action) != StatementKind::Begin {
+            self.tenancy.ran();
+        }
+        self.batch = Batch::Open { sent: true };
+        self.portals.open(message.portal, statement.clone(), Some(server_name));
+        Ok(())
+    }
+
+    fn describe(&mut self, host: &mut dyn Host, io: &mut Io<'_>, target: Target<'_>) -> Result<(), Stop> {
+        match target {
+            Target::Statement(name) => {
+                let statement = self.current_statement(host, name)?;
+                let Some((planned, prepared)) = statement.on_server() else {
+                    self.say(io, fixed::NO_PARAMETERS);
+                    self.say(io, fixed::NO_DATA);
+                    return Ok(());
+                };
+                self.wait_for_lease(host, io)?;
+                self.prepare(io, prepared, None)?;
+                request::target(io.server, b'D', b'S', prepared.name())?;
+                self.queue.push_back(Expect::Parameters { client: planned.parameters });
+            }
+            Target::Portal(name) => {
+                let portal = self.portals.find(name).ok_or_else(|| no_portal(name))?;
+                let Some(server_name) = portal.server_name.clone() else {
+                    self.say(io, fixed::NO_DATA);
+                    return Ok(());
+                };
+                request::target(io.server, b'D', b'P', &server_name)?;
+            }
+        }
+        self.queue.push_back(Expect::Row);
+        self.batch = Batch::Open { sent: true };
+        Ok(())
+    }
+
+    fn execute(&mut self, host: &mut dyn Host, io: &mut Io<'_>, name: &str, limit: i32) -> Result<(), Stop> {
+        let portal = self.portals.find(name).cloned().ok_or_else(|| no_portal(name))?;
+        let Body::Planned(planned) = &portal.statement.body else {
+            self.say(io, fixed::EMPTY_QUERY);
+            return Ok(());
+        };
+        let Some(server_name) = &portal.server_name else {
+            return self.execute_here(host, io, planned);
+        };
+        let mut running = self.running(host, &planned.plan)?;
+        running.sets = self.sets(&planned.plan, &planned.literals());
+        request::execute(io.server, server_name, limit)?;
+        match running.kind {
+            StatementKind::Begin => {}
+            StatementKind::Commit | StatementKind::Rollback => self.tenancy.ending(),
+            StatementKind::CopyIn => self.copying = Copying::Asked,
+            StatementKind::Savepoint => {
+                self.settings.savepoint();
+                self.tenancy.ran();
+            }
+            _ => self.tenancy.ran(),
+        }
+        self.queue.push_back(Expect::Execute(Box::new(running)));
+        self.batch = Batch::Open { sent: true };
+        Ok(())
+    }
+
+    /// SET and RESET of the tenant's token: the server must have answered everything before.
+    fn execute_here(&mut self, host: &mut dyn Host, io: &mut Io<'_>, planned: &Planned) -> Result<(), Stop> {
+        if matches!(self.batch, Batch::Open { sent: true }) {
+            let message = "the tenant cannot change within a batch that has begun";
+            return Err(Refusal::new(SqlState::ACTIVE_TRANSACTION, Rule("tenant"), message)
+                .hint("end the batch with Sync first")
+                .into());
+        }
+        if !self.queue.is_empty() {
+            return Err(Stop::Wait(Flow::Drain));
+        }
+        let in_transaction = self.status() != TransactionStatus::Idle;
+        let mut tenancy = self.tenancy.clone();
+        let answer = match &planned.plan.planned.action {
+            Action::BindTenant { literal, local } => {
+                let literals = planned.literals();
+                self.bind_tenant(host, &mut tenancy, &literals, *literal, *local, in_transaction)?;
+                fixed::SET
+            }
+            _ => {
+                self.unbind_tenant(&mut tenancy, in_transaction)?;
+                fixed::RESET
+            }
+        };
+        self.tenancy = tenancy;
+        self.say(io, answer);
+        Ok(())
+    }
+
+    fn close(&mut self, io: &mut Io<'_>, target: Target<'_>) -> Result<(), Stop> {
+        match target {
+            Target::Statement("") => self.unnamed = None,
+            Target::Statement(name) => {
+                self.statements.remove(name);
+            }
+            Target::Portal(name) => {
+                if let Some(server_name) = self.portals.close(name).and_then(|portal| portal.server_name) {
+                    request::target(io.server, b'C', b'P', &server_name)?;
+                    self.queue.push_back(Expect::Close);
+                    self.batch = Batch::Open { sent: true };
+                    return Ok(());
+                }
+            }
+        }
+        self.say(io, fixed::CLOSE_COMPLETE);
+        Ok(())
+    }
+}
+
+impl Statement {
+    fn parameters(&self) -> u16 {
+        match &self.body {
+            Body::Empty => u16::try_from(self.declared.len()).unwrap_or(u16::MAX),
+            Body::Planned(planned) => planned.parameters,
+        }
+    }
+
+    fn on_server(&self) -> Option<(&Planned, &Rc<Prepared>)> {
+        match &self.body {
+            Body::Planned(planned) => planned.prepared.as_ref().map(|prepared| (planned, prepared)),
+            Body::Empty => None,
+        }
+    }
+}
+
+fn planned(
+    host: &mut dyn Host,
+    plan: Arc<Plan>,
+    literals: &Literals<'_>,
+    declared: &[Oid],
+) -> Result<Planned, Refusal> {
+    let parameters = u16::try_from(declared.len()).unwrap_or(u16::MAX).max(plan.planned.parameters);
+    let prepared = match sql(&plan) {
+        Some(sql) => Some(prepared(host, &plan, sql, parameters, literals, declared)?),
+        None => None,
+    };
+    Ok(Planned {
+        parameters,
+        prepared,
+        statement_text: literals.text.into(),
+        literals: literals.ranges.clone(),
+        plan,
+    })
+}
+
+/// The tenant is parameter n + 1, and its type stands behind the client's.
+fn prepared(
+    host: &mut dyn Host,
+    plan: &Plan,
+    sql: &VerifiedSql,
+    parameters: u16,
+    literals: &Literals<'_>,
+    declared: &[Oid],
+) -> Result<Rc<Prepared>, Refusal> {
+    let mut types: SmallVec<[Oid; 16]> = declared.into();
+    if !sql.uses_tenant() {
+        return Ok(host.intern(RenderedText::extended(sql, 0, literals), &types));
+    }
+    let Some(number) = parameters.checked_add(1) else {
+        let message = "65535 parameters leave no room for the tenant";
+        return Err(Refusal::new(SqlState::TOO_LARGE, Rule("parameters"), message));
+    };
+    types.resize(usize::from(parameters), 0);
+    types.push(plan.planned.tenant_type.unwrap_or(0));
+    Ok(host.intern(RenderedText::extended(sql, number, literals), &types))
+}
+
+/// What is sent for a plan.
+fn sql(plan: &Plan) -> Option<&VerifiedSql> {
+    match &plan.planned.action {
+        Action::Send { sql, .. } | Action::Set { sql, .. } => Some(sql),
+        Action::Empty | Action::BindTenant { .. } | Action::UnbindTenant => None,
+    }
+}
+
+/// Counts of values and formats are checked against the client's own number of parameters.
+fn count_values(message: &Bind<'_>, parameters: u16) -> Result<(), Refusal> {
+    let refuse = |text: String| Err(Refusal::new(SqlState::PROTOCOL, Rule("protocol"), text));
+    let (values, formats) = (message.values.count(), message.formats.len());
+    if formats > 1 && formats != usize::from(values) {
+        return refuse(format!("bind message has {formats} parameter formats but {values} parameters"));
+    }
+    if values != parameters {
+        return refuse(format!(
+            "bind message supplies {values} parameters, but prepared statement requires {parameters}"
+        ));
+    }
+    Ok(())
+}
+
+/// A tenant is bound where one is needed, and values that must be the tenant's are.
+fn admit(
+    planned: &Planned,
+    declared: &[Oid],
+    message: &Bind<'_>,
+    tenant: Option<&TenantId>,
+) -> Result<(), Refusal> {
+    let needs = match &planned.plan.planned.action {
+        Action::Send { sql, needs_tenant, .. } => *needs_tenant || sql.uses_tenant(),
+        _ => false,
+    };
+    if needs && tenant.is_none() {
+        return Err(unbound());
+    }
+    if !planned.plan.planned.pins.is_empty() || !planned.plan.planned.tenant_checks.is_empty() {
+        checks::literals(&planned.plan, &planned.literals(), tenant)?;
+        checks::parameters(&planned.plan, declared, message, tenant)?;
+    }
+    Ok(())
+}
+
+fn no_portal(name: &str) -> Refusal {
+    let message = format!("portal \"{name}\" does not exist");
+    Refusal::new(SqlState::UNDEFINED_CURSOR, Rule("portal"), message)
+}
+
+fn no_server() -> Stop {
+    Stop::End(Refusal::new(SqlState::INTERNAL, Rule("lease"), "no server connection is leased"))
+}
+
+/// A position within a statement as one within the text.
+fn moved(mut refusal: Refusal, offset: usize) -> Refusal {
+    refusal.position = refusal.position.and_then(|position| position.checked_add(offset));
+    refusal
+}

@@ -1,0 +1,146 @@
+//! What a session asks of its surroundings. The worker answers it with its plan table, its pool and its
+//! clock; a test answers it with tables of its own.
+
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::outgoing::{Prepared, RenderedText};
+use super::server::Server;
+use crate::auth::scram::Exchange;
+use crate::auth::{AuthError, BoundToken, Principal};
+use crate::catalog::Oid;
+use crate::plan::{Outcome, Plan};
+use crate::policy::{Refusal, TenantId};
+
+/// The surroundings of a session. No call waits: what takes time is wanted by a
+/// [`Want`](super::Want) and given later.
+pub trait Host {
+    /// The first statement of `text` that begins at byte `from` or later, looked up for the principal's
+    /// role. A refusal is the normaliser's own (bounds, encoding).
+    fn next_statement<'t>(
+        &mut self,
+        who: &Principal,
+        text: &'t str,
+        from: usize,
+    ) -> Result<Option<Found<'t>>, Refusal>;
+
+    /// Moves whenever plans that were made before must not be used any more.
+    fn epoch(&self) -> u64;
+
+    /// A server connection, if one is free at once.
+    fn lease(&mut self) -> Option<Box<Server>>;
+
+    /// The server-side statement for this rendered text and these parameter types, shared by all sessions.
+    fn intern(&mut self, text: RenderedText, types: &[Oid]) -> Rc<Prepared>;
+
+    /// Checks a tenant token.
+    fn verify_token(&mut self, who: &Principal, token: &str) -> Result<BoundToken, AuthError>;
+
+    /// Seconds since 1970.
+    fn now_unix(&self) -> u64;
+
+    /// Microseconds on a clock that never goes back.
+    fn clock(&self) -> u64;
+
+    /// Takes the room of one audit event; without room nothing may run.
+    fn reserve_audit(&mut self) -> bool;
+
+    /// Gives the room back: the statement was not run after all.
+    fn release_audit(&mut self);
+
+    /// Accounts for a decision whose room was reserved, or for a refusal.
+    fn account(&mut self, account: Account<'_>);
+
+    /// Begins a login (never fails: an unknown user fails at the end).
+    fn authenticate_start(&mut self, user: &str, database: &str, tls: bool) -> Exchange;
+
+    /// Whether this user's password is a tenant token.
+    fn password_token_user(&self, user: &str) -> bool;
+
+    /// Ends a login whose password is a tenant token.
+    fn authenticate_token(
+        &mut self,
+        user: &str,
+        database: &str,
+        password: &str,
+    ) -> Result<(Principal, BoundToken), AuthError>;
+
+    /// Process id and secret that the client may cancel with; known from now on.
+    fn cancel_key(&mut self) -> (i32, i32);
+
+    /// What the database's server reports about itself: names and values of ParameterStatus.
+    fn server_parameters(&self, who: &Principal) -> Vec<(String, String)>;
+}
+
+/// A statement of a client's text with the plan that is kept for it.
+#[derive(Debug)]
+pub struct Found<'t> {
+    /// The statement's own text.
+    pub text: &'t str,
+    /// Where it starts in the client's text.
+    pub offset: usize,
+    /// Where the next one is looked for.
+    pub next: usize,
+    /// Its lifted literals.
+    pub literals: Literals<'t>,
+    /// What is kept for it; none: it has to be planned.
+    pub outcome: Option<Outcome>,
+}
+
+/// The literal tokens of a statement.
+#[derive(Debug, Clone)]
+pub struct Literals<'t> {
+    /// The statement's text.
+    pub text: &'t str,
+    /// Tokens in it.
+    pub ranges: SmallVec<[Range<usize>; 6]>,
+}
+
+impl<'t> Literals<'t> {
+    /// A token as the client wrote it.
+    pub fn token(&self, index: usize) -> Option<&'t str> {
+        self.ranges.get(index).and_then(|range| self.text.get(range.clone()))
+    }
+
+    /// A token's bytes; nothing for an index that a verified plan cannot have.
+    pub fn bytes(&self, index: usize) -> &'t [u8] {
+        self.token(index).unwrap_or_default().as_bytes()
+    }
+}
+
+/// A decision, told to whoever keeps the account.
+#[derive(Debug)]
+pub struct Account<'a> {
+    /// Whose session.
+    pub who: &'a Principal,
+    /// The tenant of the transaction.
+    pub tenant: Option<&'a TenantId>,
+    /// What became of it.
+    pub verdict: Verdict<'a>,
+}
+
+/// What became of a statement.
+#[derive(Debug)]
+pub enum Verdict<'a> {
+    /// It was sent, and has ended.
+    Ran {
+        /// Its plan.
+        plan: &'a Arc<Plan>,
+        /// Rows of its command tag.
+        rows: u64,
+        /// Error code of the server, if it failed there.
+        error: Option<&'a [u8]>,
+        /// [`Host::clock`] when it was sent.
+        started: u64,
+    },
+    /// It was not sent.
+    Refused {
+        /// Why.
+        refusal: &'a Refusal,
+        /// The statement. Literals in it may be secrets: only its shape may be written down.
+        text: Option<&'a str>,
+    },
+}

@@ -1,0 +1,160 @@
+//! The only place that writes SQL towards a server, and it takes nothing but [`VerifiedSql`] and the proxy's
+//! own fixed statements.
+
+use std::rc::Rc;
+
+use super::host::Literals;
+use crate::catalog::Oid;
+use crate::policy::TenantId;
+use crate::sql::VerifiedSql;
+use crate::wire::WireError;
+use crate::wire::request::{c_str, frame};
+
+/// One statement of a simple query with what goes into its holes.
+#[derive(Debug)]
+pub struct Filled<'a> {
+    /// The statement.
+    pub sql: &'a VerifiedSql,
+    /// The transaction's tenant.
+    pub tenant: Option<&'a TenantId>,
+    /// The client's literals.
+    pub literals: &'a Literals<'a>,
+}
+
+/// Appends one Query message with these statements.
+pub fn query<'a>(out: &mut Vec<u8>, statements: impl Iterator<Item = Filled<'a>>) -> Result<(), WireError> {
+    frame(out, b'Q', |out| {
+        for (index, filled) in statements.enumerate() {
+            if index > 0 {
+                out.push(b';');
+            }
+            filled.sql.render_simple(out, filled.tenant, |literal| filled.literals.bytes(literal));
+        }
+        out.push(0);
+    })
+}
+
+/// A statement that server connections keep prepared under a name of the proxy's. It serves every client
+/// and every tenant.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Unique in the worker.
+    pub id: u64,
+    name: Box<[u8]>,
+    text: Box<[u8]>,
+    types: Box<[Oid]>,
+}
+
+impl Prepared {
+    /// Renders a statement with the tenant as parameter `number`; `types` are all parameters' types.
+    pub fn new(id: u64, text: RenderedText, types: &[Oid]) -> Self {
+        let name = format!("pgb_s{id}").into_bytes().into_boxed_slice();
+        Self { id, name, text: text.0.into_boxed_slice(), types: types.into() }
+    }
+
+    /// The server's name for it.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Types of all its parameters.
+    pub fn types(&self) -> &[Oid] {
+        &self.types
+    }
+
+    /// Appends its Parse.
+    pub fn parse(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        let count = u16::try_from(self.types.len()).map_err(|_| WireError::Field("parameter count"))?;
+        frame(out, b'P', |out| {
+            c_str(out, &self.name);
+            c_str(out, &self.text);
+            out.extend_from_slice(&count.to_be_bytes());
+            for oid in &self.types {
+                out.extend_from_slice(&oid.to_be_bytes());
+            }
+        })
+    }
+}
+
+/// Text of a verified statement with its holes filled.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct RenderedText(Vec<u8>);
+
+impl RenderedText {
+    /// For the extended protocol: the tenant is parameter `number`.
+    pub fn extended(sql: &VerifiedSql, number: u16, literals: &Literals<'_>) -> Self {
+        let mut text = Vec::new();
+        sql.render_extended(&mut text, number, |literal| literals.bytes(literal));
+        Self(text)
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A `SET` that a session has run, kept to be run again on another server connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingText(Rc<[u8]>);
+
+impl SettingText {
+    /// Renders a SET.
+    pub fn new(sql: &VerifiedSql, literals: &Literals<'_>) -> Self {
+        let mut text = Vec::new();
+        sql.render_simple(&mut text, None, |literal| literals.bytes(literal));
+        Self(text.into())
+    }
+}
+
+/// A statement of the proxy's own.
+#[derive(Debug, Clone)]
+pub enum OwnStatement<'a> {
+    /// A setting back to what the server connection began with.
+    Reset(String),
+    /// A setting as the session wants it.
+    Set(&'a SettingText),
+    /// `ROLLBACK`
+    Rollback,
+}
+
+/// Appends one Query message with statements of the proxy's own. A setting's name is one that a plan gave;
+/// anything but a plain name is left out all the same.
+pub fn own_query<'a>(
+    out: &mut Vec<u8>,
+    statements: impl Iterator<Item = OwnStatement<'a>>,
+) -> Result<(), WireError> {
+    let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    frame(out, b'Q', |out| {
+        for statement in statements {
+            match statement {
+                OwnStatement::Reset(name) if plain(&name) => {
+                    out.extend_from_slice(b"RESET ");
+                    out.extend_from_slice(name.as_bytes());
+                }
+                OwnStatement::Reset(_) => {}
+                OwnStatement::Set(text) => out.extend_from_slice(&text.0),
+                OwnStatement::Rollback => out.extend_from_slice(b"ROLLBACK"),
+            }
+            out.push(b';');
+        }
+        out.push(0);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reset_of_anything_but_a_plain_name_is_left_out() {
+        let mut out = Vec::new();
+        own_query(&mut out, [OwnStatement::Reset("a; drop table x".into())].into_iter()).unwrap();
+        assert_eq!(&out[5..], b";\0");
+    }
+}

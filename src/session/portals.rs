@@ -1,0 +1,92 @@
+//! A session's portals. Their names are its own; the server knows them by others.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::extended::Statement;
+
+/// The open portals.
+#[derive(Debug, Default)]
+pub struct Portals {
+    unnamed: Option<Portal>,
+    named: HashMap<Box<str>, Portal>,
+    next: u64,
+    syncs: u64,
+    answered: u64,
+}
+
+/// An open portal.
+#[derive(Debug, Clone)]
+pub struct Portal {
+    /// Its statement.
+    pub statement: Rc<Statement>,
+    /// The server's name of it; none: it is not on the server.
+    pub server_name: Option<Rc<[u8]>>,
+    batch: u64,
+}
+
+impl Portals {
+    /// Whether a name is taken (the unnamed portal may always be replaced).
+    pub fn is_taken(&self, name: &str) -> bool {
+        !name.is_empty() && self.named.contains_key(name)
+    }
+
+    /// The server's name for a portal that is about to be bound.
+    pub fn server_name(&mut self, name: &str) -> Rc<[u8]> {
+        if name.is_empty() {
+            return Rc::from(&b""[..]);
+        }
+        self.next = self.next.wrapping_add(1);
+        format!("pgb_p{}", self.next).into_bytes().into()
+    }
+
+    /// A Bind is done or sent.
+    pub fn open(&mut self, name: &str, statement: Rc<Statement>, server_name: Option<Rc<[u8]>>) {
+        let portal = Portal { statement, server_name, batch: self.syncs };
+        if name.is_empty() {
+            self.unnamed = Some(portal);
+        } else {
+            self.named.insert(name.into(), portal);
+        }
+    }
+
+    /// A portal by the client's name.
+    pub fn find(&self, name: &str) -> Option<&Portal> {
+        if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) }
+    }
+
+    /// Close of one.
+    pub fn close(&mut self, name: &str) -> Option<Portal> {
+        if name.is_empty() { self.unnamed.take() } else { self.named.remove(name) }
+    }
+
+    /// A simple query destroys the unnamed portal.
+    pub fn simple_query(&mut self) {
+        self.unnamed = None;
+    }
+
+    /// A Sync is sent: what is bound from now on belongs to the next batch.
+    pub fn synced(&mut self) {
+        self.syncs = self.syncs.wrapping_add(1);
+    }
+
+    /// A Sync is answered. Without a transaction, the portals that were bound before it are gone.
+    pub fn answered(&mut self, idle: bool) {
+        let batch = self.answered;
+        self.answered = self.answered.wrapping_add(1);
+        if idle {
+            self.named.retain(|_, portal| portal.batch > batch);
+            if self.unnamed.as_ref().is_some_and(|portal| portal.batch <= batch) {
+                self.unnamed = None;
+            }
+        }
+    }
+
+    /// No transaction is open and nothing is outstanding.
+    pub fn clear(&mut self) {
+        self.unnamed = None;
+        if !self.named.is_empty() {
+            self.named.clear();
+        }
+    }
+}

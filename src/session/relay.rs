@@ -1,0 +1,471 @@
+//! The server's messages on their way to the client. Each one is attributed to the front of the reply queue;
+//! one that does not fit there ends the connection: what it means is not known. Rows and copy data are not
+//! kept: they pass as they come.
+
+use super::active::{Active, Batch};
+use super::copy::Copying;
+use super::host::{Account, Host, Verdict};
+use super::reply::{Expect, Part, Running};
+use crate::sql::StatementKind;
+use crate::wire::backend::{self, ErrorFields, TransactionStatus};
+use crate::wire::frame::HEADER;
+use crate::wire::{WireError, answer};
+
+/// Why a server connection cannot be used any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// A message that nothing waits for.
+    #[error("the server sent a message of type {0} that nothing waits for")]
+    Unexpected(u8),
+    /// A malformed message.
+    #[error("the server sent a malformed message: {0}")]
+    Malformed(#[from] WireError),
+    /// A parameter that nobody set.
+    #[error("the server changed its parameter \"{0}\"")]
+    Parameter(String),
+    /// A statement of the proxy's own failed.
+    #[error("the session's settings could not be restored")]
+    Own,
+}
+
+/// Framing of the server's stream: what is left of a row that passes, and the start of a message that is kept.
+#[derive(Debug, Default)]
+pub struct Frames {
+    left: usize,
+    partial: Vec<u8>,
+    columns: Option<u16>,
+}
+
+impl Frames {
+    /// Whether the stream stands between two messages.
+    pub fn is_clean(&self) -> bool {
+        self.left == 0 && self.partial.is_empty()
+    }
+
+    /// Whether a part of a row was passed on.
+    pub fn is_within_a_row(&self) -> bool {
+        self.left > 0
+    }
+}
+
+/// What a client sees of a message.
+enum Seen {
+    /// All of it.
+    Whole,
+    /// Nothing.
+    Nothing,
+    /// This instead.
+    Instead(Vec<u8>),
+}
+
+/// The bytes of one read: messages that pass unchanged are copied in runs.
+struct Run<'a> {
+    bytes: &'a [u8],
+    start: usize,
+    at: usize,
+}
+
+impl Run<'_> {
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.bytes.get(self.start..self.at).unwrap_or_default());
+        self.start = self.at;
+    }
+
+    fn skip(&mut self, length: usize, out: &mut Vec<u8>) {
+        self.flush(out);
+        self.at = self.at.saturating_add(length);
+        self.start = self.at;
+    }
+}
+
+impl Active {
+    /// Passes on what the server sent.
+    pub fn relay(&mut self, host: &mut dyn Host, out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Lost> {
+        if self.frames.partial.is_empty() {
+            let used = self.relay_run(host, out, bytes)?;
+            self.frames.partial.extend_from_slice(bytes.get(used..).unwrap_or_default());
+            return Ok(());
+        }
+        let mut kept = std::mem::take(&mut self.frames.partial);
+        kept.extend_from_slice(bytes);
+        let used = self.relay_run(host, out, &kept)?;
+        kept.drain(..used.min(kept.len()));
+        if !kept.is_empty() {
+            self.frames.partial = kept;
+        }
+        Ok(())
+    }
+
+    fn relay_run(&mut self, host: &mut dyn Host, out: &mut Vec<u8>, bytes: &[u8]) -> Result<usize, Lost> {
+        let mut run = Run { bytes, start: 0, at: 0 };
+        loop {
+            let rest = bytes.get(run.at..).unwrap_or_default();
+            if self.frames.left > 0 {
+                let passed = self.frames.left.min(rest.len());
+                self.frames.left = self.frames.left.saturating_sub(passed);
+                run.at = run.at.saturating_add(passed);
+                if self.frames.left > 0 {
+                    break;
+                }
+                continue;
+            }
+            let Some((tag, total)) = header(rest)? else { break };
+            if matches!(tag, b'D' | b'd') {
+                if rest.len() < HEADER.saturating_add(2).min(total) {
+                    break;
+                }
+                self.passes(tag, total, rest)?;
+                self.frames.left = total;
+                continue;
+            }
+            let Some(body) = rest.get(HEADER..total) else { break };
+            match self.answer(host, tag, body)? {
+                Seen::Whole => run.at = run.at.saturating_add(total),
+                Seen::Nothing => run.skip(total, out),
+                Seen::Instead(instead) => {
+                    run.skip(total, out);
+                    out.extend_from_slice(&instead);
+                }
+            }
+            self.say_what_waits(&mut run, out);
+        }
+        run.flush(out);
+        Ok(run.at)
+    }
+
+    /// Answers of the proxy's own whose turn has come.
+    fn say_what_waits(&mut self, run: &mut Run<'_>, out: &mut Vec<u8>) {
+        loop {
+            match self.queue.front_mut() {
+                Some(Expect::Say(bytes)) => {
+                    run.flush(out);
+                    out.extend_from_slice(bytes);
+                    self.queue.pop_front();
+                }
+                Some(Expect::Query(query)) if matches!(query.parts.get(query.done), Some(Part::Said(_))) => {
+                    run.flush(out);
+                    query.say_ahead(out);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Whether a row or copy data may come now.
+    fn passes(&self, tag: u8, total: usize, bytes: &[u8]) -> Result<(), Lost> {
+        let waited = match self.queue.front() {
+            Some(Expect::Execute(_)) => true,
+            Some(Expect::Query(query)) => query.running().is_some(),
+            _ => false,
+        };
+        if tag == b'd' {
+            return if waited && self.copying == Copying::Out { Ok(()) } else { Err(Lost::Unexpected(tag)) };
+        }
+        let count = bytes.get(HEADER..HEADER.saturating_add(2)).and_then(|count| count.try_into().ok());
+        let count = count.map(u16::from_be_bytes).ok_or(WireError::Short)?;
+        // Every value has a length field of four bytes.
+        let least = usize::from(count).saturating_mul(4).saturating_add(HEADER).saturating_add(2);
+        let matches = self.frames.columns.is_none_or(|columns| columns == count) && total >= least;
+        let described =
+            self.frames.columns.is_some() || matches!(self.queue.front(), Some(Expect::Execute(_)));
+        if waited && self.copying == Copying::No && matches && described {
+            Ok(())
+        } else {
+            Err(Lost::Unexpected(tag))
+        }
+    }
+
+    fn answer(&mut self, host: &mut dyn Host, tag: u8, body: &[u8]) -> Result<Seen, Lost> {
+        match tag {
+            b'N' => ErrorFields::read(body).map(|_| Seen::Nothing).map_err(Lost::from),
+            b'A' => Ok(Seen::Nothing),
+            b'S' => self.parameter_status(body),
+            b'E' => self.error(host, body),
+            b'Z' => self.ready(body),
+            b'C' | b'I' | b's' => self.completed(host, tag, body),
+            b'G' | b'H' | b'c' => self.copy_answer(tag, body),
+            _ => self.described(tag, body),
+        }
+    }
+
+    fn parameter_status(&mut self, body: &[u8]) -> Result<Seen, Lost> {
+        let (name, value) = backend::parameter_status(body)?;
+        let allowed = self.server.as_ref().is_some_and(|server| server.may_report(name, value));
+        if !allowed {
+            return Err(Lost::Parameter(name.to_owned()));
+        }
+        let own = matches!(self.queue.front(), Some(Expect::Own));
+        Ok(if own { Seen::Nothing } else { Seen::Whole })
+    }
+
+    /// Answers of one message each.
+    fn described(&mut self, tag: u8, body: &[u8]) -> Result<Seen, Lost> {
+        let seen = match (tag, self.queue.front()) {
+            (b'T', Some(Expect::Query(query))) if query.running().is_some() => {
+                self.frames.columns = Some(backend::row_description(body)?);
+                return Ok(Seen::Whole);
+            }
+            (b'T', Some(Expect::Own)) => return Ok(Seen::Nothing),
+            (b'1', Some(Expect::Parse { client: None, .. })) | (b'3', Some(Expect::OwnClose(_))) => {
+                Seen::Nothing
+            }
+            (b'1', Some(Expect::Parse { .. }))
+            | (b'2', Some(Expect::Bind))
+            | (b'3', Some(Expect::Close))
+            | (b'n', Some(Expect::Row)) => Seen::Whole,
+            (b'T', Some(Expect::Row)) => {
+                backend::row_description(body)?;
+                Seen::Whole
+            }
+            (b't', Some(Expect::Parameters { client })) => {
+                let client = usize::from(*client);
+                let types = backend::parameter_description(body)?;
+                let shown = types.get(..client).ok_or(WireError::Field("parameter count"))?;
+                let mut out = Vec::new();
+                let shown = shown.iter().map(|oid| u32::from_be_bytes(*oid)).collect();
+                answer::parameter_description(&mut out, shown);
+                Seen::Instead(out)
+            }
+            _ => return Err(Lost::Unexpected(tag)),
+        };
+        let empty = matches!(tag, b'1' | b'2' | b'3' | b'n');
+        if empty && !body.is_empty() {
+            return Err(WireError::Trailing(body.len()).into());
+        }
+        self.queue.pop_front();
+        Ok(seen)
+    }
+
+    /// The end of one statement.
+    fn completed(&mut self, host: &mut dyn Host, tag: u8, body: &[u8]) -> Result<Seen, Lost> {
+        let command = if tag == b'C' { backend::command_tag(body)? } else { b"" };
+        self.copying = Copying::No;
+        self.frames.columns = None;
+        match self.queue.front_mut() {
+            Some(Expect::Own) if tag == b'C' => return Ok(Seen::Nothing),
+            Some(Expect::Execute(_)) => {
+                if let Some(Expect::Execute(running)) = self.queue.pop_front() {
+                    self.ran(host, *running, command);
+                }
+            }
+            Some(Expect::Query(query)) if tag == b'C' && query.running().is_some() => {
+                let done = query.done;
+                query.done = done.saturating_add(1);
+                let part = query
+                    .parts
+                    .get_mut(done)
+                    .map(|part| std::mem::replace(part, Part::Said("".as_bytes().into())));
+                if let Some(Part::Sent(running)) = part {
+                    self.ran(host, running, command);
+                }
+                self.await_copy();
+            }
+            _ => return Err(Lost::Unexpected(tag)),
+        }
+        Ok(Seen::Whole)
+    }
+
+    /// The next statement of a simple query may be a COPY FROM.
+    fn await_copy(&mut self) {
+        if let Some(Expect::Query(query)) = self.queue.front()
+            && query.running().is_some_and(|running| running.kind == StatementKind::CopyIn)
+        {
+            self.copying = Copying::Asked;
+        }
+    }
+
+    fn ran(&mut self, host: &mut dyn Host, running: Running, command: &[u8]) {
+        let rows = backend::tag_rows(command);
+        account(host, &self.who, &running, rows, None);
+        if let Some(sets) = running.sets {
+            self.settings.set(sets);
+        }
+        match command {
+            b"COMMIT" => {
+                if let Some(server) = &mut self.server {
+                    self.settings.commit(server);
+                }
+            }
+            // ROLLBACK TO SAVEPOINT has the same tag; no SET can stand behind a savepoint.
+            b"ROLLBACK" if running.kind != StatementKind::Savepoint => self.settings.rollback(),
+            _ => {}
+        }
+    }
+
+    fn copy_answer(&mut self, tag: u8, body: &[u8]) -> Result<Seen, Lost> {
+        let kind = match self.queue.front() {
+            Some(Expect::Execute(running)) => Some(running.kind),
+            Some(Expect::Query(query)) => query.running().map(|running| running.kind),
+            _ => None,
+        };
+        match (tag, kind) {
+            (b'G', Some(StatementKind::CopyIn)) => {
+                backend::copy_response(body)?;
+                self.copying = Copying::In;
+            }
+            (b'H', Some(StatementKind::CopyOut)) => {
+                backend::copy_response(body)?;
+                self.copying = Copying::Out;
+            }
+            (b'c', Some(StatementKind::CopyOut)) if self.copying == Copying::Out && body.is_empty() => {}
+            _ => return Err(Lost::Unexpected(tag)),
+        }
+        Ok(Seen::Whole)
+    }
+
+    /// An error ends what is at the front, and in the extended protocol everything up to the next Sync.
+    fn error(&mut self, host: &mut dyn Host, body: &[u8]) -> Result<Seen, Lost> {
+        let fields = ErrorFields::read(body)?;
+        let code = fields.field(b'C').ok_or(WireError::Field("error"))?;
+        if fields.field(b'M').is_none() || fields.field(b'S').is_none() {
+            return Err(WireError::Field("error").into());
+        }
+        self.copying = Copying::No;
+        self.frames.columns = None;
+        self.settings.failed();
+        let mut out = Vec::new();
+        answer::server_error(&mut out, &fields);
+        match self.queue.front_mut() {
+            Some(Expect::Own) => return Err(Lost::Own),
+            Some(Expect::Query(query)) => {
+                let running: Vec<Running> = query
+                    .parts
+                    .drain(..)
+                    .skip(query.done)
+                    .filter_map(|part| match part {
+                        Part::Sent(running) => Some(running),
+                        Part::Said(_) => None,
+                    })
+                    .collect();
+                query.done = 0;
+                self.failed(host, &running, code);
+            }
+            // The Sync itself failed (a deferred constraint): ReadyForQuery follows all the same.
+            Some(Expect::Ready) => {}
+            Some(Expect::Refusal(_)) => {
+                if let Some(Expect::Refusal(refusal)) = self.queue.pop_front() {
+                    out = refusal.into_vec();
+                }
+                self.skip_to_sync(host);
+            }
+            Some(_) => {
+                if let Some(expect) = self.queue.pop_front() {
+                    self.undo(host, expect, Some(code));
+                }
+                self.skip_to_sync(host);
+            }
+            None => {}
+        }
+        Ok(Seen::Instead(out))
+    }
+
+    fn failed(&self, host: &mut dyn Host, running: &[Running], code: &[u8]) {
+        for (index, running) in running.iter().enumerate() {
+            if index == 0 {
+                account(host, &self.who, running, 0, Some(code));
+            } else {
+                host.release_audit();
+            }
+        }
+    }
+
+    /// The server ignores what stands before the next Sync.
+    fn skip_to_sync(&mut self, host: &mut dyn Host) {
+        loop {
+            match self.queue.front() {
+                Some(Expect::Ready) => return,
+                Some(_) => {
+                    if let Some(expect) = self.queue.pop_front() {
+                        self.undo(host, expect, None);
+                    }
+                }
+                None => {
+                    self.batch = Batch::Skipping { sent: true };
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What was sent has failed (`code`), or was not even looked at.
+    fn undo(&mut self, host: &mut dyn Host, expect: Expect, code: Option<&[u8]>) {
+        match expect {
+            Expect::Parse { prepared, client } => {
+                if let Some(server) = &mut self.server {
+                    server.prepared.remove(&prepared);
+                }
+                match client.as_deref() {
+                    Some("") => self.unnamed = None,
+                    Some(name) => {
+                        self.statements.remove(name);
+                    }
+                    None => {}
+                }
+            }
+            Expect::OwnClose(prepared) => {
+                if let Some(server) = &mut self.server {
+                    server.prepared.put_back(prepared);
+                }
+            }
+            Expect::Execute(running) => match code {
+                Some(code) => account(host, &self.who, &running, 0, Some(code)),
+                None => host.release_audit(),
+            },
+            _ => {}
+        }
+    }
+
+    fn ready(&mut self, body: &[u8]) -> Result<Seen, Lost> {
+        let status = backend::ready_for_query(body)?;
+        let seen = match self.queue.front() {
+            Some(Expect::Ready) => Seen::Whole,
+            Some(Expect::Query(query)) if query.running().is_none() => Seen::Whole,
+            Some(Expect::Own) if status == TransactionStatus::Idle => Seen::Nothing,
+            _ => return Err(Lost::Unexpected(b'Z')),
+        };
+        let of_sync = matches!(self.queue.front(), Some(Expect::Ready));
+        self.queue.pop_front();
+        self.copying = Copying::No;
+        let idle = status == TransactionStatus::Idle;
+        if let Some(server) = &mut self.server {
+            server.status = status;
+            if idle {
+                self.settings.idle(server);
+            }
+        }
+        if of_sync {
+            self.portals.answered(idle);
+        }
+        if idle && self.queue.is_empty() {
+            self.tenancy.end();
+            if self.batch == Batch::Closed {
+                self.portals.clear();
+            }
+        }
+        Ok(seen)
+    }
+}
+
+fn account(
+    host: &mut dyn Host,
+    who: &crate::auth::Principal,
+    running: &Running,
+    rows: u64,
+    error: Option<&[u8]>,
+) {
+    let verdict = Verdict::Ran { plan: &running.plan, rows, error, started: running.started };
+    host.account(Account { who, tenant: running.tenant.as_ref(), verdict });
+}
+
+/// Type and whole length of the message at the front; none while its header is incomplete.
+fn header(bytes: &[u8]) -> Result<Option<(u8, usize)>, Lost> {
+    let Some((&tag, rest)) = bytes.split_first() else { return Ok(None) };
+    let Some((length, _)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+    let announced = u32::from_be_bytes(*length);
+    let cap = if matches!(tag, b'D' | b'd') { backend::LONGEST_PASSED } else { backend::LONGEST_KEPT };
+    let total = usize::try_from(announced).ok().and_then(|length| length.checked_add(1));
+    match total {
+        Some(total) if (HEADER..=cap).contains(&total) => Ok(Some((tag, total))),
+        _ => Err(WireError::Length { tag, length: announced }.into()),
+    }
+}

@@ -1,0 +1,132 @@
+//! The queue of replies that a session waits for. Every message of a server is attributed to its front, and
+//! answers of the proxy's own wait in it for their turn.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::outgoing::{Prepared, SettingText};
+use crate::plan::Plan;
+use crate::policy::TenantId;
+use crate::sql::StatementKind;
+
+/// What is waited for.
+#[derive(Debug)]
+pub enum Expect {
+    /// An answer of the proxy's own, said when its turn comes.
+    Say(Cow<'static, [u8]>),
+    /// ParseComplete.
+    Parse {
+        /// What is being prepared.
+        prepared: Rc<Prepared>,
+        /// The client's name of it; none: the proxy prepares it for itself, and the answer is not told.
+        client: Option<Box<str>>,
+    },
+    /// BindComplete.
+    Bind,
+    /// ParameterDescription.
+    Parameters {
+        /// How many the client knows of: the rest is hidden.
+        client: u16,
+    },
+    /// RowDescription or NoData.
+    Row,
+    /// Rows and the end of an Execute.
+    Execute(Box<Running>),
+    /// CloseComplete.
+    Close,
+    /// CloseComplete of a statement that the proxy evicted.
+    OwnClose(Rc<Prepared>),
+    /// The error of a message that cannot succeed: the client is told this refusal instead.
+    Refusal(Box<[u8]>),
+    /// ReadyForQuery of a Sync.
+    Ready,
+    /// The results of a simple query and its ReadyForQuery.
+    Query(Query),
+    /// A query of the proxy's own: nothing of it is told.
+    Own,
+}
+
+/// A statement that was sent.
+#[derive(Debug)]
+pub struct Running {
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// Its kind.
+    pub kind: StatementKind,
+    /// The transaction's tenant.
+    pub tenant: Option<TenantId>,
+    /// When it was sent, on the host's clock.
+    pub started: u64,
+    /// What it sets, if it is a SET.
+    pub sets: Option<Sets>,
+}
+
+/// A SET or RESET that holds beyond its transaction.
+#[derive(Debug)]
+pub struct Sets {
+    /// The setting.
+    pub name: String,
+    /// How to set it again; none: the default.
+    pub text: Option<SettingText>,
+}
+
+/// What a simple query's results are for.
+#[derive(Debug, Default)]
+pub struct Query {
+    /// In order of the client's statements.
+    pub parts: SmallVec<[Part; 1]>,
+    /// How many of them are done.
+    pub done: usize,
+}
+
+/// A statement of a simple query.
+#[derive(Debug)]
+pub enum Part {
+    /// It was sent.
+    Sent(Running),
+    /// It is answered by the proxy.
+    Said(Cow<'static, [u8]>),
+}
+
+impl Query {
+    /// The statement whose results come now.
+    pub fn running(&self) -> Option<&Running> {
+        match self.parts.get(self.done) {
+            Some(Part::Sent(running)) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// Says the proxy's own answers whose turn has come.
+    pub fn say_ahead(&mut self, out: &mut Vec<u8>) {
+        while let Some(Part::Said(bytes)) = self.parts.get(self.done) {
+            out.extend_from_slice(bytes);
+            self.done = self.done.saturating_add(1);
+        }
+    }
+}
+
+/// Answers that are always the same.
+pub mod fixed {
+    /// ParseComplete.
+    pub const PARSE_COMPLETE: &[u8] = b"1\0\0\0\x04";
+    /// BindComplete.
+    pub const BIND_COMPLETE: &[u8] = b"2\0\0\0\x04";
+    /// CloseComplete.
+    pub const CLOSE_COMPLETE: &[u8] = b"3\0\0\0\x04";
+    /// NoData.
+    pub const NO_DATA: &[u8] = b"n\0\0\0\x04";
+    /// EmptyQueryResponse.
+    pub const EMPTY_QUERY: &[u8] = b"I\0\0\0\x04";
+    /// CommandComplete of a SET that is not sent.
+    pub const SET: &[u8] = b"C\0\0\0\x08SET\0";
+    /// CommandComplete of a RESET that is not sent.
+    pub const RESET: &[u8] = b"C\0\0\0\x0aRESET\0";
+    /// ParameterDescription without a parameter.
+    pub const NO_PARAMETERS: &[u8] = b"t\0\0\0\x06\0\0";
+    /// ReadyForQuery, idle.
+    pub const READY_IDLE: &[u8] = b"Z\0\0\0\x05I";
+}

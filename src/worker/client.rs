@@ -1,0 +1,514 @@
+//! One client's sockets, polled by hand: reads go into a buffer that all sessions share, answers are written at
+//! once, and a client owns bytes only for an incomplete message or an unfinished write.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+use tokio_rustls::{Accept, TlsStream};
+
+use super::host::Surroundings;
+use super::planning::{self, Fresh, Planning};
+use super::registry::Key;
+use super::thread::{Database, Handle, Stopping, Worker};
+use crate::plan::Request;
+use crate::policy::{Refusal, Rule, SqlState};
+use crate::pool::lease::checkout_timed_out;
+use crate::pool::{Lease, Stream, Waiter};
+use crate::session::{Io, Session, Want};
+use crate::sql::Bounded;
+use crate::wire::answer;
+
+/// A client that waits for something else may send this much ahead.
+const MOST_AHEAD: usize = 64 * 1024;
+/// A shared buffer that has grown beyond this is not kept.
+const KEPT_OUT: usize = 256 * 1024;
+
+/// A client.
+pub struct Client {
+    worker: Rc<Worker>,
+    id: u64,
+    handle: Rc<Handle>,
+    session: Session,
+    database: Option<Rc<Database>>,
+    socket: Socket,
+    unsent: Unsent,
+    lease: Option<Lease>,
+    unsent_to_server: Unsent,
+    login_deadline: Option<Pin<Box<Sleep>>>,
+    write_deadline: Option<Pin<Box<Sleep>>>,
+    waiting: Option<Waiting>,
+    planning: Option<Planning>,
+    fresh: Vec<Fresh>,
+    key: Option<Key>,
+}
+
+enum Socket {
+    Open(Stream),
+    Accepting(Box<Accept<TcpStream>>),
+    Gone,
+}
+
+struct Waiting {
+    place: Rc<Waiter>,
+    deadline: Pin<Box<Sleep>>,
+}
+
+/// Bytes that a socket did not take yet.
+#[derive(Debug, Default)]
+struct Unsent {
+    bytes: Vec<u8>,
+    sent: usize,
+    flush: bool,
+}
+
+/// The client is gone.
+struct Gone;
+
+impl Client {
+    /// A client that has just connected.
+    pub fn new(worker: Rc<Worker>, id: u64, handle: Rc<Handle>, socket: TcpStream) -> Self {
+        let patience = worker.settings.config.general.client_login_timeout;
+        Self {
+            session: Session::new(worker.terms),
+            worker,
+            id,
+            handle,
+            database: None,
+            socket: Socket::Open(Stream::Plain(socket)),
+            unsent: Unsent::default(),
+            lease: None,
+            unsent_to_server: Unsent::default(),
+            login_deadline: Some(deadline(patience)),
+            write_deadline: None,
+            waiting: None,
+            planning: None,
+            fresh: Vec::new(),
+            key: None,
+        }
+    }
+
+    /// Drives the client as far as it goes.
+    pub fn poll_client(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.remember_waker(cx);
+        loop {
+            match self.round(cx) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(Gone) => {
+                    self.finish();
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+
+    /// One look at everything; whether anything has moved.
+    fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
+        let mut moved = self.write_client(cx)?;
+        moved |= self.write_server(cx);
+        self.watch_deadlines(cx)?;
+        self.watch_stop(cx);
+        if *self.session.want() == Want::End {
+            return if self.unsent.is_empty() { Err(Gone) } else { Ok(moved) };
+        }
+        moved |= self.advance(cx)?;
+        moved |= self.read_server(cx);
+        moved |= self.read_client(cx)?;
+        Ok(moved)
+    }
+
+    fn remember_waker(&self, cx: &Context<'_>) {
+        let mut waker = self.handle.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Lets the session work, and writes what it says.
+    fn with<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        work: impl FnOnce(&mut Session, &mut Surroundings<'_>, &mut Io<'_>) -> R,
+    ) -> R {
+        let (mut to_client, mut to_server) = self.worker.outs.take();
+        let mut host = Surroundings {
+            worker: &self.worker,
+            session: self.id,
+            handle: &self.handle,
+            database: self.database.as_ref(),
+            lease: &mut self.lease,
+            fresh: &self.fresh,
+            key: &mut self.key,
+        };
+        let mut io = Io { client: &mut to_client, server: &mut to_server };
+        let result = work(&mut self.session, &mut host, &mut io);
+        if let Some(stream) = self.lease.as_mut().and_then(Lease::stream) {
+            self.unsent_to_server.put(cx, stream, &to_server);
+        }
+        self.release();
+        if let Socket::Open(stream) = &mut self.socket {
+            self.unsent.put(cx, stream, &to_client);
+        }
+        if to_client.capacity() <= KEPT_OUT && to_server.capacity() <= KEPT_OUT {
+            to_client.clear();
+            to_server.clear();
+            self.worker.outs.set((to_client, to_server));
+        }
+        if *self.session.want() == Want::Bytes && !self.fresh.is_empty() {
+            self.fresh = Vec::new();
+        }
+        let running = self.lease.is_some() && self.session.active().is_some_and(|active| active.is_running());
+        self.handle.running.set(running);
+        result
+    }
+
+    /// Gives the server connection back if the session is done with it and no byte to it is unsent.
+    fn release(&mut self) {
+        if let Some(server) = self.session.take_released() {
+            *self.handle.key.borrow_mut() = None;
+            if let Some(lease) = self.lease.take()
+                && self.unsent_to_server.is_empty()
+            {
+                lease.give_back(server);
+            }
+            self.unsent_to_server = Unsent::default();
+        }
+    }
+
+    fn write_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
+        let Socket::Open(stream) = &mut self.socket else { return Ok(false) };
+        if self.unsent.is_empty() {
+            return Ok(false);
+        }
+        let moved = self.unsent.push(cx, stream).map_err(|_| Gone)?;
+        if moved {
+            self.write_deadline = None;
+        }
+        Ok(moved)
+    }
+
+    fn write_server(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(stream) = self.lease.as_mut().and_then(Lease::stream) else { return false };
+        if self.unsent_to_server.is_empty() {
+            return false;
+        }
+        match self.unsent_to_server.push(cx, stream) {
+            Ok(moved) => moved,
+            Err(_) => {
+                self.lose_server(cx, "the connection to the server was lost");
+                true
+            }
+        }
+    }
+
+    fn lose_server(&mut self, cx: &mut Context<'_>, reason: &str) {
+        *self.handle.key.borrow_mut() = None;
+        self.unsent_to_server = Unsent::default();
+        self.lease = None;
+        self.with(cx, |session, _, io| session.server_lost(io, reason));
+    }
+
+    fn watch_deadlines(&mut self, cx: &mut Context<'_>) -> Result<(), Gone> {
+        if self.login_deadline.is_some() && self.session.is_logged_in() {
+            self.login_deadline = None;
+        }
+        if expired(&mut self.login_deadline, cx) {
+            return Err(Gone);
+        }
+        if self.unsent.is_empty() {
+            self.write_deadline = None;
+        } else if self.write_deadline.is_none() {
+            self.write_deadline = Some(deadline(self.worker.settings.config.general.client_write_timeout));
+        }
+        if expired(&mut self.write_deadline, cx) { Err(Gone) } else { Ok(()) }
+    }
+
+    fn watch_stop(&mut self, cx: &mut Context<'_>) {
+        let stop = match self.worker.stopping.get() {
+            Stopping::No => false,
+            Stopping::Gently => {
+                self.lease.is_none() && self.session.active().is_none_or(|active| !active.is_running())
+            }
+            Stopping::Now => true,
+        };
+        if stop {
+            self.with(cx, |session, _, io| session.fatal(io, &answer::shutting_down()));
+        }
+    }
+
+    /// What the session waits for.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
+        match self.session.want() {
+            Want::Bytes | Want::Drain | Want::End => Ok(false),
+            Want::Tls => self.accept_tls(cx),
+            Want::Plan(_) => Ok(self.plan(cx)),
+            Want::Lease => Ok(self.wait_for_lease(cx)),
+            Want::Cancel { pid, secret } => {
+                self.worker.registry.cancel((*pid, *secret));
+                Err(Gone)
+            }
+        }
+    }
+
+    fn accept_tls(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
+        if !self.unsent.is_empty() {
+            return Ok(false);
+        }
+        if let Socket::Open(_) = self.socket {
+            let taken = std::mem::replace(&mut self.socket, Socket::Gone);
+            let (Socket::Open(Stream::Plain(tcp)), Some(acceptor)) = (taken, &self.worker.tls) else {
+                return Err(Gone);
+            };
+            self.socket = Socket::Accepting(Box::new(acceptor.accept(tcp)));
+        }
+        let Socket::Accepting(accept) = &mut self.socket else { return Err(Gone) };
+        match Pin::new(accept.as_mut()).poll(cx) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(_)) => Err(Gone),
+            Poll::Ready(Ok(tls)) => {
+                self.socket = Socket::Open(Stream::Tls(Box::new(TlsStream::Server(tls))));
+                self.with(cx, |session, host, io| session.encrypted(host, io));
+                Ok(true)
+            }
+        }
+    }
+
+    fn plan(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.planning.is_none() {
+            let requests = self.requests();
+            let Some(database) = self.find_database() else { return false };
+            self.planning = Some(planning::start(database.planner.clone(), requests));
+        }
+        let Some(planning) = &mut self.planning else { return false };
+        let Poll::Ready(fresh) = planning.as_mut().poll(cx) else { return false };
+        self.planning = None;
+        if let (Some(database), Some(active)) = (&self.database, self.session.active()) {
+            let mut table = database.table.borrow_mut();
+            for planned in &fresh {
+                if let Ok(plan) = &planned.outcome {
+                    table.insert(&active.who().role, &planned.shape, plan);
+                }
+            }
+        }
+        self.fresh.extend(fresh);
+        self.with(cx, |session, host, io| session.resume(host, io));
+        true
+    }
+
+    /// The statements of the text that have to be planned. In a second round for the same message all of them
+    /// are asked for: the table may have lost the others meanwhile.
+    fn requests(&mut self) -> Vec<Request> {
+        let mut requests = Vec::new();
+        let Some(database) = self.find_database() else { return requests };
+        let (Want::Plan(text), Some(active)) = (self.session.want(), self.session.active()) else {
+            return requests;
+        };
+        let who = active.who();
+        let Ok(bounded) = Bounded::new(text, &self.worker.limits) else { return requests };
+        let mut normaliser = self.worker.normaliser.borrow_mut();
+        let mut from = 0;
+        while let Ok(Some(statement)) = normaliser.next_statement(bounded, from) {
+            from = statement.next;
+            let known = database.table.borrow_mut().find(&who.role, &statement).is_some();
+            if !known || !self.fresh.is_empty() {
+                requests.push(Request::new(who.user.clone(), who.role.clone(), &statement));
+            }
+        }
+        requests
+    }
+
+    /// The session's database, known once it has logged in.
+    fn find_database(&mut self) -> Option<Rc<Database>> {
+        if self.database.is_none() {
+            let name = &self.session.active()?.who().database;
+            self.database = self.worker.database(name).cloned();
+        }
+        self.database.clone()
+    }
+
+    fn wait_for_lease(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(database) = self.find_database() else { return false };
+        let place = match &mut self.waiting {
+            Some(waiting) => waiting,
+            None => {
+                let patience = self.worker.settings.config.general.checkout_timeout;
+                self.handle.waiting.set(true);
+                self.waiting.insert(Waiting { place: database.pool.wait(), deadline: deadline(patience) })
+            }
+        };
+        let polled = match place.place.poll(cx, &database.pool) {
+            Poll::Ready(result) => result,
+            Poll::Pending if self.handle.cancelled.take() => {
+                let message = "canceling statement due to user request";
+                Err(Refusal::new(SqlState::CANCELED, Rule("cancel"), message))
+            }
+            Poll::Pending if place.deadline.as_mut().poll(cx).is_ready() => {
+                Err(checkout_timed_out(&database.pool))
+            }
+            Poll::Pending => return false,
+        };
+        self.handle.waiting.set(false);
+        self.handle.cancelled.set(false);
+        if let Some(waiting) = self.waiting.take() {
+            waiting.place.leave();
+        }
+        self.leased(cx, polled);
+        true
+    }
+
+    fn leased(&mut self, cx: &mut Context<'_>, polled: Result<Lease, Refusal>) {
+        let taken = polled.map(|mut lease| (lease.take_server(), lease));
+        match taken {
+            Ok((Some(server), lease)) => {
+                *self.handle.key.borrow_mut() = lease.key().cloned();
+                self.lease = Some(lease);
+                self.with(cx, |session, host, io| session.lease_granted(host, io, server));
+            }
+            Ok((None, _)) => {
+                let refusal = Refusal::new(SqlState::INTERNAL, Rule("pool"), "a lease without a server");
+                self.with(cx, |session, host, io| session.lease_refused(host, io, refusal));
+            }
+            Err(refusal) => {
+                self.with(cx, |session, host, io| session.lease_refused(host, io, refusal));
+            }
+        }
+    }
+
+    /// The server is read when the client has taken everything that was said before.
+    fn read_server(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.unsent.is_empty() {
+            return false;
+        }
+        let Some(stream) = self.lease.as_mut().and_then(Lease::stream) else { return false };
+        let mut scratch = self.worker.take_scratch();
+        let polled = stream.poll_read(cx, &mut scratch);
+        let moved = match polled {
+            Poll::Pending => false,
+            Poll::Ready(Ok(length @ 1..)) => {
+                let bytes = scratch.get(..length).unwrap_or_default();
+                let relayed = self.with(cx, |session, host, io| session.server_bytes(host, io, bytes));
+                if let Err(lost) = relayed {
+                    tracing::warn!(session = self.id, %lost, "a server connection is closed");
+                    self.lose_server(cx, &lost.to_string());
+                }
+                true
+            }
+            Poll::Ready(_) => {
+                self.lose_server(cx, "the server closed the connection");
+                true
+            }
+        };
+        self.worker.scratch.set(scratch);
+        moved
+    }
+
+    /// The client is read when the server has taken everything that was sent before, and when what it says can
+    /// be worked on, or kept.
+    fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
+        let may_say = match self.session.want() {
+            Want::Bytes => true,
+            Want::Plan(_) | Want::Lease | Want::Drain => self.session.backlog() < MOST_AHEAD,
+            Want::Tls | Want::Cancel { .. } | Want::End => false,
+        };
+        if !may_say || !self.unsent_to_server.is_empty() || !self.unsent.is_empty() {
+            return Ok(false);
+        }
+        let Socket::Open(stream) = &mut self.socket else { return Ok(false) };
+        let mut scratch = self.worker.take_scratch();
+        let polled = stream.poll_read(cx, &mut scratch);
+        let moved = match polled {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(length @ 1..)) => {
+                self.find_database();
+                let bytes = scratch.get(..length).unwrap_or_default();
+                self.with(cx, |session, host, io| session.client_bytes(host, io, bytes));
+                Ok(true)
+            }
+            Poll::Ready(_) => Err(Gone),
+        };
+        self.worker.scratch.set(scratch);
+        moved
+    }
+
+    /// The client is gone: a clean server connection goes back, any other is cancelled and closed.
+    fn finish(&mut self) {
+        let server = self.session.client_gone();
+        *self.handle.key.borrow_mut() = None;
+        if let Some(waiting) = self.waiting.take() {
+            waiting.place.leave();
+        }
+        if let Some(lease) = self.lease.take() {
+            match server.filter(|_| self.unsent_to_server.is_empty()) {
+                Some(server) => lease.give_back(server),
+                None => lease.cancel_and_close(),
+            }
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.worker.registry.forget(key);
+        }
+    }
+}
+
+impl Unsent {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.flush
+    }
+
+    /// Writes at once what the socket takes, and keeps the rest. A socket that fails shows it at the next read.
+    fn put(&mut self, cx: &mut Context<'_>, stream: &mut Stream, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut sent = 0usize;
+        if self.bytes.is_empty() {
+            while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+                match stream.poll_write(cx, rest) {
+                    Poll::Ready(Ok(taken @ 1..)) => sent = sent.saturating_add(taken),
+                    _ => break,
+                }
+            }
+        }
+        self.bytes.extend_from_slice(bytes.get(sent..).unwrap_or_default());
+        self.flush = stream.poll_flush(cx).is_pending();
+    }
+
+    /// Goes on writing; whether anything was taken.
+    fn push(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> std::io::Result<bool> {
+        let before = self.sent;
+        while let Some(rest) = self.bytes.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match stream.poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Err(std::io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(taken)) => self.sent = self.sent.saturating_add(taken),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => return Ok(self.sent > before),
+            }
+        }
+        self.bytes = Vec::new();
+        self.sent = 0;
+        let flushed = match stream.poll_flush(cx) {
+            Poll::Ready(result) => result.map(|()| true)?,
+            Poll::Pending => false,
+        };
+        let moved = before > 0 || flushed;
+        self.flush = !flushed;
+        Ok(moved)
+    }
+}
+
+fn deadline(after: Duration) -> Pin<Box<Sleep>> {
+    Box::pin(tokio::time::sleep(after))
+}
+
+fn expired(deadline: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> bool {
+    deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
+}

@@ -1,0 +1,169 @@
+//! How a worker answers its sessions.
+
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use smallvec::SmallVec;
+
+use super::planning::Fresh;
+use super::registry::Key;
+use super::thread::{Database, Handle, Worker};
+use crate::auth::scram::Exchange;
+use crate::auth::{AuthError, BoundToken, Principal};
+use crate::catalog::Oid;
+use crate::policy::Refusal;
+use crate::pool::Lease;
+use crate::session::host::{Account, Found, Host, Literals, Verdict};
+use crate::session::outgoing::{Prepared, RenderedText};
+use crate::session::server::Server;
+use crate::sql::Bounded;
+
+/// A worker's answers to one of its sessions.
+pub struct Surroundings<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) session: u64,
+    pub(super) handle: &'a Handle,
+    pub(super) database: Option<&'a Rc<Database>>,
+    pub(super) lease: &'a mut Option<Lease>,
+    pub(super) fresh: &'a [Fresh],
+    pub(super) key: &'a mut Option<Key>,
+}
+
+impl Host for Surroundings<'_> {
+    fn next_statement<'t>(
+        &mut self,
+        who: &Principal,
+        text: &'t str,
+        from: usize,
+    ) -> Result<Option<Found<'t>>, Refusal> {
+        let bounded = Bounded::new(text, &self.worker.limits)?;
+        let mut normaliser = self.worker.normaliser.borrow_mut();
+        let Some(statement) = normaliser.next_statement(bounded, from)? else { return Ok(None) };
+        let fresh = self.fresh.iter().find(|fresh| *fresh.text == *statement.text);
+        let outcome = match fresh {
+            Some(fresh) if fresh.is_current(self.database) => Some(fresh.outcome.clone()),
+            _ => self
+                .database
+                .or_else(|| self.worker.database(&who.database))
+                .and_then(|database| database.table.borrow_mut().find(&who.role, &statement)),
+        };
+        let ranges: SmallVec<[_; 6]> =
+            statement.literals.iter().map(|literal| literal.token.clone()).collect();
+        Ok(Some(Found {
+            text: statement.text,
+            offset: statement.offset,
+            next: statement.next,
+            literals: Literals { text: statement.text, ranges },
+            outcome,
+        }))
+    }
+
+    fn epoch(&self) -> u64 {
+        self.database.map_or(0, |database| database.planner.generation())
+    }
+
+    fn lease(&mut self) -> Option<Box<Server>> {
+        let mut lease = self.database?.pool.try_lease()?;
+        let server = lease.take_server()?;
+        *self.handle.key.borrow_mut() = lease.key().cloned();
+        *self.lease = Some(lease);
+        Some(server)
+    }
+
+    fn intern(&mut self, text: RenderedText, types: &[Oid]) -> Rc<Prepared> {
+        match self.database {
+            Some(database) => database.interned.borrow_mut().intern(text, types),
+            None => Rc::new(Prepared::new(0, text, types)),
+        }
+    }
+
+    fn verify_token(&mut self, who: &Principal, token: &str) -> Result<BoundToken, AuthError> {
+        self.worker.settings.tokens.verify(who, token, self.now_unix())
+    }
+
+    fn now_unix(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
+    }
+
+    fn clock(&self) -> u64 {
+        self.worker.clock()
+    }
+
+    fn reserve_audit(&mut self) -> bool {
+        self.worker.auditor.borrow_mut().reserve()
+    }
+
+    fn release_audit(&mut self) {
+        self.worker.auditor.borrow_mut().release();
+    }
+
+    fn account(&mut self, account: Account<'_>) {
+        let metrics = &self.worker.settings.metrics;
+        let mut auditor = self.worker.auditor.borrow_mut();
+        match &account.verdict {
+            Verdict::Ran { started, error, .. } => {
+                let duration = self.worker.clock().saturating_sub(*started);
+                metrics.statement(duration, error.is_some());
+                auditor.settle(self.session, &account, duration);
+            }
+            Verdict::Refused { refusal, .. } => {
+                metrics.refused(refusal.rule.0);
+                auditor.refused(self.session, &account);
+            }
+        }
+    }
+
+    fn authenticate_start(&mut self, user: &str, database: &str, tls: bool) -> Exchange {
+        let principals = &self.worker.settings.principals;
+        let end_point = principals.server_end_point().filter(|_| tls).cloned();
+        principals.authenticate_start(user, database).bind_channel(end_point)
+    }
+
+    fn password_token_user(&self, user: &str) -> bool {
+        self.worker.settings.principals.password_token_user(user)
+    }
+
+    fn authenticate_token(
+        &mut self,
+        user: &str,
+        database: &str,
+        password: &str,
+    ) -> Result<(Principal, BoundToken), AuthError> {
+        let settings = &self.worker.settings;
+        settings.principals.authenticate_token(user, database, password, &settings.tokens, self.now_unix())
+    }
+
+    fn cancel_key(&mut self) -> (i32, i32) {
+        let key = self.worker.registry.register(self.worker.index, self.session);
+        *self.key = Some(key);
+        key
+    }
+
+    fn server_parameters(&self, who: &Principal) -> Vec<(String, String)> {
+        let Some(database) = self.database.or_else(|| self.worker.database(&who.database)) else {
+            return Vec::new();
+        };
+        let known = database.pool.parameters();
+        if known.is_empty() { defaults(database.planner.world().catalog.server_version_num) } else { known }
+    }
+}
+
+/// What a server of this version reports, before one was reached.
+fn defaults(version: u32) -> Vec<(String, String)> {
+    let version = format!("{}.{}", version / 10_000, version % 10_000);
+    [
+        ("server_version", version.as_str()),
+        ("server_encoding", "UTF8"),
+        ("client_encoding", "UTF8"),
+        ("application_name", ""),
+        ("is_superuser", "off"),
+        ("session_authorization", ""),
+        ("DateStyle", "ISO, MDY"),
+        ("IntervalStyle", "postgres"),
+        ("TimeZone", "Etc/UTC"),
+        ("integer_datetimes", "on"),
+        ("standard_conforming_strings", "on"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}

@@ -1,0 +1,50 @@
+//! Audit and metrics as a worker sees them.
+
+use crate::session::host::Account;
+
+/// Takes the decisions of one worker. Room is reserved before a statement runs, so that its event surely fits
+/// when it has ended.
+pub trait Auditor: std::fmt::Debug + Send {
+    /// Takes the room of one event; false where there is none, and then nothing may run. Each true is followed
+    /// by one [`Auditor::settle`] or [`Auditor::release`].
+    fn reserve(&mut self) -> bool;
+    /// Gives reserved room back.
+    fn release(&mut self);
+    /// A statement has ended: into reserved room.
+    fn settle(&mut self, session: u64, account: &Account<'_>, duration_us: u64);
+    /// A statement was refused: without a reservation. Without room the refusal stands all the same.
+    fn refused(&mut self, session: u64, account: &Account<'_>);
+}
+
+/// Counts. Every method is called on a worker's thread and must be a few instructions.
+pub trait Metrics: std::fmt::Debug + Send + Sync {
+    /// A client has connected.
+    fn client_connected(&self) {}
+    /// A client is gone.
+    fn client_gone(&self) {}
+    /// A statement has ended; `failed`: at the server.
+    fn statement(&self, duration_us: u64, failed: bool) {
+        let _ = (duration_us, failed);
+    }
+    /// A statement was refused by this rule.
+    fn refused(&self, rule: &'static str) {
+        let _ = rule;
+    }
+    /// A session's code panicked.
+    fn panicked(&self) {}
+}
+
+/// Nothing is written down and nothing counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Auditor for Silent {
+    fn reserve(&mut self) -> bool {
+        true
+    }
+    fn release(&mut self) {}
+    fn settle(&mut self, _: u64, _: &Account<'_>, _: u64) {}
+    fn refused(&mut self, _: u64, _: &Account<'_>) {}
+}
+
+impl Metrics for Silent {}

@@ -1,0 +1,58 @@
+//! What a worker is told from outside its thread.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+/// An order.
+#[derive(Debug)]
+pub enum Order {
+    /// A new client.
+    Client(TcpStream, SocketAddr),
+    /// Cancel what this session runs.
+    Cancel(u64),
+    /// End, at the latest after this.
+    Stop(Duration),
+}
+
+/// The way to a worker.
+#[derive(Debug, Clone)]
+pub struct Orders {
+    sender: UnboundedSender<Order>,
+    clients: Arc<AtomicUsize>,
+}
+
+/// A worker's end.
+#[derive(Debug)]
+pub struct Received {
+    /// The orders.
+    pub receiver: UnboundedReceiver<Order>,
+    /// How many clients the worker has.
+    pub clients: Arc<AtomicUsize>,
+}
+
+/// A way to a worker and its end. Clients are bounded by the acceptor, cancels by the clients' own connections.
+pub fn channel() -> (Orders, Received) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let clients = Arc::new(AtomicUsize::new(0));
+    (Orders { sender, clients: clients.clone() }, Received { receiver, clients })
+}
+
+impl Orders {
+    /// Sends an order. A worker that has ended takes none.
+    pub fn send(&self, order: Order) {
+        if matches!(order, Order::Client(..)) {
+            self.clients.fetch_add(1, Relaxed);
+        }
+        // The order dies with the worker; a client's socket is closed by that.
+        let _ = self.sender.send(order);
+    }
+
+    /// How many clients the worker has.
+    pub fn clients(&self) -> usize {
+        self.clients.load(Relaxed)
+    }
+}

@@ -1,0 +1,326 @@
+//! A worker's thread, and what its sessions share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::TcpStream;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use hashbrown::HashTable;
+use tokio_rustls::TlsAcceptor;
+
+use super::Settings;
+use super::client::Client;
+use super::observe::Auditor;
+use super::orders::{Order, Received};
+use super::registry::Registry;
+use crate::catalog::Oid;
+use crate::config::model::{ClientTls, PoolMode};
+use crate::plan::{PlanTable, Planner};
+use crate::pool::cancel::CancelKey;
+use crate::pool::{Limits, Pool, Target};
+use crate::session::Terms;
+use crate::session::handshake::TlsOffer;
+use crate::session::outgoing::{Prepared, RenderedText};
+use crate::sql;
+use crate::sql::Normaliser;
+use crate::wire::frame::FrameLimits;
+
+/// Bytes that are read at once (PERF: 16 KiB is as good as 64).
+const SCRATCH: usize = 16 * 1024;
+/// Longest Bind and CopyData.
+const LONGEST_VALUE: usize = 256 * 1024 * 1024;
+/// Rendered statements that are known by name at most.
+const MOST_INTERNED: usize = 8192;
+
+/// What a worker's thread begins with.
+#[derive(Debug)]
+pub struct Seed {
+    /// Its number.
+    pub index: usize,
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// Cancel keys.
+    pub registry: Arc<Registry>,
+    /// The databases' servers.
+    pub targets: Vec<Target>,
+    /// Its audit.
+    pub auditor: Box<dyn Auditor>,
+}
+
+/// A worker.
+pub struct Worker {
+    pub(super) index: usize,
+    pub(super) settings: Arc<Settings>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) databases: Vec<Rc<Database>>,
+    pub(super) auditor: RefCell<Box<dyn Auditor>>,
+    pub(super) normaliser: RefCell<Normaliser>,
+    pub(super) limits: sql::Limits,
+    pub(super) terms: Terms,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) scratch: Cell<Vec<u8>>,
+    pub(super) outs: Cell<(Vec<u8>, Vec<u8>)>,
+    pub(super) stopping: Cell<Stopping>,
+    started: Instant,
+    sessions: RefCell<HashMap<u64, Rc<Handle>>>,
+    next_session: Cell<u64>,
+}
+
+/// A database as one worker sees it.
+pub struct Database {
+    pub(super) name: Arc<str>,
+    pub(super) planner: Arc<Planner>,
+    pub(super) table: RefCell<PlanTable>,
+    pub(super) pool: Rc<Pool>,
+    pub(super) interned: RefCell<Interned>,
+}
+
+/// How far a worker is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopping {
+    /// It runs.
+    No,
+    /// Sessions end when their transaction has.
+    Gently,
+    /// Sessions end.
+    Now,
+}
+
+/// A session as its worker reaches it from outside.
+#[derive(Debug, Default)]
+pub struct Handle {
+    /// What cancels the leased server connection.
+    pub(super) key: RefCell<Option<Rc<CancelKey>>>,
+    /// A statement is running on it.
+    pub(super) running: Cell<bool>,
+    /// A cancel has come while the session waits for a lease.
+    pub(super) cancelled: Cell<bool>,
+    pub(super) waiting: Cell<bool>,
+    pub(super) waker: RefCell<Option<Waker>>,
+}
+
+impl Handle {
+    /// Cancels the statement that runs now, if one does.
+    fn cancel(&self) {
+        if self.running.get() {
+            if let Some(key) = self.key.borrow().as_ref() {
+                key.send();
+            }
+        } else if self.waiting.get() {
+            self.cancelled.set(true);
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// Runs a worker until it is told to stop and its sessions have ended.
+pub fn work(seed: Seed, received: Received) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "a worker cannot start");
+            return;
+        }
+    };
+    let worker = Rc::new(Worker::new(seed));
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, worker.obey(received));
+}
+
+impl Worker {
+    fn new(seed: Seed) -> Self {
+        let Seed { index, settings, registry, targets, auditor } = seed;
+        let general = &settings.config.general;
+        let planners = settings.planners.iter();
+        let configured = settings.config.databases.iter();
+        let database =
+            |((target, planner), configured): ((Target, &Arc<Planner>), &crate::config::model::Database)| {
+                let limits = Limits {
+                    size: configured.pool_size.unwrap_or(general.default_pool_size).max(1),
+                    idle_timeout: general.idle_timeout,
+                    server_lifetime: general.server_lifetime,
+                };
+                let table =
+                    PlanTable::new(planner.clone(), general.plan_cache_entries, general.plan_cache_bytes);
+                Rc::new(Database {
+                    name: target.name.clone(),
+                    planner: planner.clone(),
+                    table: RefCell::new(table),
+                    pool: Pool::new(Rc::new(target), limits),
+                    interned: RefCell::default(),
+                })
+            };
+        let databases = targets.into_iter().zip(planners).zip(configured).map(database).collect();
+        let limits = sql::Limits { max_bytes: general.max_statement_bytes, ..sql::Limits::default() };
+        let offer = match (&settings.tls, general.tls) {
+            (None, ClientTls::Require) | (Some(_), ClientTls::Require) => TlsOffer::Required,
+            (None, _) | (_, ClientTls::Disable) => TlsOffer::Never,
+            (Some(_), ClientTls::Allow) => TlsOffer::Allowed,
+        };
+        let terms = Terms {
+            tls: offer,
+            limits: FrameLimits { statement: general.max_statement_bytes, value: LONGEST_VALUE },
+            lease_per_session: general.pool_mode == PoolMode::Session,
+        };
+        Self {
+            index,
+            databases,
+            auditor: RefCell::new(auditor),
+            normaliser: RefCell::new(Normaliser::new(limits)),
+            limits,
+            terms,
+            tls: settings.tls.clone().map(TlsAcceptor::from),
+            scratch: Cell::default(),
+            outs: Cell::default(),
+            stopping: Cell::new(Stopping::No),
+            started: Instant::now(),
+            sessions: RefCell::default(),
+            next_session: Cell::new(0),
+            registry,
+            settings,
+        }
+    }
+
+    async fn obey(self: Rc<Self>, mut received: Received) {
+        for database in &self.databases {
+            database.pool.warm_up();
+        }
+        let mut sweep = tokio::time::interval(Duration::from_secs(1));
+        let mut listening = true;
+        loop {
+            if self.stopping.get() != Stopping::No && self.sessions.borrow().is_empty() {
+                return;
+            }
+            tokio::select! {
+                order = received.receiver.recv(), if listening => match order {
+                    Some(Order::Client(socket, _)) => self.admit(socket, &received),
+                    Some(Order::Cancel(session)) => {
+                        let handle = self.sessions.borrow().get(&session).cloned();
+                        if let Some(handle) = handle {
+                            handle.cancel();
+                        }
+                    }
+                    Some(Order::Stop(grace)) => self.clone().stop(grace),
+                    None => listening = false,
+                },
+                _ = sweep.tick() => {
+                    for database in &self.databases {
+                        database.pool.sweep();
+                    }
+                }
+            }
+        }
+    }
+
+    fn stop(self: Rc<Self>, grace: Duration) {
+        self.stopping.set(Stopping::Gently);
+        self.wake_all();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(grace).await;
+            self.stopping.set(Stopping::Now);
+            self.wake_all();
+        });
+    }
+
+    fn wake_all(&self) {
+        for handle in self.sessions.borrow().values() {
+            handle.wake();
+        }
+    }
+
+    fn admit(self: &Rc<Self>, socket: TcpStream, received: &Received) {
+        let id = self.next_session.get();
+        self.next_session.set(id.wrapping_add(1));
+        let handle = Rc::new(Handle::default());
+        let clients = received.clients.clone();
+        let socket = socket.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(socket));
+        let Ok(socket) = socket else {
+            clients.fetch_sub(1, Relaxed);
+            return;
+        };
+        // A socket that takes no option is about to fail anyway.
+        let _ = socket.set_nodelay(true);
+        self.sessions.borrow_mut().insert(id, handle.clone());
+        self.settings.metrics.client_connected();
+        let client = Client::new(self.clone(), id, handle, socket);
+        let worker = self.clone();
+        tokio::task::spawn_local(async move {
+            let mut client = Box::pin(client);
+            // A panic ends the session alone: its lease is dropped, and the server connection closed.
+            let ended = std::future::poll_fn(|cx| {
+                match std::panic::catch_unwind(AssertUnwindSafe(|| client.as_mut().poll_client(cx))) {
+                    Ok(polled) => polled.map(|()| true),
+                    Err(_) => std::task::Poll::Ready(false),
+                }
+            })
+            .await;
+            if !ended {
+                worker.settings.metrics.panicked();
+                tracing::error!(session = id, "a session panicked");
+            }
+            drop(client);
+            worker.sessions.borrow_mut().remove(&id);
+            worker.settings.metrics.client_gone();
+            clients.fetch_sub(1, Relaxed);
+        });
+    }
+
+    /// A database by its configured name.
+    pub(super) fn database(&self, name: &str) -> Option<&Rc<Database>> {
+        self.databases.iter().find(|database| *database.name == *name)
+    }
+
+    /// Microseconds since the worker began.
+    pub(super) fn clock(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The read buffer that all sessions share, for the time of one read.
+    pub(super) fn take_scratch(&self) -> Vec<u8> {
+        let mut scratch = self.scratch.take();
+        if scratch.len() < SCRATCH {
+            scratch.resize(SCRATCH, 0);
+        }
+        scratch
+    }
+}
+
+/// Rendered statements by text and types: each has one name on every server connection.
+#[derive(Debug, Default)]
+pub struct Interned {
+    table: HashTable<Rc<Prepared>>,
+    hasher: foldhash::quality::RandomState,
+    next: u64,
+}
+
+impl Interned {
+    /// The statement of this text and these types.
+    pub fn intern(&mut self, text: RenderedText, types: &[Oid]) -> Rc<Prepared> {
+        use std::hash::BuildHasher;
+        let hash = self.hasher.hash_one((text.bytes(), types));
+        let same = |known: &Rc<Prepared>| known.text() == text.bytes() && known.types() == types;
+        if let Some(known) = self.table.find(hash, same) {
+            return known.clone();
+        }
+        if self.table.len() >= MOST_INTERNED {
+            self.table.clear();
+        }
+        self.next = self.next.wrapping_add(1);
+        let prepared = Rc::new(Prepared::new(self.next, text, types));
+        let hasher = &self.hasher;
+        self.table
+            .insert_unique(hash, prepared.clone(), |known| hasher.hash_one((known.text(), known.types())));
+        prepared
+    }
+}
