@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use crate::audit::{Event, Ring, Verdict};
+use crate::auth::Principal;
 use crate::metrics;
 use crate::policy::Refusal;
 use crate::session::host::{self, Account};
@@ -42,10 +43,14 @@ impl Books {
     }
 
     fn event(&self, session: u64, account: &Account<'_>, verdict: Verdict) -> Event {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        Event::of(account.who, self.worker | session, account.tenant, time, verdict)
+        Event::of(account.who, self.worker | session, account.tenant, now(), verdict)
     }
+}
+
+/// Microseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Auditor for Books {
@@ -68,6 +73,27 @@ impl Auditor for Books {
         let verdict = Verdict::Ran { plan: (*plan).clone(), rows: *rows, error, duration: duration_us };
         let event = self.event(session, account, verdict);
         self.ring.settle(event);
+    }
+
+    fn logged_in(&mut self, session: u64, who: &Principal) {
+        let event = Event::of(who, self.worker | session, None, now(), Verdict::LoggedIn);
+        // A login touches no row: it stands also when the log is full, which is counted.
+        let _ = self.ring.push(event);
+    }
+
+    fn login_refused(&mut self, session: u64, user: &str, database: &str, refusal: &Refusal) {
+        let reason = refusal.message.as_str().into();
+        let event = Event {
+            time: now(),
+            session: self.worker | session,
+            user: user.into(),
+            role: "".into(),
+            database: database.into(),
+            tenant: None,
+            verdict: Verdict::LoginRefused { state: refusal.state, reason },
+        };
+        // The client is turned away all the same.
+        let _ = self.ring.push(event);
     }
 
     fn refused(&mut self, session: u64, account: &Account<'_>) {

@@ -32,6 +32,7 @@ pub struct Handshake {
     encrypted: bool,
     asked_ssl: bool,
     asked_gss: bool,
+    claimed: (String, String),
     stage: Stage,
 }
 
@@ -78,7 +79,13 @@ pub struct Login {
 impl Handshake {
     /// A connection of which no byte was read.
     pub fn new(offer: TlsOffer) -> Self {
-        Self { offer, encrypted: false, asked_ssl: false, asked_gss: false, stage: Stage::Opening }
+        let claimed = Default::default();
+        Self { offer, encrypted: false, asked_ssl: false, asked_gss: false, claimed, stage: Stage::Opening }
+    }
+
+    /// User and database that the StartupMessage named; empty before it.
+    pub fn claimed(&self) -> (&str, &str) {
+        (&self.claimed.0, &self.claimed.1)
     }
 
     /// Whether the next packet has no type byte.
@@ -120,6 +127,7 @@ impl Handshake {
     }
 
     fn begin(&mut self, host: &mut dyn Host, startup: Startup, out: &mut Vec<u8>) -> Result<Step, Refusal> {
+        self.claimed = (startup.user.clone(), startup.database.clone());
         if self.offer == TlsOffer::Required && !self.encrypted {
             let message = "a connection without TLS is refused";
             return Err(Refusal::new(SqlState::TLS_REQUIRED, Rule("tls"), message));

@@ -69,6 +69,12 @@ pub trait Host {
         password: &str,
     ) -> Result<(Principal, BoundToken), AuthError>;
 
+    /// Somebody has logged in.
+    fn logged_in(&mut self, who: &Principal);
+
+    /// A client was turned away; user and database are what it said.
+    fn login_refused(&mut self, user: &str, database: &str, refusal: &Refusal);
+
     /// Process id and secret that the client may cancel with; known from now on.
     fn cancel_key(&mut self) -> (i32, i32);
 

@@ -296,6 +296,10 @@ impl Session {
                 Ok(0) => return used,
                 Ok(taken) => used = used.saturating_add(taken),
                 Err(refusal) => {
+                    if let Phase::Handshake(handshake) = &self.phase {
+                        let (user, database) = handshake.claimed();
+                        host.login_refused(user, database, &refusal);
+                    }
                     self.fatal(io, &refusal);
                     return bytes.len();
                 }
@@ -369,22 +373,25 @@ impl Session {
             Step::Cancel { pid, secret } => self.want = Want::Cancel { pid, secret },
             Step::End => self.end(),
             Step::Done(login) => {
-                self.logged_in(*login)?;
+                self.logged_in(host, *login)?;
                 self.settle(host, io)?;
             }
         }
         Ok(taken)
     }
 
-    fn logged_in(&mut self, login: Login) -> Result<(), Refusal> {
+    fn logged_in(&mut self, host: &mut dyn Host, login: Login) -> Result<(), Refusal> {
         let Login { principal, startup, token } = login;
+        let expires = token.as_ref().map(|token| token.expires);
         let tenancy = tenancy::Tenancy::at_login(&principal, startup.tenant.as_deref(), token)
             .map_err(|error| Refusal::new(error.state(), Rule("login"), error.to_string()))?;
         let quoted =
             |(name, value): (String, String)| format!("SET {name} TO '{}'", value.replace('\'', "''"));
         let settings = startup.settings.into_iter().rev().map(quoted).collect();
         let greeting = Box::new(Greeting { application_name: startup.application_name });
-        let active = Box::new(Active::new(principal, tenancy, self.terms.lease_per_session));
+        let mut active = Box::new(Active::new(principal, tenancy, self.terms.lease_per_session));
+        expires.into_iter().for_each(|expires| active.expire_at(expires));
+        host.logged_in(active.who());
         self.phase = Phase::Settling(active, settings, greeting);
         Ok(())
     }
@@ -434,3 +441,6 @@ fn greet(host: &mut dyn Host, out: &mut Vec<u8>, active: &Active, greeting: &Gre
     answer::key_data(out, pid, secret);
     answer::ready_for_query(out, TransactionStatus::Idle);
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,6 +135,14 @@ impl Host for Surroundings<'_> {
         settings.principals.authenticate_token(user, database, password, &settings.tokens, self.now_unix())
     }
 
+    fn logged_in(&mut self, who: &Principal) {
+        self.worker.auditor.borrow_mut().logged_in(self.session, who);
+    }
+
+    fn login_refused(&mut self, user: &str, database: &str, refusal: &Refusal) {
+        self.worker.auditor.borrow_mut().login_refused(self.session, user, database, refusal);
+    }
+
     fn cancel_key(&mut self) -> (i32, i32) {
         let key = self.worker.registry.register(self.worker.index, self.session);
         *self.key = Some(key);

@@ -1,5 +1,7 @@
 //! Audit and metrics as a worker sees them.
 
+use crate::auth::Principal;
+use crate::policy::Refusal;
 use crate::session::host::Account;
 
 /// Takes the decisions of one worker. Room is reserved before a statement runs, so that its event surely fits
@@ -14,6 +16,10 @@ pub trait Auditor: std::fmt::Debug + Send {
     fn settle(&mut self, session: u64, account: &Account<'_>, duration_us: u64);
     /// A statement was refused: without a reservation. Without room the refusal stands all the same.
     fn refused(&mut self, session: u64, account: &Account<'_>);
+    /// Somebody has logged in.
+    fn logged_in(&mut self, session: u64, who: &Principal);
+    /// A client was turned away; user and database are what it said.
+    fn login_refused(&mut self, session: u64, user: &str, database: &str, refusal: &Refusal);
 }
 
 /// Counts. Every method is called on a worker's thread and must be a few instructions.
@@ -45,6 +51,8 @@ impl Auditor for Silent {
     fn release(&mut self) {}
     fn settle(&mut self, _: u64, _: &Account<'_>, _: u64) {}
     fn refused(&mut self, _: u64, _: &Account<'_>) {}
+    fn logged_in(&mut self, _: u64, _: &Principal) {}
+    fn login_refused(&mut self, _: u64, _: &str, _: &str, _: &Refusal) {}
 }
 
 impl Metrics for Silent {}
