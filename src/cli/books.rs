@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use crate::audit::{Event, Ring, Verdict};
-use crate::auth::Principal;
+use crate::auth::{AuthError, Principal};
 use crate::metrics;
 use crate::policy::Refusal;
 use crate::session::host::{self, Account};
@@ -49,8 +49,8 @@ impl Books {
 
 /// Microseconds since 1970.
 fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Auditor for Books {
@@ -75,27 +75,6 @@ impl Auditor for Books {
         self.ring.settle(event);
     }
 
-    fn logged_in(&mut self, session: u64, who: &Principal) {
-        let event = Event::of(who, self.worker | session, None, now(), Verdict::LoggedIn);
-        // A login touches no row: it stands also when the log is full, which is counted.
-        let _ = self.ring.push(event);
-    }
-
-    fn login_refused(&mut self, session: u64, user: &str, database: &str, refusal: &Refusal) {
-        let reason = refusal.message.as_str().into();
-        let event = Event {
-            time: now(),
-            session: self.worker | session,
-            user: user.into(),
-            role: "".into(),
-            database: database.into(),
-            tenant: None,
-            verdict: Verdict::LoginRefused { state: refusal.state, reason },
-        };
-        // The client is turned away all the same.
-        let _ = self.ring.push(event);
-    }
-
     fn refused(&mut self, session: u64, account: &Account<'_>) {
         let host::Verdict::Refused { refusal, text } = &account.verdict else { return };
         if ALARMS.contains(&refusal.rule.0) {
@@ -106,6 +85,30 @@ impl Auditor for Books {
         }
         let event = self.event(session, account, Verdict::refused(refusal, *text));
         // Without room the refusal stands all the same; that there was none is counted.
+        let _ = self.ring.push(event);
+    }
+
+    fn logged_in(&mut self, session: u64, who: &Principal) -> bool {
+        let event = Event::of(who, self.worker | session, None, now(), Verdict::LoggedIn);
+        let written = self.ring.push(event).is_ok();
+        if written {
+            self.metrics.logins.inc();
+        }
+        written
+    }
+
+    fn login_refused(&mut self, session: u64, user: &str, database: &str, error: AuthError) {
+        self.metrics.login_failures.inc();
+        let event = Event {
+            time: now(),
+            session: self.worker | session,
+            user: user.into(),
+            role: "".into(),
+            database: database.into(),
+            tenant: None,
+            verdict: Verdict::LoginRefused { state: error.state(), reason: error.to_string().into() },
+        };
+        // Without room the client is turned away all the same.
         let _ = self.ring.push(event);
     }
 }
@@ -137,26 +140,54 @@ impl Quarantine {
 
 /// The metrics as workers count them.
 #[derive(Debug)]
-pub(super) struct Counting(pub(super) Arc<metrics::Metrics>);
+pub(super) struct Counting {
+    metrics: Arc<metrics::Metrics>,
+    /// Idle and leased connections and waiting clients of each worker.
+    pools: Mutex<Vec<[usize; 3]>>,
+}
+
+impl Counting {
+    pub(super) fn new(metrics: Arc<metrics::Metrics>, workers: usize) -> Self {
+        Self { metrics, pools: Mutex::new(vec![[0; 3]; workers]) }
+    }
+}
 
 impl observe::Metrics for Counting {
     fn client_connected(&self) {
-        self.0.clients.inc();
+        self.metrics.clients.inc();
     }
 
     fn client_gone(&self) {
-        self.0.clients.dec();
+        self.metrics.clients.dec();
     }
 
     fn statement(&self, duration_us: u64, failed: bool) {
-        self.0.ran(failed, Duration::from_micros(duration_us));
+        self.metrics.ran(failed, Duration::from_micros(duration_us));
     }
 
     fn refused(&self, rule: &'static str) {
-        self.0.refused(crate::policy::Rule(rule));
+        self.metrics.refused(crate::policy::Rule(rule));
+    }
+
+    fn pools(&self, worker: usize, idle: usize, leased: usize, waiting: usize) {
+        let mut pools = self.pools.lock();
+        if let Some(own) = pools.get_mut(worker) {
+            *own = [idle, leased, waiting];
+        }
+        let gauges =
+            [&self.metrics.servers_idle, &self.metrics.servers_leased, &self.metrics.clients_waiting];
+        for (place, gauge) in gauges.into_iter().enumerate() {
+            let sum =
+                pools.iter().filter_map(|own| own.get(place)).fold(0, |sum: usize, n| sum.saturating_add(*n));
+            gauge.set(i64::try_from(sum).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn lease_waited(&self, waited: Duration) {
+        self.metrics.lease_wait.observe(waited.as_secs_f64());
     }
 
     fn panicked(&self) {
-        self.0.panics.inc();
+        self.metrics.panics.inc();
     }
 }

@@ -8,6 +8,7 @@ use crate::audit::{SinkError, VerifyError};
 use crate::auth::tokens::KeyError;
 use crate::catalog::load::LoadError;
 use crate::config;
+use crate::demo::DemoError;
 use crate::policy::PolicyError;
 use crate::worker::StartError;
 
@@ -56,6 +57,9 @@ pub enum Failure {
     /// An audit log cannot be read.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// The demo cannot be shown.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     /// There is no such user in the configuration.
     #[error("no [[users]] \"{0}\" in {file}", file = .1.display())]
     User(String, PathBuf),

@@ -3,6 +3,7 @@
 mod audit;
 mod books;
 mod check;
+mod demo;
 mod explain;
 pub mod failure;
 mod hash_password;
@@ -36,6 +37,8 @@ enum Verb {
     HashPassword(hash_password::Args),
     /// Look at audit logs
     Audit(audit::Args),
+    /// Start a PostgreSQL with sample data and the proxy in front of it, and show what it does
+    Demo(demo::Args),
 }
 
 /// Reads the arguments, runs the verb, and gives the process its exit code: 0, 1 for a failure, 2 for a wrong
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(args) => explain::run(&args),
         Verb::HashPassword(args) => hash_password::run(&args),
         Verb::Audit(args) => audit::run(&args),
+        Verb::Demo(args) => demo::run(&args),
     };
     result.unwrap_or_else(|failure| failure.report())
 }

@@ -61,7 +61,7 @@ pub fn start(config: Config) -> Result<Proxy, Failure> {
         tokens: Arc::new(tokens),
         planners: planners.clone(),
         tls,
-        metrics: Arc::new(Counting(metrics.clone())),
+        metrics: Arc::new(Counting::new(metrics.clone(), config.general.workers)),
     };
     sample(&metrics, &planners, writer.status().clone());
     let running = worker::run(Arc::new(settings), auditors(&config, rings, &metrics)?)?;

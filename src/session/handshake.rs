@@ -32,7 +32,6 @@ pub struct Handshake {
     encrypted: bool,
     asked_ssl: bool,
     asked_gss: bool,
-    claimed: (String, String),
     stage: Stage,
 }
 
@@ -79,13 +78,7 @@ pub struct Login {
 impl Handshake {
     /// A connection of which no byte was read.
     pub fn new(offer: TlsOffer) -> Self {
-        let claimed = Default::default();
-        Self { offer, encrypted: false, asked_ssl: false, asked_gss: false, claimed, stage: Stage::Opening }
-    }
-
-    /// User and database that the StartupMessage named; empty before it.
-    pub fn claimed(&self) -> (&str, &str) {
-        (&self.claimed.0, &self.claimed.1)
+        Self { offer, encrypted: false, asked_ssl: false, asked_gss: false, stage: Stage::Opening }
     }
 
     /// Whether the next packet has no type byte.
@@ -127,7 +120,6 @@ impl Handshake {
     }
 
     fn begin(&mut self, host: &mut dyn Host, startup: Startup, out: &mut Vec<u8>) -> Result<Step, Refusal> {
-        self.claimed = (startup.user.clone(), startup.database.clone());
         if self.offer == TlsOffer::Required && !self.encrypted {
             let message = "a connection without TLS is refused";
             return Err(Refusal::new(SqlState::TLS_REQUIRED, Rule("tls"), message));
@@ -152,12 +144,13 @@ impl Handshake {
             Stage::Sasl(startup, mut exchange) => {
                 let (mechanism, data) = frontend::sasl_initial(body)?;
                 let first = exchange.choose(mechanism).and_then(|()| exchange.first(data));
-                answer::sasl_continue(out, first.map_err(|error| failed(error, &startup))?);
+                answer::sasl_continue(out, first.map_err(|error| failed(host, error, &startup))?);
                 self.stage = Stage::SaslFinal(startup, exchange);
                 Ok(Step::Go)
             }
             Stage::SaslFinal(startup, mut exchange) => {
-                let (last, principal) = exchange.finish(body).map_err(|error| failed(error, &startup))?;
+                let (last, principal) =
+                    exchange.finish(body).map_err(|error| failed(host, error, &startup))?;
                 answer::sasl_final(out, last);
                 Ok(Step::Done(Box::new(Login { principal, startup, token: None })))
             }
@@ -165,7 +158,7 @@ impl Handshake {
                 let password = frontend::password(body)?;
                 let (principal, token) = host
                     .authenticate_token(&startup.user, &startup.database, password)
-                    .map_err(|error| failed(error, &startup))?;
+                    .map_err(|error| failed(host, error, &startup))?;
                 Ok(Step::Done(Box::new(Login { principal, startup, token: Some(token) })))
             }
             Stage::Opening | Stage::Over => Err(WireError::Unexpected(b'p').into()),
@@ -174,7 +167,8 @@ impl Handshake {
 }
 
 /// The one answer to a failed login, in PostgreSQL's words; a token's fault is told as it is.
-fn failed(error: AuthError, startup: &Startup) -> Refusal {
+fn failed(host: &mut dyn Host, error: AuthError, startup: &Startup) -> Refusal {
+    host.login_refused(&startup.user, &startup.database, error);
     let message = match error {
         AuthError::Login => format!("password authentication failed for user \"{}\"", startup.user),
         other => other.to_string(),

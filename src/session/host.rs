@@ -69,11 +69,17 @@ pub trait Host {
         password: &str,
     ) -> Result<(Principal, BoundToken), AuthError>;
 
-    /// Somebody has logged in.
-    fn logged_in(&mut self, who: &Principal);
+    /// Accounts for a login that has ended well; false where it cannot be written down, and then it must not
+    /// stand.
+    fn logged_in(&mut self, who: &Principal) -> bool {
+        let _ = who;
+        true
+    }
 
-    /// A client was turned away; user and database are what it said.
-    fn login_refused(&mut self, user: &str, database: &str, refusal: &Refusal);
+    /// Accounts for a client that is turned away: who it says it is, and why.
+    fn login_refused(&mut self, user: &str, database: &str, error: AuthError) {
+        let _ = (user, database, error);
+    }
 
     /// Process id and secret that the client may cancel with; known from now on.
     fn cancel_key(&mut self) -> (i32, i32);

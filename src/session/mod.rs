@@ -296,10 +296,6 @@ impl Session {
                 Ok(0) => return used,
                 Ok(taken) => used = used.saturating_add(taken),
                 Err(refusal) => {
-                    if let Phase::Handshake(handshake) = &self.phase {
-                        let (user, database) = handshake.claimed();
-                        host.login_refused(user, database, &refusal);
-                    }
                     self.fatal(io, &refusal);
                     return bytes.len();
                 }
@@ -383,15 +379,22 @@ impl Session {
     fn logged_in(&mut self, host: &mut dyn Host, login: Login) -> Result<(), Refusal> {
         let Login { principal, startup, token } = login;
         let expires = token.as_ref().map(|token| token.expires);
-        let tenancy = tenancy::Tenancy::at_login(&principal, startup.tenant.as_deref(), token)
-            .map_err(|error| Refusal::new(error.state(), Rule("login"), error.to_string()))?;
+        let tenancy = tenancy::Tenancy::at_login(&principal, startup.tenant.as_deref(), token);
+        let tenancy = tenancy.map_err(|error| {
+            host.login_refused(&startup.user, &startup.database, error);
+            Refusal::new(error.state(), Rule("login"), error.to_string())
+        })?;
+        if !host.logged_in(&principal) {
+            let message = "the login cannot be written down";
+            return Err(Refusal::new(SqlState::TOO_MANY, Rule("audit"), message));
+        }
         let quoted =
             |(name, value): (String, String)| format!("SET {name} TO '{}'", value.replace('\'', "''"));
         let settings = startup.settings.into_iter().rev().map(quoted).collect();
         let greeting = Box::new(Greeting { application_name: startup.application_name });
         let mut active = Box::new(Active::new(principal, tenancy, self.terms.lease_per_session));
         expires.into_iter().for_each(|expires| active.expire_at(expires));
-        host.logged_in(active.who());
+
         self.phase = Phase::Settling(active, settings, greeting);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -56,6 +56,7 @@ enum Socket {
 
 struct Waiting {
     place: Rc<Waiter>,
+    since: Instant,
     deadline: Pin<Box<Sleep>>,
 }
 
@@ -342,7 +343,11 @@ impl Client {
             None => {
                 let patience = self.worker.settings.config.general.checkout_timeout;
                 self.handle.waiting.set(true);
-                self.waiting.insert(Waiting { place: database.pool.wait(), deadline: deadline(patience) })
+                self.waiting.insert(Waiting {
+                    place: database.pool.wait(),
+                    since: Instant::now(),
+                    deadline: deadline(patience),
+                })
             }
         };
         let polled = match place.place.poll(cx, &database.pool) {
@@ -360,6 +365,7 @@ impl Client {
         self.handle.cancelled.set(false);
         if let Some(waiting) = self.waiting.take() {
             waiting.place.leave();
+            self.worker.settings.metrics.lease_waited(waiting.since.elapsed());
         }
         self.leased(cx, polled);
         true

@@ -135,12 +135,12 @@ impl Host for Surroundings<'_> {
         settings.principals.authenticate_token(user, database, password, &settings.tokens, self.now_unix())
     }
 
-    fn logged_in(&mut self, who: &Principal) {
-        self.worker.auditor.borrow_mut().logged_in(self.session, who);
+    fn logged_in(&mut self, who: &Principal) -> bool {
+        self.worker.auditor.borrow_mut().logged_in(self.session, who)
     }
 
-    fn login_refused(&mut self, user: &str, database: &str, refusal: &Refusal) {
-        self.worker.auditor.borrow_mut().login_refused(self.session, user, database, refusal);
+    fn login_refused(&mut self, user: &str, database: &str, error: AuthError) {
+        self.worker.auditor.borrow_mut().login_refused(self.session, user, database, error);
     }
 
     fn cancel_key(&mut self) -> (i32, i32) {

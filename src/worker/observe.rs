@@ -1,7 +1,8 @@
 //! Audit and metrics as a worker sees them.
 
-use crate::auth::Principal;
-use crate::policy::Refusal;
+use std::time::Duration;
+
+use crate::auth::{AuthError, Principal};
 use crate::session::host::Account;
 
 /// Takes the decisions of one worker. Room is reserved before a statement runs, so that its event surely fits
@@ -16,10 +17,15 @@ pub trait Auditor: std::fmt::Debug + Send {
     fn settle(&mut self, session: u64, account: &Account<'_>, duration_us: u64);
     /// A statement was refused: without a reservation. Without room the refusal stands all the same.
     fn refused(&mut self, session: u64, account: &Account<'_>);
-    /// Somebody has logged in.
-    fn logged_in(&mut self, session: u64, who: &Principal);
-    /// A client was turned away; user and database are what it said.
-    fn login_refused(&mut self, session: u64, user: &str, database: &str, refusal: &Refusal);
+    /// A client has logged in; false where there is no room.
+    fn logged_in(&mut self, session: u64, who: &Principal) -> bool {
+        let _ = (session, who);
+        true
+    }
+    /// A client was turned away.
+    fn login_refused(&mut self, session: u64, user: &str, database: &str, error: AuthError) {
+        let _ = (session, user, database, error);
+    }
 }
 
 /// Counts. Every method is called on a worker's thread and must be a few instructions.
@@ -36,6 +42,15 @@ pub trait Metrics: std::fmt::Debug + Send + Sync {
     fn refused(&self, rule: &'static str) {
         let _ = rule;
     }
+    /// How many server connections of a worker are idle and how many leased, and how many clients wait for
+    /// one; told about every second.
+    fn pools(&self, worker: usize, idle: usize, leased: usize, waiting: usize) {
+        let _ = (worker, idle, leased, waiting);
+    }
+    /// A transaction has a server connection after it had to wait for it.
+    fn lease_waited(&self, waited: Duration) {
+        let _ = waited;
+    }
     /// A session's code panicked.
     fn panicked(&self) {}
 }
@@ -51,8 +66,6 @@ impl Auditor for Silent {
     fn release(&mut self) {}
     fn settle(&mut self, _: u64, _: &Account<'_>, _: u64) {}
     fn refused(&mut self, _: u64, _: &Account<'_>) {}
-    fn logged_in(&mut self, _: u64, _: &Principal) {}
-    fn login_refused(&mut self, _: u64, _: &str, _: &str, _: &Refusal) {}
 }
 
 impl Metrics for Silent {}

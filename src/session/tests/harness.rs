@@ -136,11 +136,12 @@ impl Host for Tables {
     ) -> Result<(Principal, BoundToken), AuthError> {
         Err(AuthError::Login)
     }
-    fn logged_in(&mut self, who: &Principal) {
+    fn logged_in(&mut self, who: &Principal) -> bool {
         self.accounts.push(format!("{} logged in", who.user));
+        true
     }
-    fn login_refused(&mut self, user: &str, _: &str, refusal: &Refusal) {
-        self.accounts.push(format!("{user} turned away {}", refusal.state));
+    fn login_refused(&mut self, user: &str, _: &str, error: AuthError) {
+        self.accounts.push(format!("{user} turned away {}", error.state()));
     }
     fn cancel_key(&mut self) -> (i32, i32) {
         (1, 2)
