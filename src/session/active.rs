@@ -43,6 +43,7 @@ pub struct Active {
     pub(super) frames: Frames,
     released: Option<Box<Server>>,
     no_lease: Option<Refusal>,
+    expires: Option<u64>,
     lease_per_session: bool,
 }
 
@@ -113,6 +114,10 @@ pub enum Look<'t> {
     Unplanned,
 }
 
+/// Answers that may be outstanding. PostgreSQL holds back at most 8 KiB of answers, about 1 600 of the shortest, so
+/// that a batch without Sync does not wait here for ever.
+const MOST_OUTSTANDING: usize = 10_000;
+
 /// The portal that never exists: executing it fails the server's transaction as a refused statement must.
 const NO_PORTAL: &[u8] = b"pgbulkhead refused";
 
@@ -133,8 +138,14 @@ impl Active {
             frames: Frames::default(),
             released: None,
             no_lease: None,
+            expires: None,
             lease_per_session,
         }
+    }
+
+    /// The session ends then (seconds since 1970): its password was a token.
+    pub fn expire_at(&mut self, expires: u64) {
+        self.expires = Some(expires);
     }
 
     /// Who it is.
@@ -166,9 +177,10 @@ impl Active {
         if tag == b'X' {
             return Ok(Flow::End);
         }
-        if matches!(self.queue.back(), Some(Expect::Query(_))) {
+        if matches!(self.queue.back(), Some(Expect::Query(_))) || self.queue.len() >= MOST_OUTSTANDING {
             return Ok(Flow::Drain);
         }
+        self.check_expiry(host)?;
         let refusal = self.no_lease.take();
         match (tag, refusal) {
             (b'Q', Some(refusal)) => self.refuse_query(host, io, &refusal, "", 0),
@@ -186,6 +198,16 @@ impl Active {
             }
             (tag, None) => self.extended(host, io, tag, body),
         }
+    }
+
+    /// 57P01 between two transactions of a session whose token has expired.
+    fn check_expiry(&self, host: &dyn Host) -> Result<(), Refusal> {
+        let expired = self.expires.is_some_and(|expires| expires <= host.now_unix());
+        if expired && self.is_clean() {
+            let message = "the tenant token of this session has expired";
+            return Err(Refusal::new(SqlState::SHUTDOWN, Rule("tenant"), message));
+        }
+        Ok(())
     }
 
     /// A message over the cap of its type, which is skipped.

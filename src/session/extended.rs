@@ -191,6 +191,11 @@ impl Active {
         client: Option<&str>,
     ) -> Result<(), Stop> {
         let Some(server) = &mut self.server else { return Err(no_server()) };
+        while let Some(stale) = server.prepared.take_stale() {
+            request::target(io.server, b'C', b'S', stale.name())?;
+            self.queue.push_back(Expect::OwnClose(stale));
+            self.batch = Batch::Open { sent: true };
+        }
         if server.prepared.has(prepared) {
             if client.is_some() {
                 self.say(io, fixed::PARSE_COMPLETE);
@@ -263,7 +268,7 @@ impl Active {
             _ => None,
         };
         request::bind(io.server, &server_name, prepared.name(), message, value)?;
-        self.queue.push_back(Expect::Bind);
+        self.queue.push_back(Expect::Bind(prepared.clone()));
         if kind(&planned.plan.planned.action) != StatementKind::Begin {
             self.tenancy.ran();
         }
@@ -377,6 +382,11 @@ impl Active {
 }
 
 impl Statement {
+    /// [`Host::epoch`] of its plan.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     fn parameters(&self) -> u16 {
         match &self.body {
             Body::Empty => u16::try_from(self.declared.len()).unwrap_or(u16::MAX),
@@ -475,7 +485,7 @@ fn admit(
         checks::literals(&planned.plan, &planned.literals(), tenant)?;
         checks::parameters(&planned.plan, declared, message, tenant)?;
     }
-    Ok(())
+    checks::bare_conditions(&planned.plan, message)
 }
 
 fn no_portal(name: &str) -> Refusal {

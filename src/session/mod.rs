@@ -378,6 +378,7 @@ impl Session {
 
     fn logged_in(&mut self, host: &mut dyn Host, login: Login) -> Result<(), Refusal> {
         let Login { principal, startup, token } = login;
+        let expires = token.as_ref().map(|token| token.expires);
         let tenancy = tenancy::Tenancy::at_login(&principal, startup.tenant.as_deref(), token);
         let tenancy = tenancy.map_err(|error| {
             host.login_refused(&startup.user, &startup.database, error);
@@ -391,7 +392,9 @@ impl Session {
             |(name, value): (String, String)| format!("SET {name} TO '{}'", value.replace('\'', "''"));
         let settings = startup.settings.into_iter().rev().map(quoted).collect();
         let greeting = Box::new(Greeting { application_name: startup.application_name });
-        let active = Box::new(Active::new(principal, tenancy, self.terms.lease_per_session));
+        let mut active = Box::new(Active::new(principal, tenancy, self.terms.lease_per_session));
+        expires.into_iter().for_each(|expires| active.expire_at(expires));
+
         self.phase = Phase::Settling(active, settings, greeting);
         Ok(())
     }
@@ -441,3 +444,6 @@ fn greet(host: &mut dyn Host, out: &mut Vec<u8>, active: &Active, greeting: &Gre
     answer::key_data(out, pid, secret);
     answer::ready_for_query(out, TransactionStatus::Idle);
 }
+
+#[cfg(test)]
+mod tests;

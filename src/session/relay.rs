@@ -210,7 +210,7 @@ impl Active {
                 Seen::Nothing
             }
             (b'1', Some(Expect::Parse { .. }))
-            | (b'2', Some(Expect::Bind))
+            | (b'2', Some(Expect::Bind(_)))
             | (b'3', Some(Expect::Close))
             | (b'n', Some(Expect::Row)) => Seen::Whole,
             (b'T', Some(Expect::Row)) => {
@@ -350,7 +350,8 @@ impl Active {
             }
             Some(_) => {
                 if let Some(expect) = self.queue.pop_front() {
-                    self.undo(host, expect, Some(code));
+                    let stale = fields.field(b'R') == Some(b"RevalidateCachedQuery");
+                    self.undo(host, expect, Some(code), stale);
                 }
                 self.skip_to_sync(host);
             }
@@ -376,7 +377,7 @@ impl Active {
                 Some(Expect::Ready) => return,
                 Some(_) => {
                     if let Some(expect) = self.queue.pop_front() {
-                        self.undo(host, expect, None);
+                        self.undo(host, expect, None, false);
                     }
                 }
                 None => {
@@ -388,7 +389,7 @@ impl Active {
     }
 
     /// What was sent has failed (`code`), or was not even looked at.
-    fn undo(&mut self, host: &mut dyn Host, expect: Expect, code: Option<&[u8]>) {
+    fn undo(&mut self, host: &mut dyn Host, expect: Expect, code: Option<&[u8]>, stale: bool) {
         match expect {
             Expect::Parse { prepared, client } => {
                 if let Some(server) = &mut self.server {
@@ -400,6 +401,12 @@ impl Active {
                         self.statements.remove(name);
                     }
                     None => {}
+                }
+            }
+            // The table has changed since the statement was prepared (plancache.c).
+            Expect::Bind(prepared) if stale => {
+                if let Some(server) = &mut self.server {
+                    server.prepared.spoil(prepared);
                 }
             }
             Expect::OwnClose(prepared) => {
