@@ -94,6 +94,7 @@ fn verified(tree: &Node, printed: &str) -> bool {
         shape: printed.to_owned(),
         literals: Vec::new(),
         modern_number: None,
+        parameter_types: Vec::new(),
     };
     let template = Template { pieces: vec![Piece::Text(printed.to_owned())] };
     verify(tree, template, &statement, u16::MAX).is_ok()
