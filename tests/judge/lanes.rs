@@ -4,7 +4,10 @@ use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::Value;
+
 use crate::restore::Pristine;
+use crate::step::{Client, Step, text};
 use crate::support::fixture::{Proxy, Server};
 use crate::support::wire::{Connection, Login};
 
@@ -76,6 +79,8 @@ pub struct Lane {
     pub pristine: Pristine,
     pub target: Target,
     pub proxy: Option<Proxy>,
+    /// Turns parameters into their binary format.
+    encoder: Client,
     database: String,
     port: u16,
 }
@@ -89,23 +94,41 @@ impl Lane {
         let target = Target::chosen();
         let program = env!("CARGO_BIN_EXE_pgbulkhead");
         let proxy = (target == Target::Proxy).then(|| Proxy::start(program, server, &database));
-        Self { superuser, pristine, target, proxy, database, port: server.port() }
-    }
-
-    fn direct(&self, user: &str, prelude: Option<String>) -> Side {
-        let login =
-            Login { port: self.port, database: self.database.clone(), user: user.into(), password: None };
-        Side { login, prelude, is_rls: user == "app_rls" }
+        let port = server.port();
+        let encoder = Client::open(&oracle(port, &database, 1)).expect("the oracle");
+        Self { superuser, pristine, target, proxy, encoder, database, port }
     }
 
     /// Row-level security for a tenant.
     pub fn oracle(&self, tenant: u8) -> Side {
-        self.direct("app_rls", Some(format!("set app.tenant_id = '{tenant}'")))
+        oracle(self.port, &self.database, tenant)
     }
 
     /// The backend role, which sees everything.
     pub fn backend(&self) -> Side {
-        self.direct("app_backend", Some("set statement_timeout = '20s'".into()))
+        let prelude = Some("set statement_timeout = '10s'".into());
+        Side { login: direct(self.port, &self.database, "app_backend"), prelude, is_rls: false }
+    }
+
+    /// The step with its binary parameters as the server itself encodes them. The corpora hold them as text,
+    /// which an enumeration or an array outlives better than bytes do.
+    pub fn encode(&mut self, step: &Step) -> Step {
+        let is_binary = |at: &usize| step.param_format(*at) == 1;
+        if !(0..step.params.len()).any(|at| is_binary(&at)) {
+            return step.clone();
+        }
+        let values = self.encoder.parameter_types(step).and_then(|types| {
+            let value = |(at, value): (usize, &Value)| match (is_binary(&at), text(value)) {
+                (true, Some(value)) => self.encoder.binary(types.get(at).copied()?, value).map(Some),
+                (_, value) => Some(value),
+            };
+            step.params.iter().enumerate().map(value).collect::<Option<Vec<_>>>()
+        });
+        match values {
+            Some(values) => Step { encoded: Some(values), ..step.clone() },
+            // The statement is an error, or a value is: the text format shows the same error.
+            None => Step { param_formats: Vec::new(), ..step.clone() },
+        }
     }
 
     /// What is judged, as a tenant.
@@ -119,6 +142,15 @@ impl Lane {
             (None, _) => self.oracle(tenant),
         }
     }
+}
+
+fn direct(port: u16, database: &str, user: &str) -> Login {
+    Login { port, database: database.into(), user: user.into(), password: None }
+}
+
+fn oracle(port: u16, database: &str, tenant: u8) -> Side {
+    let prelude = Some(format!("set app.tenant_id = '{tenant}'; set statement_timeout = '10s'"));
+    Side { login: direct(port, database, "app_rls"), prelude, is_rls: true }
 }
 
 /// Runs every case in one of the lanes. The answers come in the order of the cases.

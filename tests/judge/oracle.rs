@@ -66,6 +66,7 @@ pub fn judge_step(lane: &mut Lane, step: &Step, tenant: u8) -> Verdict {
 }
 
 fn compare(lane: &mut Lane, step: &Step, tenant: u8) -> io::Result<Verdict> {
+    let step = &lane.encode(step);
     lane.pristine.set_sequences(&mut lane.superuser);
     let oracle = if step.is_copy_in() { lane.backend() } else { lane.oracle(tenant) };
     let expected = run(&mut Client::open(&oracle)?, step)?;
@@ -77,7 +78,16 @@ fn compare(lane: &mut Lane, step: &Step, tenant: u8) -> io::Result<Verdict> {
     if lane.target == Target::Proxy && leaks.iter().any(|leak| leak.starts_with("canary")) {
         return Ok(Verdict::Differs(format!("shows {leaks:?}")));
     }
-    Ok(verdict(step, &found, &expected))
+    let verdict = verdict(step, &found, &expected);
+    if !matches!(verdict, Verdict::Differs(_)) {
+        return Ok(verdict);
+    }
+    // What differs from itself too (a clock, a random number) can only be counted.
+    lane.pristine.set_sequences(&mut lane.superuser);
+    let again = run(&mut Client::open(&oracle)?, step)?;
+    let steady = difference(&again, &expected, step.closeness()).is_none();
+    let step = Step { volatile: true, ..step.clone() };
+    Ok(if steady { verdict } else { self::verdict(&step, &found, &expected) })
 }
 
 /// What two answers to a step say about what is judged.
@@ -86,6 +96,10 @@ pub fn verdict(step: &Step, found: &Answer, expected: &Answer) -> Verdict {
         let rule = outcome.refused_by()?;
         Some(Verdict::Refused(rule.to_owned(), summary(outcome)))
     });
+    // The oracle standing in for the proxy cannot do what only the proxy does.
+    if Target::chosen() == Target::Rls && (step.tenant_absent || step.is_copy_in()) {
+        return Verdict::Passed;
+    }
     if step.tenant_absent {
         let failed = found.error().map(|error| Verdict::Differs(format!("failed: {error:?}")));
         return refused.or(failed).unwrap_or(Verdict::Passed);

@@ -1,15 +1,18 @@
 //! What object-relational mappers, drivers and tools sent to the corpus schema, replayed as recorded.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 
 use serde::Deserialize;
 
+use crate::compare::difference;
 use crate::expected::{Report, Verdict};
-use crate::lanes::{self, Lane};
+use crate::lanes::{self, Lane, Side};
 use crate::oracle::{judge_step, verdict};
 use crate::step::{Client, Step};
 use crate::support::fixture::{Server, corpus};
+use crate::support::wire::Answer;
 
 const CLIENTS: [&str; 22] = [
     "diesel",
@@ -53,7 +56,7 @@ struct Session {
 
 #[derive(Debug)]
 enum Case {
-    Single(Single),
+    Single(Box<Single>),
     Session(Session),
 }
 
@@ -71,7 +74,9 @@ pub fn judge(server: &Server) -> Result<(), String> {
     for client in CLIENTS {
         let file = format!("orm_sql/ccm_{client}.jsonl");
         for line in corpus(&file).lines() {
-            cases.push(Case::Single(serde_json::from_str(line).map_err(|e| format!("{file}: {e}"))?));
+            cases.push(Case::Single(Box::new(
+                serde_json::from_str(line).map_err(|e| format!("{file}: {e}"))?,
+            )));
         }
         let file = format!("orm_sql/ccm_{client}_sessions.jsonl");
         for line in corpus(&file).lines() {
@@ -94,26 +99,51 @@ pub fn judge(server: &Server) -> Result<(), String> {
     report.finish()
 }
 
-/// Runs a whole session on both sides, step by step; the first step that does not pass decides.
+/// Runs a whole session on both sides, one after the other, and compares step by step; the first step that
+/// does not pass decides.
 fn judge_session(lane: &mut Lane, session: &Session) -> io::Result<Verdict> {
-    lane.pristine.set_sequences(&mut lane.superuser);
+    let steps: Vec<Step> = session.steps.iter().map(|step| lane.encode(step)).collect();
     let (subject, oracle) = (lane.subject(1), lane.oracle(1));
-    let mut pairs: BTreeMap<Option<u32>, (Client, Client)> = BTreeMap::new();
-    for (at, step) in session.steps.iter().enumerate() {
-        if !pairs.contains_key(&step.connection) {
-            pairs.insert(step.connection, (Client::open(&subject)?, Client::open(&oracle)?));
+    let found = replay(lane, &subject, &steps)?;
+    lane.pristine.restore(&mut lane.superuser);
+    let expected = replay(lane, &oracle, &steps)?;
+    let mut again = None;
+    for (at, ((step, found), expected)) in steps.iter().zip(&found).zip(&expected).enumerate() {
+        let mut step = Step { tenant_absent: session.tenant_absent || step.tenant_absent, ..step.clone() };
+        let mut said = verdict(&step, found, expected);
+        if matches!(said, Verdict::Differs(_)) {
+            if again.is_none() {
+                lane.pristine.restore(&mut lane.superuser);
+                again = Some(replay(lane, &oracle, &steps)?);
+            }
+            let second = again.as_ref().and_then(|answers| answers.get(at));
+            // What differs from itself too (a clock, a random number) can only be counted.
+            step.volatile |= second.is_some_and(|a| difference(a, expected, step.closeness()).is_some());
+            said = verdict(&step, found, expected);
         }
-        let (judged, oracle) = pairs.get_mut(&step.connection).expect("just put in");
-        let found = judged.send(step)?;
-        let expected = oracle.send(step)?;
-        let step = Step { tenant_absent: session.tenant_absent, ..step.clone() };
-        match verdict(&step, &found, &expected) {
+        match said {
             Verdict::Passed => {}
             Verdict::Refused(rule, message) => {
                 return Ok(Verdict::Refused(rule, format!("step {at}: {message}")));
             }
-            Verdict::Differs(how) => return Ok(Verdict::Differs(format!("step {at}: {how}"))),
+            Verdict::Differs(how) => {
+                return Ok(Verdict::Differs(format!("step {at}: {how}: {:.300}", step.sql)));
+            }
         }
     }
     Ok(Verdict::Passed)
+}
+
+fn replay(lane: &mut Lane, side: &Side, steps: &[Step]) -> io::Result<Vec<Answer>> {
+    lane.pristine.set_sequences(&mut lane.superuser);
+    let mut clients: BTreeMap<Option<u32>, Client> = BTreeMap::new();
+    let mut answers = Vec::new();
+    for step in steps {
+        let client = match clients.entry(step.connection) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Client::open(side)?),
+        };
+        answers.push(client.send(step)?);
+    }
+    Ok(answers)
 }

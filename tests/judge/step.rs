@@ -33,10 +33,12 @@ pub struct Step {
     pub volatile: bool,
     pub plan_dependent: bool,
     pub oid_bound: bool,
-    pub needs_oids: bool,
     pub oracle_sql: Option<String>,
     pub oracle_params: Option<Vec<Value>>,
     pub oracle_error: Option<String>,
+    /// Parameters whose format is binary, encoded.
+    #[serde(skip)]
+    pub encoded: Option<Vec<Option<Vec<u8>>>>,
 }
 
 /// A connection and the statements that are prepared on it.
@@ -73,12 +75,35 @@ impl Client {
             portal: step.portal.clone(),
             parse,
             parameter_types: step.param_oids.clone(),
-            parameters: params.iter().map(text).collect(),
+            parameters: step.encoded.clone().unwrap_or_else(|| params.iter().map(text).collect()),
             parameter_formats: step.param_formats.clone(),
             result_formats: step.result_formats.clone(),
             max_rows: step.max_rows,
             executes: step.executes,
         })
+    }
+}
+
+impl Client {
+    /// The types of a statement's parameters.
+    pub fn parameter_types(&mut self, step: &Step) -> Option<Vec<u32>> {
+        let sql = step.oracle_sql.clone().unwrap_or_else(|| self.side.sql(&step.sql));
+        let request = Extended { sql, parameter_types: step.param_oids.clone(), ..Extended::default() };
+        self.connection.describe(&request).ok()?.parameter_types()
+    }
+
+    /// The binary format of a value that is given in the text format.
+    pub fn binary(&mut self, type_oid: u32, text: Vec<u8>) -> Option<Vec<u8>> {
+        let request = Extended {
+            sql: "select $1".into(),
+            parse: true,
+            parameter_types: vec![type_oid],
+            parameters: vec![Some(text)],
+            result_formats: vec![1],
+            ..Extended::default()
+        };
+        let outcomes = self.connection.extended(&request).ok()?.outcomes();
+        outcomes.into_iter().next()?.rows.into_iter().next()?.into_iter().next()?
     }
 }
 
@@ -93,10 +118,11 @@ impl Step {
     }
 
     pub fn closeness(&self) -> Closeness {
-        Closeness {
-            ordered: is_ordered(&self.sql) && !self.plan_dependent,
-            only_count: self.volatile || self.plan_dependent || self.oid_bound,
-        }
+        let ordered = is_ordered(&self.sql);
+        // Which rows a LIMIT takes without an order, nobody says.
+        let any_rows = !ordered && self.sql.to_lowercase().contains("limit");
+        let only_count = self.volatile || self.plan_dependent || self.oid_bound || any_rows;
+        Closeness { ordered: ordered && !self.plan_dependent, only_count }
     }
 
     /// The oracle cannot say: it refuses COPY FROM.
@@ -109,6 +135,15 @@ impl Step {
         let params = self.params.iter().map(|p| p.as_str().map_or_else(|| p.to_string(), str::to_owned));
         let copied = self.copy_data.clone().into_iter().chain(self.copy_fail.clone());
         std::iter::once(self.sql.clone()).chain(params).chain(copied).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The format of a parameter, expanded as Bind's format codes are.
+    pub fn param_format(&self, at: usize) -> i16 {
+        match self.param_formats.as_slice() {
+            [] => 0,
+            [one] => *one,
+            many => many.get(at).copied().unwrap_or(0),
+        }
     }
 
     fn copy_in(&self) -> Option<CopyIn> {

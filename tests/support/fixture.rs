@@ -70,10 +70,6 @@ impl Server {
         version.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).expect("a version")
     }
 
-    pub fn version(&self) -> &str {
-        self.postgres.version()
-    }
-
     pub fn port(&self) -> u16 {
         self.postgres.port()
     }

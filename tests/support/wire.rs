@@ -8,7 +8,7 @@ use std::time::Duration;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 
 /// Longer than any statement of the corpora may take.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where and as whom to connect.
 #[derive(Debug, Clone)]
