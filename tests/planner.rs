@@ -1,7 +1,7 @@
 //! The plan caches and the planning threads, around a planning function that only counts.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pgbulkhead::plan::{Outcome, PlanTable, Planner, Request, Settings};
@@ -157,15 +157,16 @@ async fn one_lane_never_holds_every_thread() {
 
 #[tokio::test]
 async fn too_many_waiting_statements_are_refused() {
-    let gate = Arc::new(Mutex::new(()));
-    let closed = gate.clone();
+    let open = Arc::new(AtomicBool::new(false));
+    let gate = open.clone();
     let function = move |_: &World, _: &str, statement: &Statement<'_>| {
-        drop(closed.lock().unwrap());
+        while !gate.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         planned(statement)
     };
     let settings = Settings { threads: 1, ..Settings::default() };
     let planner = Arc::new(Planner::with_function(world(1), settings, Box::new(function)).unwrap());
-    let shut = gate.lock().unwrap();
     let asked: Vec<_> = (0..400)
         .map(|n| {
             let planner = planner.clone();
@@ -176,7 +177,7 @@ async fn too_many_waiting_statements_are_refused() {
     while planner.counters().overloaded < 100 {
         tokio::task::yield_now().await;
     }
-    drop(shut);
+    open.store(true, Ordering::SeqCst);
     for one in asked {
         match one.await.unwrap() {
             Ok(_) => served += 1,
