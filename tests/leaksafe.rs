@@ -193,5 +193,7 @@ fn literals_that_decide_are_pinned_and_others_are_not() {
     assert_eq!(bench.pins("title like 'x%' and n = 5"), vec![11]);
     assert_eq!(bench.pins("title like '\\'"), vec![11], "what refuses is pinned too");
     assert_eq!(bench.pins("n / 2 = 3"), vec![4]);
+    assert_eq!(bench.pins("price * 1.19 > 5"), vec![8]);
+    assert_eq!(bench.pins("price * coalesce(price, 2) + 1 > 5"), vec![24, 29]);
     assert_eq!(bench.pins("tsv @@ to_tsquery('english', 'a')"), vec![29]);
 }

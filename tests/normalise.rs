@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{KeywordKind, Node, Token};
@@ -17,7 +18,12 @@ use proptest::prelude::*;
 const SERVER: u32 = 180_000;
 
 /// Statements of ORMs and of the legitimate corpus; all of them where `PGBULKHEAD_CORPUS` names the corpus.
-fn corpus() -> Vec<String> {
+fn corpus() -> &'static [String] {
+    static CORPUS: LazyLock<Vec<String>> = LazyLock::new(read_corpus);
+    &CORPUS
+}
+
+fn read_corpus() -> Vec<String> {
     let sample = include_str!("normalise/statements.jsonl");
     let mut found: Vec<String> = sample.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     if let Ok(directory) = std::env::var("PGBULKHEAD_CORPUS") {
@@ -130,10 +136,10 @@ fn has_national(text: &str) -> bool {
 fn tokens_end_where_postgresql_says() {
     let mut compared = 0;
     for text in corpus() {
-        if has_national(&text) {
+        if has_national(text) {
             continue;
         }
-        let (Some(own), Some(theirs)) = (own_tokens(&text), postgresql_tokens(&text)) else { continue };
+        let (Some(own), Some(theirs)) = (own_tokens(text), postgresql_tokens(text)) else { continue };
         assert_eq!(own, theirs, "{text}");
         compared += 1;
     }
@@ -238,7 +244,7 @@ proptest! {
     ) {
         let corpus = corpus();
         let glue = [";", ";\n", " ; -- it's; a comment\n", ";/* ; /* ' */ ; */", ";;", " /* x */;"];
-        let text: String = picks.iter().map(|(i, g)| format!("{}{}", i.get(&corpus), glue[*g])).collect();
+        let text: String = picks.iter().map(|(i, g)| format!("{}{}", i.get(corpus), glue[*g])).collect();
         if let Ok(theirs) = pg_query::split_with_parser(&text) {
             let own = statements(&text, &Limits::default()).unwrap();
             prop_assert_eq!(own.len(), theirs.len(), "{}", text);
@@ -345,7 +351,7 @@ fn a_template_serves_every_statement_of_its_shape() {
         let mut pinned = BTreeSet::new();
         for text in corpus() {
             let before = count.pinned;
-            check_template(&text, &mut count);
+            check_template(text, &mut count);
             if count.pinned > before {
                 pinned.insert(text);
             }

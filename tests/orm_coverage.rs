@@ -1,9 +1,9 @@
 //! What recorded SQL of real ORMs and drivers passes: every SELECT, INSERT, UPDATE, DELETE and MERGE is parsed,
 //! printed and verified unchanged; the witness can read at least 99.3 % of them.
 //!
-//! `cargo test --profile ci --test orm_coverage -- --nocapture` prints the table. The sample in
-//! `tests/corpus/orm_sample` is a part of a larger recording; `PGBULKHEAD_ORM_SQL` names a directory with
-//! more of the same form (JSON lines with `sql`, or `steps` of them).
+//! `cargo test --profile ci --test orm_coverage -- --nocapture` prints the table. `tests/corpus/orm_sql` are
+//! recordings on the corpus schema, `tests/corpus/orm_sample` is a part of those of the ORMs' own suites;
+//! `PGBULKHEAD_ORM_SQL` names a directory with more (JSON lines with `sql`, or `steps` of them).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -94,6 +94,7 @@ fn verified(tree: &Node, printed: &str) -> bool {
         shape: printed.to_owned(),
         literals: Vec::new(),
         modern_number: None,
+        parameter_types: Vec::new(),
     };
     let template = Template { pieces: vec![Piece::Text(printed.to_owned())] };
     verify(tree, template, &statement, u16::MAX).is_ok()
@@ -101,7 +102,8 @@ fn verified(tree: &Node, printed: &str) -> bool {
 
 /// The recorded statements, each once.
 fn recorded() -> BTreeSet<String> {
-    let mut directories = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/orm_sample")];
+    let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let mut directories = vec![corpus.join("orm_sample"), corpus.join("orm_sql")];
     directories.extend(std::env::var_os("PGBULKHEAD_ORM_SQL").map(PathBuf::from));
     let mut found = BTreeSet::new();
     for entry in directories.iter().flat_map(|dir| std::fs::read_dir(dir).expect("the directory is there")) {

@@ -5,14 +5,18 @@
 //! `PGBULKHEAD_TEST_DSN='host=… port=… user=… dbname=…' cargo test --test resolution -- --ignored`.
 //! `PGBULKHEAD_TEST_CASES` is the number of cases of each kind, `PGBULKHEAD_TEST_SEED` chooses them.
 
-use std::sync::Arc;
+mod catalog;
+mod server;
 
-use pgbulkhead::catalog::{Function, Oid, Snapshot, load};
-use pgbulkhead::config::model::{AuthMethod, BackendTls, Database};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pgbulkhead::catalog::{Function, Oid};
 use pgbulkhead::sql::resolve::{
-    CastPath, Context, FunctionMatch, Resolution, coercion, common_type, common_type_works, oid,
-    resolve_function, resolve_operator, resolve_scalar_array,
+    CastPath, Context, FunctionMatch, OperatorMatch, Resolution, coercion, common_type, common_type_works,
+    oid, resolve_function, resolve_operator, resolve_scalar_array,
 };
+
+use server::{Random, Server, number};
 
 /// Shows the parse tree of an expression, or the SQLSTATE that it gives.
 const PROBE: &str = r"
@@ -80,76 +84,36 @@ impl Tally {
     }
 }
 
-/// A small generator of its own, so that a seed gives the same cases everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
-    }
-
-    fn of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.below(list.len())]
-    }
-}
-
-struct Server {
-    runtime: tokio::runtime::Runtime,
-    client: tokio_postgres::Client,
-    catalog: Snapshot,
+/// A server with types to choose from.
+struct Bench {
+    _alone: MutexGuard<'static, ()>,
+    server: Server,
     random: Random,
     /// Types with the text that makes a value of them.
     types: Vec<(Oid, String)>,
 }
 
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
+const TYPES: &str = "
+SELECT t.oid || ' NULL::' || format_type(t.oid, -1) FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
+WHERE typtype <> 'p' AND nspname IN ('pg_catalog', 'shadow', 'ext')
+  AND (typtype <> 'c' OR nspname = 'shadow') AND (typcategory <> 'A' OR nspname = 'shadow'
+    OR typelem IN (SELECT oid FROM pg_type e WHERE e.typtype IN ('b', 'r', 'm'))) ORDER BY t.oid";
 
-fn connect() -> Server {
-    let dsn = std::env::var("PGBULKHEAD_TEST_DSN").expect("PGBULKHEAD_TEST_DSN names a scratch database");
-    let config: tokio_postgres::Config = dsn.parse().unwrap();
-    let host = match &config.get_hosts()[0] {
-        tokio_postgres::config::Host::Tcp(host) => host.clone(),
-        tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
-    };
-    let database = Database {
-        name: "test".into(),
-        host,
-        port: config.get_ports().first().copied().unwrap_or(5432),
-        dbname: config.get_dbname().unwrap().into(),
-        user: config.get_user().unwrap().into(),
-        password: None,
-        tls: BackendTls::Disable,
-        tls_ca_file: None,
-        search_path: vec!["shadow".into(), "ext".into()],
-        pool_size: None,
-        auth_method: AuthMethod::Trust,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (client, catalog) = runtime.block_on(async {
-        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client.batch_execute(PROBE).await.unwrap();
-        client.batch_execute("SET search_path = shadow, ext").await.unwrap();
-        (client, load::load(&database, 1).await.unwrap())
-    });
+fn connect() -> Bench {
+    // The tests make the same schema.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = Server::connect(PROBE, &["shadow", "ext"]);
+    server.run("SET client_min_messages = warning").unwrap();
     let mut types = vec![(oid::UNKNOWN, "NULL".to_owned())];
-    let names = runtime.block_on(client.query(
-        "SELECT t.oid, 'NULL::' || format_type(t.oid, -1) FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
-         WHERE typtype <> 'p' AND nspname IN ('pg_catalog', 'shadow', 'ext')
-         AND (typtype <> 'c' OR nspname = 'shadow') AND (typcategory <> 'A' OR nspname = 'shadow'
-           OR typelem IN (SELECT oid FROM pg_type e WHERE e.typtype IN ('b', 'r', 'm'))) ORDER BY t.oid",
-        &[],
-    ));
-    types.extend(names.unwrap().iter().map(|row| (row.get(0), row.get(1))));
-    Server { runtime, client, catalog, random: Random(number("PGBULKHEAD_TEST_SEED", 0x5eed) | 1), types }
+    types.extend(server.query(TYPES).iter().map(|row| {
+        let (oid, value) = row.split_once(' ').unwrap();
+        (oid.parse().unwrap(), value.to_owned())
+    }));
+    Bench { _alone: alone, server, random: Random::seeded(), types }
 }
 
-impl Server {
+impl Bench {
     /// A type, often one of `near`, a common one or none.
     fn pick(&mut self, near: &[Oid]) -> (Oid, String) {
         const COMMON: [Oid; 16] =
@@ -159,12 +123,12 @@ impl Server {
             2..=5 if !near.is_empty() => *self.random.of(near),
             6 | 7 => *self.random.of(&COMMON),
             8 if !near.is_empty() => {
-                let category = self.catalog.type_by_oid(*self.random.of(near)).map(|t| t.category);
+                let category = self.server.catalog.type_by_oid(*self.random.of(near)).map(|t| t.category);
                 let kin: Vec<Oid> = self
                     .types
                     .iter()
                     .map(|t| t.0)
-                    .filter(|t| self.catalog.type_by_oid(*t).map(|t| t.category) == category)
+                    .filter(|t| self.server.catalog.type_by_oid(*t).map(|t| t.category) == category)
                     .collect();
                 if kin.is_empty() { oid::TEXT } else { *self.random.of(&kin) }
             }
@@ -175,14 +139,12 @@ impl Server {
     }
 
     fn ask(&self, expressions: &[String]) -> Vec<String> {
-        let mut answers = Vec::new();
-        for part in expressions.chunks(200) {
-            let part: Vec<&str> = part.iter().map(String::as_str).collect();
-            let row =
-                self.runtime.block_on(self.client.query_one("SELECT public.probe($1)", &[&part])).unwrap();
-            answers.extend(row.get::<_, Vec<String>>(0));
-        }
-        answers
+        let quoted = |e: &String| format!("'{}'", e.replace('\'', "''"));
+        let part = |part: &[String]| {
+            let list: Vec<String> = part.iter().map(quoted).collect();
+            self.server.query(&format!("SELECT unnest(public.probe(ARRAY[{}]))", list.join(", ")))
+        };
+        expressions.chunks(200).flat_map(part).collect()
     }
 }
 
@@ -217,14 +179,14 @@ fn say<T>(resolution: Resolution<T>, found: impl Fn(T) -> String) -> Option<Stri
 #[test]
 #[ignore = "needs a server: PGBULKHEAD_TEST_DSN"]
 fn operators_are_those_that_the_server_chooses() {
-    let mut server = connect();
-    let names = operator_names(&server);
+    let mut bench = connect();
+    let names = operator_names(&bench);
     let mut cases = Vec::new();
     for _ in 0..number("PGBULKHEAD_TEST_CASES", 20_000) {
-        let (name, near) = server.random.of(&names).clone();
-        let prefix = server.random.below(12) == 0;
-        let left = (!prefix).then(|| server.pick(&near));
-        let right = server.pick(&near);
+        let (name, near) = bench.random.of(&names).clone();
+        let prefix = bench.random.below(12) == 0;
+        let left = (!prefix).then(|| bench.pick(&near));
+        let right = bench.pick(&near);
         let text = match &left {
             Some((_, left)) => format!("{left} {name} {}", right.1),
             None => format!("{name} {}", right.1),
@@ -232,13 +194,13 @@ fn operators_are_those_that_the_server_chooses() {
         cases.push((text, name, left.map(|l| l.0), right.0));
     }
     let mut tally = Tally::default();
-    let answers = server.ask(&cases.iter().map(|c| c.0.clone()).collect::<Vec<_>>());
+    let answers = bench.ask(&cases.iter().map(|c| c.0.clone()).collect::<Vec<_>>());
     for ((text, name, left, right), answer) in cases.iter().zip(&answers) {
         let theirs = match (node(answer, "opno"), node(answer, "opresulttype")) {
             (("OPEXPR", Some(operator)), (_, Some(result))) => format!("{operator} gives {result}"),
             _ => refused(answer).into(),
         };
-        let ours = resolve_operator(&server.catalog, None, name, *left, *right);
+        let ours = resolve_operator(&bench.server.catalog, None, name, *left, *right);
         tally.take(text, say(ours, |m| format!("{} gives {}", m.operator.oid, m.result)), &theirs);
     }
     tally.finish("operators");
@@ -247,64 +209,70 @@ fn operators_are_those_that_the_server_chooses() {
 #[test]
 #[ignore = "needs a server: PGBULKHEAD_TEST_DSN"]
 fn operators_over_arrays_are_those_that_the_server_chooses() {
-    let mut server = connect();
-    let names = operator_names(&server);
+    let mut bench = connect();
+    let names = operator_names(&bench);
     let mut cases = Vec::new();
     for _ in 0..number("PGBULKHEAD_TEST_CASES", 20_000) / 4 {
-        let (name, near) = server.random.of(&names).clone();
+        let (name, near) = bench.random.of(&names).clone();
         let arrays: Vec<Oid> =
-            near.iter().filter_map(|t| server.catalog.type_by_oid(*t)).map(|t| t.array).collect();
-        let (left, right) = (server.pick(&near), server.pick(&arrays));
+            near.iter().filter_map(|t| bench.server.catalog.type_by_oid(*t)).map(|t| t.array).collect();
+        let (left, right) = (bench.pick(&near), bench.pick(&arrays));
         cases.push((format!("{} {name} ANY ({})", left.1, right.1), name, left.0, right.0));
     }
     let mut tally = Tally::default();
-    let answers = server.ask(&cases.iter().map(|c| c.0.clone()).collect::<Vec<_>>());
+    let answers = bench.ask(&cases.iter().map(|c| c.0.clone()).collect::<Vec<_>>());
     for ((text, name, left, right), answer) in cases.iter().zip(&answers) {
         let theirs = match node(answer, "opno") {
             ("SCALARARRAYOPEXPR", Some(operator)) => operator.to_string(),
             // An operand that is no array is 42809 at the server, no operator here.
             _ => refused(answer).into(),
         };
-        let ours = resolve_scalar_array(&server.catalog, None, name, *left, *right);
+        let ours = resolve_scalar_array(&bench.server.catalog, None, name, *left, *right);
         tally.take(text, say(ours, |m| m.operator.oid.to_string()), &theirs);
     }
     tally.finish("operators over arrays");
 }
 
 /// Each operator's name with the types that operators of that name take.
-fn operator_names(server: &Server) -> Vec<(String, Vec<Oid>)> {
-    let rows = server.runtime.block_on(server.client.query(
-        "SELECT oprname, array_agg(DISTINCT x) FROM pg_operator, unnest(ARRAY[oprleft, oprright]) x
-         WHERE x <> 0 GROUP BY 1 ORDER BY 1",
-        &[],
-    ));
-    rows.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+fn operator_names(bench: &Bench) -> Vec<(String, Vec<Oid>)> {
+    let rows = bench.server.query(
+        "SELECT oprname || ' ' || string_agg(DISTINCT x::text, ' ') FROM pg_operator, unnest(ARRAY[oprleft, oprright]) x
+         WHERE x <> 0 GROUP BY oprname ORDER BY oprname",
+    );
+    let parse = |row: &String| {
+        let (name, types) = row.split_once(' ').unwrap();
+        (name.to_owned(), types.split(' ').map(|t| t.parse().unwrap()).collect())
+    };
+    rows.iter().map(parse).collect()
 }
 
 #[test]
 #[ignore = "needs a server: PGBULKHEAD_TEST_DSN"]
 fn functions_are_those_that_the_server_chooses() {
-    let mut server = connect();
+    let mut bench = connect();
     // Nothing can be given for an argument of type internal.
     let callable = |f: &&Arc<Function>| f.kind != 'w' && !f.arguments.contains(&INTERNAL);
-    let mut functions: Vec<_> = server.catalog.functions().filter(callable).cloned().collect();
+    let mut functions: Vec<_> = bench.server.catalog.functions().filter(callable).cloned().collect();
     functions.sort_by_key(|f| f.oid);
-    let overloaded: Vec<Arc<_>> =
-        functions.iter().filter(|f| server.catalog.functions_named(&f.name).len() > 1).cloned().collect();
+    let overloaded: Vec<Arc<_>> = functions
+        .iter()
+        .filter(|f| bench.server.catalog.functions_named(&f.name).len() > 1)
+        .cloned()
+        .collect();
     let mut cases = Vec::new();
     for _ in 0..number("PGBULKHEAD_TEST_CASES", 20_000) {
-        let list = if server.random.below(3) == 0 { &functions } else { &overloaded };
-        let function = server.random.of(list).clone();
+        let list = if bench.random.below(3) == 0 { &functions } else { &overloaded };
+        let function = bench.random.of(list).clone();
         let mut inputs = Vec::new();
         for near in &function.arguments {
-            inputs.push(server.pick(&[*near]));
+            inputs.push(bench.pick(&[*near]));
         }
-        match server.random.below(12) {
+        match bench.random.below(12) {
             0 => drop(inputs.pop()),
-            1 => inputs.push(server.pick(&function.arguments)),
+            1 => inputs.push(bench.pick(&function.arguments)),
             _ => {}
         }
-        let variadic = function.variadic != 0 && server.random.below(3) == 0 && !inputs.is_empty();
+        let variadic = function.variadic != 0 && bench.random.below(3) == 0 && !inputs.is_empty();
         let list: Vec<&str> = inputs.iter().map(|i| i.1.as_str()).collect();
         let list = match list.split_last() {
             Some((last, rest)) if variadic => [rest, &[&format!("VARIADIC {last}")]].concat().join(", "),
@@ -314,7 +282,7 @@ fn functions_are_those_that_the_server_chooses() {
         cases.push((format!("\"{}\"({list})", function.name), function.name.clone(), types, variadic));
     }
     let mut tally = Tally::default();
-    let answers = server.ask(&cases.iter().map(|c| c.0.clone()).collect::<Vec<_>>());
+    let answers = bench.ask(&cases.iter().map(|c| c.0.clone()).collect::<Vec<_>>());
     for ((text, name, inputs, variadic), answer) in cases.iter().zip(&answers) {
         let theirs = match (node(answer, "funcid"), node(answer, "funcresulttype")) {
             (("FUNCEXPR", Some(function)), (_, Some(result))) => format!("{function} gives {result}"),
@@ -324,7 +292,7 @@ fn functions_are_those_that_the_server_chooses() {
                 _ => refused(answer).into(),
             },
         };
-        let ours = resolve_function(&server.catalog, None, name, inputs, *variadic);
+        let ours = resolve_function(&bench.server.catalog, None, name, inputs, *variadic);
         let ours = say(ours, |m| match m {
             FunctionMatch::Call { function, result, .. } => format!("{} gives {result}", function.oid),
             FunctionMatch::Cast { .. } => "cast".into(),
@@ -337,20 +305,20 @@ fn functions_are_those_that_the_server_chooses() {
 #[test]
 #[ignore = "needs a server: PGBULKHEAD_TEST_DSN"]
 fn casts_are_those_that_the_server_chooses() {
-    let mut server = connect();
+    let mut bench = connect();
     let mut cases = Vec::new();
     for _ in 0..number("PGBULKHEAD_TEST_CASES", 20_000) / 2 {
-        let from = server.random.of(&server.types[1..]).clone();
-        let to = server.pick(&[from.0]);
+        let from = bench.random.of(&bench.types[1..]).clone();
+        let to = bench.pick(&[from.0]);
         let target = to.1.trim_start_matches("NULL::").to_owned();
         if to.0 != oid::UNKNOWN && from.0 != to.0 {
             cases.push((format!("CAST({} AS {target})", from.1), from.0, to.0));
         }
     }
     let mut tally = Tally::default();
-    let answers = server.ask(&cases.iter().map(|c| c.0.clone()).collect::<Vec<_>>());
+    let answers = bench.ask(&cases.iter().map(|c| c.0.clone()).collect::<Vec<_>>());
     for ((text, from, to), answer) in cases.iter().zip(&answers) {
-        if server.catalog.type_by_oid(*to).is_some_and(|t| t.kind == 'd') {
+        if bench.server.catalog.type_by_oid(*to).is_some_and(|t| t.kind == 'd') {
             continue;
         }
         let theirs = match node(answer, "funcid") {
@@ -362,7 +330,7 @@ fn casts_are_those_that_the_server_chooses() {
             _ if answer == "42846" => "none".into(),
             (kind, _) => format!("aside {kind}").split(' ').next().unwrap_or("").into(),
         };
-        let ours = match coercion(&server.catalog, *from, *to, Context::Explicit) {
+        let ours = match coercion(&bench.server.catalog, *from, *to, Context::Explicit) {
             None => "none".into(),
             Some(CastPath::Array(_)) => "Array".into(),
             Some(path) => format!("{path:?}"),
@@ -375,29 +343,56 @@ fn casts_are_those_that_the_server_chooses() {
 #[test]
 #[ignore = "needs a server: PGBULKHEAD_TEST_DSN"]
 fn common_types_are_those_that_the_server_chooses() {
-    let mut server = connect();
+    let mut bench = connect();
     let mut cases = Vec::new();
     for _ in 0..number("PGBULKHEAD_TEST_CASES", 20_000) / 4 {
-        let first = server.pick(&[]);
+        let first = bench.pick(&[]);
         let mut inputs = vec![first.clone()];
-        for _ in 0..1 + server.random.below(3) {
-            inputs.push(server.pick(&[first.0]));
+        for _ in 0..1 + bench.random.below(3) {
+            inputs.push(bench.pick(&[first.0]));
         }
         let list: Vec<&str> = inputs.iter().map(|i| i.1.as_str()).collect();
         cases
             .push((format!("COALESCE({})", list.join(", ")), inputs.iter().map(|i| i.0).collect::<Vec<_>>()));
     }
     let mut tally = Tally::default();
-    let answers = server.ask(&cases.iter().map(|c| c.0.clone()).collect::<Vec<_>>());
+    let answers = bench.ask(&cases.iter().map(|c| c.0.clone()).collect::<Vec<_>>());
     for ((text, inputs), answer) in cases.iter().zip(&answers) {
         let theirs = match node(answer, "coalescetype") {
             ("COALESCEEXPR" | "COALESCE", Some(common)) => common.to_string(),
             _ if answer == "42804" || answer == "42846" => "none".into(),
             _ => "aside".into(),
         };
-        let common = common_type(&server.catalog, inputs);
-        let ours = common.filter(|c| common_type_works(&server.catalog, *c, inputs));
+        let common = common_type(&bench.server.catalog, inputs);
+        let ours = common.filter(|c| common_type_works(&bench.server.catalog, *c, inputs));
         tally.take(text, Some(ours.map_or("none".into(), |c| c.to_string())), &theirs);
     }
     tally.finish("common types");
+}
+
+#[test]
+fn recorded_choices_are_made_again() {
+    let catalog = catalog::fixture();
+    let mut tally = Tally::default();
+    for line in include_str!("resolution_cases.tsv").lines().filter(|l| !l.starts_with('#')) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [kind, name, types, expected] = *fields else { panic!("{line}: four fields") };
+        let types: Vec<Oid> = types.split(' ').filter_map(|t| t.parse().ok()).collect();
+        let ours = match (kind, &*types) {
+            ("operator", [right]) => operator(resolve_operator(&catalog, None, name, None, *right)),
+            ("operator", [left, right]) => {
+                operator(resolve_operator(&catalog, None, name, Some(*left), *right))
+            }
+            _ => say(resolve_function(&catalog, None, name, &types, false), |m| match m {
+                FunctionMatch::Call { function, result, .. } => format!("{} {result}", function.oid),
+                FunctionMatch::Cast { .. } => "cast".into(),
+            }),
+        };
+        tally.take(line, ours, expected);
+    }
+    tally.finish("recorded choices");
+}
+
+fn operator(found: Resolution<OperatorMatch>) -> Option<String> {
+    say(found, |m| format!("{} {}", m.operator.oid, m.result))
 }

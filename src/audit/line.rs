@@ -94,7 +94,10 @@ impl Formatter {
     }
 
     fn plan(&mut self, out: &mut Vec<u8>, plan: &Arc<Plan>) {
-        if let Some((_, kept)) = self.plans.get(&plan.id) {
+        // Another database's plan may have the same number.
+        if let Some((known, kept)) = self.plans.get(&plan.id)
+            && Arc::ptr_eq(known, plan)
+        {
             out.extend_from_slice(kept);
             return;
         }

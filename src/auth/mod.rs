@@ -3,6 +3,7 @@
 //! Pure but for the randomness of a nonce: a [`Principal`] is made by [`scram::Exchange::finish`] or by
 //! [`Principals::authenticate_token`], and by nothing else.
 
+pub mod end_point;
 pub mod principal;
 pub mod scram;
 pub mod tokens;

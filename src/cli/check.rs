@@ -103,7 +103,7 @@ async fn look(config: &Config, database: &Database, told: &mut Told) -> Result<(
         }
         Err(error) => return Err(error.into()),
     }
-    let world = world(config, database).await?;
+    let world = world(config, database, 1).await?;
     told.good(&format!("{name}: {}", relations(&world)));
     Ok(())
 }

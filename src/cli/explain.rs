@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let user = user.ok_or_else(|| Failure::User(args.user.clone(), args.config.clone()))?;
     let tenant = tenant(user, args.tenant.as_deref())?;
     let database = database(&config, args)?;
-    let world = runtime()?.block_on(world(&config, database))?;
+    let world = runtime()?.block_on(world(&config, database, 1))?;
     let limits = Limits { max_bytes: config.general.max_statement_bytes, ..Limits::default() };
     let statements = match sql::statements(&args.sql, &limits) {
         Ok(statements) => statements,

@@ -4,15 +4,19 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::audit::VerifyError;
+use crate::audit::{SinkError, VerifyError};
+use crate::auth::tokens::KeyError;
 use crate::catalog::load::LoadError;
 use crate::config;
 use crate::demo::DemoError;
 use crate::policy::PolicyError;
+use crate::worker::StartError;
+
+use super::tls::TlsFault;
 
 /// A failed verb.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub enum Failure {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] config::Errors),
@@ -27,6 +31,29 @@ pub(super) enum Failure {
     /// The catalog cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The server or the backend role is not one that can be served.
+    #[error("database \"{database}\" is not served: {}", findings.join("; "))]
+    Backend {
+        /// `[[databases]] name`.
+        database: String,
+        /// What must not be so.
+        findings: Vec<String>,
+    },
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+    /// A key of tenant tokens cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] SinkError),
+    /// The workers cannot start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Two metrics have one name.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// An audit log cannot be read.
     #[error(transparent)]
     Verify(#[from] VerifyError),

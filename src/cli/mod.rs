@@ -1,12 +1,16 @@
 //! The command line: one file a verb. Results go to standard output, logs and errors to standard error.
 
 mod audit;
+mod books;
 mod check;
 mod demo;
 mod explain;
-mod failure;
+pub mod failure;
 mod hash_password;
 mod log;
+mod run;
+pub mod serve;
+mod tls;
 mod world;
 
 use std::process::ExitCode;
@@ -23,6 +27,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Serve clients until SIGTERM or SIGINT; SIGHUP reads the servers' catalogs anew
+    Run(run::Args),
     /// Read a configuration, look at its databases, and say everything that is wrong
     Check(check::Args),
     /// Show what would become of a statement, without running it
@@ -41,6 +47,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log::start();
     let result = match arguments.verb {
+        Verb::Run(args) => run::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::HashPassword(args) => hash_password::run(&args),

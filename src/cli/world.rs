@@ -24,11 +24,11 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
     runtime.map_err(Failure::system("cannot start"))
 }
 
-/// Loads a database's catalog and compiles the policy against it. Both count as the first of their kind.
-pub(super) async fn world(config: &Config, database: &Database) -> Result<World, Failure> {
-    let snapshot = catalog::load(database, 1).await?;
+/// Loads a database's catalog and compiles the policy against it. `epoch` numbers both.
+pub(super) async fn world(config: &Config, database: &Database, epoch: u64) -> Result<World, Failure> {
+    let snapshot = catalog::load(database, epoch).await?;
     let nonce = uuid::Uuid::now_v7().simple().to_string();
-    let policy = Policy::compile(config, &snapshot, 1, &nonce)
+    let policy = Policy::compile(config, &snapshot, epoch, &nonce)
         .map_err(|errors| Failure::Policy { database: database.name.clone(), errors })?;
     Ok(World::new(Arc::new(snapshot), Arc::new(policy)))
 }

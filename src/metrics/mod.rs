@@ -42,7 +42,8 @@ pub struct Metrics {
     pub verify_failures: IntCounter,
     /// `pgbulkhead_witness_unread_total`: plans that the second parser could not read.
     pub witness_unread: IntCounter,
-    /// `pgbulkhead_plan_cache_hits_total`.
+    /// `pgbulkhead_plan_cache_hits_total`: of the shared cache, which is asked when a worker's own table does
+    /// not know a statement.
     pub plan_hits: IntCounter,
     /// `pgbulkhead_plan_cache_misses_total`: statements that were planned.
     pub plan_misses: IntCounter,
@@ -58,11 +59,9 @@ pub struct Metrics {
     pub servers_idle: IntGauge,
     /// `…{state="leased"}`.
     pub servers_leased: IntGauge,
-    /// `…{state="opening"}`.
-    pub servers_opening: IntGauge,
-    /// `pgbulkhead_server_connection_failures_total`.
-    pub server_failures: IntCounter,
-    /// `pgbulkhead_lease_wait_seconds`.
+    /// `pgbulkhead_clients_waiting`: for a server connection.
+    pub clients_waiting: IntGauge,
+    /// `pgbulkhead_lease_wait_seconds`: of transactions that had to wait.
     pub lease_wait: Histogram,
     /// `pgbulkhead_logins_total`.
     pub logins: IntCounter,
@@ -103,7 +102,11 @@ impl Metrics {
             refusals: counters(r, "refusals_total", "Refused statements by the rule that decided", "rule")?,
             verify_failures: counter(r, "verify_failures_total", "Rewritten texts that did not verify")?,
             witness_unread: counter(r, "witness_unread_total", "Plans that the witness could not read")?,
-            plan_hits: counter(r, "plan_cache_hits_total", "Statements whose plan was kept")?,
+            plan_hits: counter(
+                r,
+                "plan_cache_hits_total",
+                "Plans that one worker asked for and another had made",
+            )?,
             plan_misses: counter(r, "plan_cache_misses_total", "Statements that were planned")?,
             plan_evictions: counter(r, "plan_cache_evictions_total", "Plans that made room for others")?,
             plan_entries: gauge(r, "plan_cache_entries", "Plans that are kept")?,
@@ -111,16 +114,11 @@ impl Metrics {
             clients: gauge(r, "clients", "Clients that are connected")?,
             servers_idle: servers.with_label_values(&["idle"]),
             servers_leased: servers.with_label_values(&["leased"]),
-            servers_opening: servers.with_label_values(&["opening"]),
-            server_failures: counter(
-                r,
-                "server_connection_failures_total",
-                "Connections to servers that could not be opened",
-            )?,
+            clients_waiting: gauge(r, "clients_waiting", "Clients that wait for a server connection")?,
             lease_wait: histogram(
                 r,
                 "lease_wait_seconds",
-                "Time that a transaction waited for a server connection",
+                "Time that transactions waited for a server connection, where none was free",
                 &LEASE_SECONDS,
             )?,
             logins: counter(r, "logins_total", "Clients that have logged in")?,

@@ -19,6 +19,7 @@ use super::server::Server;
 use super::settings::Settings;
 use super::tenancy::Tenancy;
 use crate::auth::Principal;
+use crate::catalog::Oid;
 use crate::plan::Plan;
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::sql::{Action, StatementKind};
@@ -74,13 +75,22 @@ pub enum Flow {
     /// It is done with.
     Done,
     /// It waits for the statements of this text to be planned.
-    Plan(String),
+    Plan(Unplanned),
     /// It waits for a server connection.
     Lease,
     /// It waits for answers of the server.
     Drain,
     /// The client ends the session.
     End,
+}
+
+/// A text whose statements have to be planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unplanned {
+    /// The text.
+    pub text: String,
+    /// The parameter types that the client declared.
+    pub declared: Vec<Oid>,
 }
 
 /// A statement with its plan.
@@ -200,12 +210,12 @@ impl Active {
     }
 
     /// Looks every statement of a text up.
-    pub(super) fn look<'t>(&self, host: &mut dyn Host, text: &'t str) -> Look<'t> {
+    pub(super) fn look<'t>(&self, host: &mut dyn Host, text: &'t str, declared: &[Oid]) -> Look<'t> {
         let mut parts = SmallVec::new();
         let mut from = 0;
         let mut unplanned = false;
         loop {
-            let found = match host.next_statement(&self.who, text, from) {
+            let found = match host.next_statement(&self.who, text, from, declared) {
                 Ok(Some(found)) => found,
                 Ok(None) if unplanned => return Look::Unplanned,
                 Ok(None) => return Look::Planned(parts),

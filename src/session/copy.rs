@@ -2,7 +2,7 @@
 //! are dropped everywhere else, as PostgreSQL does (`PostgresMain`: «probably got here because of error»).
 //!
 //! ```text
-//! No ──COPY FROM sent──▶ Asked ──G──▶ In ──c, f──▶ Asked ──C, E──▶ No
+//! No ──COPY FROM sent──▶ Asked ──G──▶ In ──c, f, or E──▶ No
 //! No ──H──▶ Out ──C, E──▶ No
 //! ```
 
@@ -17,7 +17,7 @@ pub enum Copying {
     /// There is none.
     #[default]
     No,
-    /// COPY FROM STDIN was sent, or its data has ended: the server's answer comes first.
+    /// COPY FROM STDIN was sent: the server's answer comes first.
     Asked,
     /// The server takes data.
     In,
@@ -37,7 +37,8 @@ impl Active {
             (Copying::In, b'd' | b'c' | b'f') => {
                 request::frame(io.server, tag, |out| out.extend_from_slice(body))?;
                 if tag != b'd' {
-                    self.copying = Copying::Asked;
+                    // In the extended protocol the server answers at the Sync that follows.
+                    self.copying = Copying::No;
                 }
                 Ok(Some(Flow::Done))
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Io;
-use super::active::{Active, Batch, Flow, Look, kind};
+use super::active::{Active, Batch, Flow, Look, Unplanned, kind};
 use super::checks;
 use super::copy::Copying;
 use super::host::{Host, Literals};
@@ -153,10 +153,13 @@ impl Active {
     /// Plans a text of one statement.
     fn statement(&self, host: &mut dyn Host, text: &str, declared: Vec<Oid>) -> Result<Statement, Stop> {
         let epoch = host.epoch();
-        let mut parts = match self.look(host, text) {
+        let mut parts = match self.look(host, text, &declared) {
             Look::Planned(parts) => parts,
             Look::Refused(refusal, offset) => return Err(Stop::Refuse(moved(refusal, offset))),
-            Look::Unplanned => return Err(Stop::Wait(Flow::Plan(text.to_owned()))),
+            Look::Unplanned => {
+                let text = text.to_owned();
+                return Err(Stop::Wait(Flow::Plan(Unplanned { text, declared })));
+            }
         };
         if parts.len() > 1 {
             let message = "cannot insert multiple commands into a prepared statement";

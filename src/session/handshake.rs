@@ -144,12 +144,13 @@ impl Handshake {
             Stage::Sasl(startup, mut exchange) => {
                 let (mechanism, data) = frontend::sasl_initial(body)?;
                 let first = exchange.choose(mechanism).and_then(|()| exchange.first(data));
-                answer::sasl_continue(out, first.map_err(|error| failed(error, &startup))?);
+                answer::sasl_continue(out, first.map_err(|error| failed(host, error, &startup))?);
                 self.stage = Stage::SaslFinal(startup, exchange);
                 Ok(Step::Go)
             }
             Stage::SaslFinal(startup, mut exchange) => {
-                let (last, principal) = exchange.finish(body).map_err(|error| failed(error, &startup))?;
+                let (last, principal) =
+                    exchange.finish(body).map_err(|error| failed(host, error, &startup))?;
                 answer::sasl_final(out, last);
                 Ok(Step::Done(Box::new(Login { principal, startup, token: None })))
             }
@@ -157,7 +158,7 @@ impl Handshake {
                 let password = frontend::password(body)?;
                 let (principal, token) = host
                     .authenticate_token(&startup.user, &startup.database, password)
-                    .map_err(|error| failed(error, &startup))?;
+                    .map_err(|error| failed(host, error, &startup))?;
                 Ok(Step::Done(Box::new(Login { principal, startup, token: Some(token) })))
             }
             Stage::Opening | Stage::Over => Err(WireError::Unexpected(b'p').into()),
@@ -166,7 +167,8 @@ impl Handshake {
 }
 
 /// The one answer to a failed login, in PostgreSQL's words; a token's fault is told as it is.
-fn failed(error: AuthError, startup: &Startup) -> Refusal {
+fn failed(host: &mut dyn Host, error: AuthError, startup: &Startup) -> Refusal {
+    host.login_refused(&startup.user, &startup.database, error);
     let message = match error {
         AuthError::Login => format!("password authentication failed for user \"{}\"", startup.user),
         other => other.to_string(),

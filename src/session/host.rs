@@ -19,12 +19,13 @@ use crate::policy::{Refusal, TenantId};
 /// [`Want`](super::Want) and given later.
 pub trait Host {
     /// The first statement of `text` that begins at byte `from` or later, looked up for the principal's
-    /// role. A refusal is the normaliser's own (bounds, encoding).
+    /// role and the parameter types that the client declared (none in a simple query). A refusal is the normaliser's own (bounds, encoding).
     fn next_statement<'t>(
         &mut self,
         who: &Principal,
         text: &'t str,
         from: usize,
+        declared: &[Oid],
     ) -> Result<Option<Found<'t>>, Refusal>;
 
     /// Moves whenever plans that were made before must not be used any more.
@@ -67,6 +68,18 @@ pub trait Host {
         database: &str,
         password: &str,
     ) -> Result<(Principal, BoundToken), AuthError>;
+
+    /// Accounts for a login that has ended well; false where it cannot be written down, and then it must not
+    /// stand.
+    fn logged_in(&mut self, who: &Principal) -> bool {
+        let _ = who;
+        true
+    }
+
+    /// Accounts for a client that is turned away: who it says it is, and why.
+    fn login_refused(&mut self, user: &str, database: &str, error: AuthError) {
+        let _ = (user, database, error);
+    }
 
     /// Process id and secret that the client may cancel with; known from now on.
     fn cancel_key(&mut self) -> (i32, i32);

@@ -22,6 +22,8 @@ pub mod extended;
 pub mod handshake;
 pub mod host;
 pub mod outgoing;
+#[cfg(test)]
+pub mod passthrough;
 pub mod portals;
 pub mod relay;
 pub mod reply;
@@ -44,6 +46,7 @@ use host::Host;
 use outgoing::SettingText;
 use server::Server;
 
+pub use active::Unplanned;
 pub use relay::Lost;
 
 /// What the configuration says about every session.
@@ -65,7 +68,7 @@ pub enum Want {
     /// The TLS handshake; then [`Session::encrypted`].
     Tls,
     /// The statements of this text planned; then [`Session::resume`].
-    Plan(String),
+    Plan(Unplanned),
     /// A server connection; then [`Session::lease_granted`] or [`Session::lease_refused`].
     Lease,
     /// Answers of the server: the client's next message waits for them.
@@ -342,7 +345,7 @@ impl Session {
                         self.skip = taken.saturating_sub(bytes.len());
                         return Ok(taken.min(bytes.len()));
                     }
-                    Flow::Plan(text) => Want::Plan(text),
+                    Flow::Plan(unplanned) => Want::Plan(unplanned),
                     Flow::Lease => Want::Lease,
                     Flow::Drain => Want::Drain,
                     Flow::End => Want::End,
@@ -366,17 +369,24 @@ impl Session {
             Step::Cancel { pid, secret } => self.want = Want::Cancel { pid, secret },
             Step::End => self.end(),
             Step::Done(login) => {
-                self.logged_in(*login)?;
+                self.logged_in(host, *login)?;
                 self.settle(host, io)?;
             }
         }
         Ok(taken)
     }
 
-    fn logged_in(&mut self, login: Login) -> Result<(), Refusal> {
+    fn logged_in(&mut self, host: &mut dyn Host, login: Login) -> Result<(), Refusal> {
         let Login { principal, startup, token } = login;
-        let tenancy = tenancy::Tenancy::at_login(&principal, startup.tenant.as_deref(), token)
-            .map_err(|error| Refusal::new(error.state(), Rule("login"), error.to_string()))?;
+        let tenancy = tenancy::Tenancy::at_login(&principal, startup.tenant.as_deref(), token);
+        let tenancy = tenancy.map_err(|error| {
+            host.login_refused(&startup.user, &startup.database, error);
+            Refusal::new(error.state(), Rule("login"), error.to_string())
+        })?;
+        if !host.logged_in(&principal) {
+            let message = "the login cannot be written down";
+            return Err(Refusal::new(SqlState::TOO_MANY, Rule("audit"), message));
+        }
         let quoted =
             |(name, value): (String, String)| format!("SET {name} TO '{}'", value.replace('\'', "''"));
         let settings = startup.settings.into_iter().rev().map(quoted).collect();
@@ -391,9 +401,9 @@ impl Session {
     fn settle(&mut self, host: &mut dyn Host, io: &mut Io<'_>) -> Result<(), Refusal> {
         let Phase::Settling(active, settings, _) = &mut self.phase else { return Ok(()) };
         while let Some(text) = settings.last() {
-            match active.look(host, text) {
+            match active.look(host, text, &[]) {
                 Look::Unplanned => {
-                    self.want = Want::Plan(text.clone());
+                    self.want = Want::Plan(Unplanned { text: text.clone(), declared: Vec::new() });
                     return Ok(());
                 }
                 Look::Refused(refusal, _) => return Err(refusal),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Io;
-use super::active::{self, Active, Batch, Flow, Look};
+use super::active::{self, Active, Batch, Flow, Look, Unplanned};
 use super::copy::Copying;
 use super::host::Host;
 use super::outgoing::{self, Filled, SettingText};
@@ -50,10 +50,12 @@ impl Active {
             Batch::Closed if self.awaits_answers() => return Ok(Flow::Drain),
             Batch::Closed => {}
         }
-        let parts = match self.look(host, text) {
+        let parts = match self.look(host, text, &[]) {
             Look::Planned(parts) => parts,
             Look::Refused(refusal, offset) => return self.refuse_query(host, io, &refusal, text, offset),
-            Look::Unplanned => return Ok(Flow::Plan(text.to_owned())),
+            Look::Unplanned => {
+                return Ok(Flow::Plan(Unplanned { text: text.to_owned(), declared: Vec::new() }));
+            }
         };
         if parts.is_empty() {
             self.say(io, fixed::EMPTY_QUERY);

@@ -7,11 +7,13 @@
 //! call could choose is. A caller that knows which overload the server chooses
 //! ([`resolve`](super::resolve)) asks [`Functions::verdict_of`] for that one alone.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+mod table;
 
 use crate::catalog::{Function, Oid, Snapshot};
 use crate::policy::{Refusal, Rule, SqlState};
+
+use super::resolve::{Context, FunctionMatch, Resolution, coercion, resolve_function};
+use table::{Class, TABLE};
 
 /// The rule's name in messages, audit lines and metrics.
 pub const RULE: Rule = Rule("function");
@@ -61,7 +63,7 @@ pub enum SpecialFunction {
     /// `current_user()`, `session_user()`, `"user"()`, `getpgusername()`, `system_user()`: would show the proxy's
     /// own role at the server.
     CurrentUserLike,
-    /// `to_regclass(text)` and its kin, and `regclass(text)`: a look-up in the catalog by a value.
+    /// `to_regclass(text)`, `to_regrole(text)` and `regclass(text)`: a look-up in the catalog by a value.
     RegInput,
     /// `pg_input_is_valid(text, type)`, `pg_input_error_info(text, type)`: the second argument names a type, whose
     /// input function runs. Only a literal naming a base type of `pg_catalog` that is no reg* type.
@@ -85,34 +87,9 @@ pub enum AdvisoryLock {
     UnlockAll,
 }
 
-/// The class of a rule, the third column of `functions.tsv`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Allow,
-    Special(SpecialFunction),
-    Deny(&'static str),
-}
-
-/// One line of `functions.tsv`.
+/// The judgement on functions; its rules are data.
 #[derive(Debug)]
-struct Line {
-    arguments: Option<Vec<&'static str>>,
-    class: Class,
-    immutable_only: bool,
-    majors: std::ops::RangeInclusive<u32>,
-}
-
-/// The table of risks.
-#[derive(Debug)]
-pub struct Functions {
-    lines: HashMap<&'static str, Vec<Line>>,
-    extensions: HashMap<&'static str, HashMap<&'static str, bool>>,
-}
-
-static TABLE: LazyLock<Functions> = LazyLock::new(|| Functions {
-    lines: parse_functions(include_str!("data/functions.tsv")),
-    extensions: parse_extensions(include_str!("data/extensions.tsv")),
-});
+pub struct Functions;
 
 impl Functions {
     /// Judges a call by name and number of arguments. `name` is as the parser gave it: database and schema are
@@ -125,19 +102,32 @@ impl Functions {
         name: &[&str],
         argument_count: usize,
     ) -> FunctionVerdict {
+        Self::verdict_typed(catalog, policy_listed, name, &vec![None; argument_count])
+    }
+
+    /// The same where types of arguments are known, nothing for one that is not; an untyped literal has none. Overloads
+    /// that cannot take them are left out, and when all are known the one that the server chooses is judged alone.
+    pub fn verdict_typed(
+        catalog: &Snapshot,
+        policy_listed: &dyn Fn(&str, &str) -> bool,
+        name: &[&str],
+        arguments: &[Option<Oid>],
+    ) -> FunctionVerdict {
         let (schema, name) = match split_name(catalog, name) {
             Ok(split) => split,
             Err(refusal) => return FunctionVerdict::Refused(refusal),
         };
-        let callable = |f: &Function| accepts(f, argument_count);
-        let candidates = candidates(catalog, schema, name, callable);
-        if candidates.is_empty() {
-            return FunctionVerdict::Refused(undefined(schema, name, argument_count));
+        if let Some(types) = arguments.iter().copied().collect::<Option<Vec<Oid>>>()
+            && let Resolution::Found(FunctionMatch::Call { function, .. }) =
+                resolve_function(catalog, schema, name, &types, false)
+        {
+            return Self::verdict_of(catalog, policy_listed, &function);
         }
+        let callable = |f: &Function| accepts(f, arguments.len()) && takes(catalog, f, arguments);
+        let candidates = candidates(catalog, schema, name, callable);
         let verdicts = candidates.iter().map(|f| Self::verdict_of(catalog, policy_listed, f));
-        verdicts
-            .reduce(worse)
-            .unwrap_or_else(|| FunctionVerdict::Refused(undefined(schema, name, argument_count)))
+        let none = || FunctionVerdict::Refused(undefined(schema, name, arguments.len()));
+        verdicts.reduce(worse).unwrap_or_else(none)
     }
 
     /// Judges one overload.
@@ -172,21 +162,6 @@ impl Functions {
                 None => refuse("is not listed"),
             },
         }
-    }
-
-    fn class(&self, catalog: &Snapshot, function: &Function) -> Option<Class> {
-        let major = catalog.server_version_num.checked_div(10_000)?;
-        let lines = self.lines.get(function.name.as_str())?;
-        let exact =
-            lines.iter().find(|l| l.arguments.as_ref().is_some_and(|a| matches_types(catalog, a, function)));
-        let line = exact.or_else(|| lines.iter().find(|l| l.arguments.is_none()))?;
-        let holds = line.majors.contains(&major) && (!line.immutable_only || function.volatility == 'i');
-        holds.then_some(line.class)
-    }
-
-    fn extension(&self, function: &Function) -> Option<bool> {
-        let functions = self.extensions.get(function.extension.as_deref()?)?;
-        functions.get(function.name.as_str()).or_else(|| functions.get("*")).copied()
     }
 }
 
@@ -247,6 +222,18 @@ fn accepts(function: &Function, argument_count: usize) -> bool {
     fits || (function.variadic != 0 && argument_count.saturating_add(1) >= declared)
 }
 
+/// Whether a function can be chosen for arguments of the known types among these (can_coerce_type, parse_coerce.c).
+fn takes(catalog: &Snapshot, function: &Function, arguments: &[Option<Oid>]) -> bool {
+    let last = function.arguments.len().checked_sub(1);
+    arguments.iter().enumerate().all(|(at, given)| {
+        let Some(given) = *given else { return true };
+        let can = |target: Oid| coercion(catalog, given, target, Context::Implicit).is_some();
+        let declared = function.arguments.get(at).copied().is_some_and(can);
+        let spread = function.variadic != 0 && last.is_some_and(|last| at >= last) && can(function.variadic);
+        declared || spread
+    })
+}
+
 fn allow(function: &Function) -> FunctionVerdict {
     FunctionVerdict::Allowed {
         schema: function.schema.clone(),
@@ -294,81 +281,6 @@ fn has_internal_signature(catalog: &Snapshot, function: &Function) -> bool {
         None => true,
     };
     function.arguments.iter().chain([&function.result]).any(internal)
-}
-
-fn matches_types(catalog: &Snapshot, names: &[&str], function: &Function) -> bool {
-    let named = |(name, oid): (&&str, &Oid)| catalog.type_by_oid(*oid).is_some_and(|t| t.name == *name);
-    names.len() == function.arguments.len() && names.iter().zip(&function.arguments).all(named)
-}
-
-fn parse_functions(text: &'static str) -> HashMap<&'static str, Vec<Line>> {
-    let mut lines: HashMap<&'static str, Vec<Line>> = HashMap::new();
-    for row in rows(text) {
-        let [name, arguments, class, volatility, from, to] = *row else { continue };
-        let (Some(class), Ok(from), Ok(to)) = (class_named(class, name), from.parse(), to.parse()) else {
-            continue;
-        };
-        lines.entry(name).or_default().push(Line {
-            arguments: (arguments != "*").then(|| arguments.split(',').collect()),
-            class,
-            immutable_only: volatility == "i",
-            majors: from..=to,
-        });
-    }
-    lines
-}
-
-fn parse_extensions(text: &'static str) -> HashMap<&'static str, HashMap<&'static str, bool>> {
-    let mut extensions: HashMap<&'static str, HashMap<&'static str, bool>> = HashMap::new();
-    for row in rows(text) {
-        let [extension, function, verdict] = *row else { continue };
-        extensions.entry(extension).or_default().insert(function, verdict == "pure");
-    }
-    extensions
-}
-
-/// The lines of a table of this module, cut into fields.
-fn rows(text: &'static str) -> impl Iterator<Item = Box<[&'static str]>> {
-    text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()).map(|l| l.split('\t').collect())
-}
-
-fn class_named(class: &str, name: &str) -> Option<Class> {
-    use SpecialFunction as S;
-    let special = match class {
-        "pure" | "catalog" | "session" => return Some(Class::Allow),
-        "deny-sql-text" => return Some(Class::Deny("runs SQL given as text")),
-        "deny-file" => return Some(Class::Deny("reads files or the host's configuration")),
-        "deny-large-object" => return Some(Class::Deny("reaches large objects, which belong to no tenant")),
-        "deny-signal" => return Some(Class::Deny("acts on other sessions or on shared state")),
-        "deny-admin" => return Some(Class::Deny("is for the server's administration")),
-        "deny-statistics" => return Some(Class::Deny("shows what others do or hold")),
-        "deny-catalog" => return Some(Class::Deny("reads catalogs beyond what drivers need")),
-        "deny-session" => return Some(Class::Deny("shows the proxy's own session")),
-        "nextval" => S::Nextval,
-        "currval" => S::Currval,
-        "lastval" => S::Lastval,
-        "set-config" => S::SetConfig,
-        "current-setting" => S::CurrentSetting,
-        "notify" => S::PgNotify,
-        "advisory-lock" => S::AdvisoryLock(advisory_lock(name)),
-        "sleep" => S::PgSleep,
-        "identity" => S::CurrentUserLike,
-        "reg-input" => S::RegInput,
-        "type-input" => S::PgInputIsValid,
-        "serial-sequence" => S::PgGetSerialSequence,
-        "address" => S::SessionAddress,
-        _ => return None,
-    };
-    Some(Class::Special(special))
-}
-
-fn advisory_lock(name: &str) -> AdvisoryLock {
-    match name {
-        "pg_advisory_unlock_all" => AdvisoryLock::UnlockAll,
-        _ if name.contains("unlock") => AdvisoryLock::Unlock,
-        _ if name.contains("xact") => AdvisoryLock::Transaction,
-        _ => AdvisoryLock::Session,
-    }
 }
 
 #[cfg(test)]
@@ -457,19 +369,6 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_the_table_is_read() {
-        let lines = |text: &str| text.lines().filter(|l| !l.starts_with('#')).count();
-        assert_eq!(
-            TABLE.lines.values().map(Vec::len).sum::<usize>(),
-            lines(include_str!("data/functions.tsv"))
-        );
-        assert_eq!(
-            TABLE.extensions.values().map(HashMap::len).sum::<usize>(),
-            lines(include_str!("data/extensions.tsv"))
-        );
-    }
-
-    #[test]
     fn a_name_is_allowed_only_when_each_overload_of_its_arity_is() {
         let catalog = catalog(&[
             ("pg_catalog", "age", &[1184], 's'),
@@ -482,9 +381,23 @@ mod tests {
         assert_eq!(state(verdict(&catalog, &["age"], 2)), "allowed");
         assert_eq!(state(verdict(&catalog, &["ts_rewrite"], 2)), "42501");
         assert_eq!(state(verdict(&catalog, &["pg_catalog", "ts_rewrite"], 3)), "allowed");
-        let one = catalog.functions_named("age").first().cloned();
-        let one = one.map(|f| state(Functions::verdict_of(&catalog, &|_, _| false, &f)));
-        assert_eq!(one, Some("allowed"), "the overload for timestamptz alone");
+    }
+
+    #[test]
+    fn overloads_that_cannot_take_the_arguments_do_not_count() {
+        let catalog = catalog(&[
+            ("pg_catalog", "age", &[1184], 's'),
+            ("pg_catalog", "age", &[28], 's'),
+            ("pg_catalog", "ts_rewrite", &[3615, 25], 'v'),
+        ]);
+        let typed = |name: &str, types: &[Option<Oid>]| {
+            state(Functions::verdict_typed(&catalog, &|_, _| false, &[name], types))
+        };
+        assert_eq!(typed("age", &[Some(1184)]), "allowed");
+        assert_eq!(typed("age", &[Some(28)]), "42501");
+        assert_eq!(typed("age", &[Some(1186)]), "42883");
+        assert_eq!(typed("ts_rewrite", &[Some(3615), None]), "42501");
+        assert_eq!(typed("ts_rewrite", &[Some(20), None]), "42883");
     }
 
     #[test]

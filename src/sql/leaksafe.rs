@@ -38,7 +38,8 @@ pub const LARGEST_TEXT: usize = 1 << 20;
 pub enum Total {
     /// It may stay bare.
     Yes {
-        /// Byte offsets of the literals that were looked at: it holds for these literals alone.
+        /// Byte offsets of the literals that were looked at: it holds for these literals alone. Where no literal was
+        /// lifted (`EXTRACT(year FROM …)`, or -1), what was looked at is part of the shape.
         pins: Vec<i32>,
         /// What its parameters' values must satisfy; see [`BindCheck`].
         bind_checks: Vec<BindCheck>,

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -15,6 +15,7 @@ use super::host::Surroundings;
 use super::planning::{self, Fresh, Planning};
 use super::registry::Key;
 use super::thread::{Database, Handle, Stopping, Worker};
+use crate::catalog::Oid;
 use crate::plan::Request;
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::pool::lease::checkout_timed_out;
@@ -55,6 +56,7 @@ enum Socket {
 
 struct Waiting {
     place: Rc<Waiter>,
+    since: Instant,
     deadline: Pin<Box<Sleep>>,
 }
 
@@ -280,9 +282,9 @@ impl Client {
 
     fn plan(&mut self, cx: &mut Context<'_>) -> bool {
         if self.planning.is_none() {
-            let requests = self.requests();
+            let (requests, declared) = self.requests();
             let Some(database) = self.find_database() else { return false };
-            self.planning = Some(planning::start(database.planner.clone(), requests));
+            self.planning = Some(planning::start(database.planner.clone(), requests, declared));
         }
         let Some(planning) = &mut self.planning else { return false };
         let Poll::Ready(fresh) = planning.as_mut().poll(cx) else { return false };
@@ -302,15 +304,18 @@ impl Client {
 
     /// The statements of the text that have to be planned. In a second round for the same message all of them
     /// are asked for: the table may have lost the others meanwhile.
-    fn requests(&mut self) -> Vec<Request> {
+    fn requests(&mut self) -> (Vec<Request>, Vec<Oid>) {
         let mut requests = Vec::new();
-        let Some(database) = self.find_database() else { return requests };
-        let (Want::Plan(text), Some(active)) = (self.session.want(), self.session.active()) else {
-            return requests;
+        let nothing = (Vec::new(), Vec::new());
+        let Some(database) = self.find_database() else { return nothing };
+        let (Want::Plan(unplanned), Some(active)) = (self.session.want(), self.session.active()) else {
+            return nothing;
         };
         let who = active.who();
-        let Ok(bounded) = Bounded::new(text, &self.worker.limits) else { return requests };
+        let declared = unplanned.declared.clone();
+        let Ok(bounded) = Bounded::new(&unplanned.text, &self.worker.limits) else { return nothing };
         let mut normaliser = self.worker.normaliser.borrow_mut();
+        normaliser.declare(&declared);
         let mut from = 0;
         while let Ok(Some(statement)) = normaliser.next_statement(bounded, from) {
             from = statement.next;
@@ -319,7 +324,7 @@ impl Client {
                 requests.push(Request::new(who.user.clone(), who.role.clone(), &statement));
             }
         }
-        requests
+        (requests, declared)
     }
 
     /// The session's database, known once it has logged in.
@@ -338,7 +343,11 @@ impl Client {
             None => {
                 let patience = self.worker.settings.config.general.checkout_timeout;
                 self.handle.waiting.set(true);
-                self.waiting.insert(Waiting { place: database.pool.wait(), deadline: deadline(patience) })
+                self.waiting.insert(Waiting {
+                    place: database.pool.wait(),
+                    since: Instant::now(),
+                    deadline: deadline(patience),
+                })
             }
         };
         let polled = match place.place.poll(cx, &database.pool) {
@@ -356,6 +365,7 @@ impl Client {
         self.handle.cancelled.set(false);
         if let Some(waiting) = self.waiting.take() {
             waiting.place.leave();
+            self.worker.settings.metrics.lease_waited(waiting.since.elapsed());
         }
         self.leased(cx, polled);
         true

@@ -35,11 +35,13 @@ impl Host for Surroundings<'_> {
         who: &Principal,
         text: &'t str,
         from: usize,
+        declared: &[Oid],
     ) -> Result<Option<Found<'t>>, Refusal> {
         let bounded = Bounded::new(text, &self.worker.limits)?;
         let mut normaliser = self.worker.normaliser.borrow_mut();
+        normaliser.declare(declared);
         let Some(statement) = normaliser.next_statement(bounded, from)? else { return Ok(None) };
-        let fresh = self.fresh.iter().find(|fresh| *fresh.text == *statement.text);
+        let fresh = self.fresh.iter().find(|fresh| fresh.is_of(statement.text, declared));
         let outcome = match fresh {
             Some(fresh) if fresh.is_current(self.database) => Some(fresh.outcome.clone()),
             _ => self
@@ -131,6 +133,14 @@ impl Host for Surroundings<'_> {
     ) -> Result<(Principal, BoundToken), AuthError> {
         let settings = &self.worker.settings;
         settings.principals.authenticate_token(user, database, password, &settings.tokens, self.now_unix())
+    }
+
+    fn logged_in(&mut self, who: &Principal) -> bool {
+        self.worker.auditor.borrow_mut().logged_in(self.session, who)
+    }
+
+    fn login_refused(&mut self, user: &str, database: &str, error: AuthError) {
+        self.worker.auditor.borrow_mut().login_refused(self.session, user, database, error);
     }
 
     fn cancel_key(&mut self) -> (i32, i32) {

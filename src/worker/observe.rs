@@ -1,5 +1,8 @@
 //! Audit and metrics as a worker sees them.
 
+use std::time::Duration;
+
+use crate::auth::{AuthError, Principal};
 use crate::session::host::Account;
 
 /// Takes the decisions of one worker. Room is reserved before a statement runs, so that its event surely fits
@@ -14,6 +17,15 @@ pub trait Auditor: std::fmt::Debug + Send {
     fn settle(&mut self, session: u64, account: &Account<'_>, duration_us: u64);
     /// A statement was refused: without a reservation. Without room the refusal stands all the same.
     fn refused(&mut self, session: u64, account: &Account<'_>);
+    /// A client has logged in; false where there is no room.
+    fn logged_in(&mut self, session: u64, who: &Principal) -> bool {
+        let _ = (session, who);
+        true
+    }
+    /// A client was turned away.
+    fn login_refused(&mut self, session: u64, user: &str, database: &str, error: AuthError) {
+        let _ = (session, user, database, error);
+    }
 }
 
 /// Counts. Every method is called on a worker's thread and must be a few instructions.
@@ -29,6 +41,15 @@ pub trait Metrics: std::fmt::Debug + Send + Sync {
     /// A statement was refused by this rule.
     fn refused(&self, rule: &'static str) {
         let _ = rule;
+    }
+    /// How many server connections of a worker are idle and how many leased, and how many clients wait for
+    /// one; told about every second.
+    fn pools(&self, worker: usize, idle: usize, leased: usize, waiting: usize) {
+        let _ = (worker, idle, leased, waiting);
+    }
+    /// A transaction has a server connection after it had to wait for it.
+    fn lease_waited(&self, waited: Duration) {
+        let _ = waited;
     }
     /// A session's code panicked.
     fn panicked(&self) {}

@@ -218,9 +218,21 @@ impl Worker {
                     for database in &self.databases {
                         database.pool.sweep();
                     }
+                    self.count_pools();
                 }
             }
         }
+    }
+
+    fn count_pools(&self) {
+        let (mut all_idle, mut leased, mut all_waiting) = (0_usize, 0_usize, 0_usize);
+        for database in &self.databases {
+            let (open, idle, waiting) = database.pool.counts();
+            all_idle = all_idle.saturating_add(idle);
+            leased = leased.saturating_add(open.saturating_sub(idle));
+            all_waiting = all_waiting.saturating_add(waiting);
+        }
+        self.settings.metrics.pools(self.index, all_idle, leased, all_waiting);
     }
 
     fn stop(self: Rc<Self>, grace: Duration) {

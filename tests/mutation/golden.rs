@@ -50,6 +50,7 @@ impl Golden {
             shape: self.name.clone(),
             literals: Vec::new(),
             modern_number: None,
+            parameter_types: Vec::new(),
         };
         verify(&self.tree(), self.template(printed), &statement, self.tenant)
     }

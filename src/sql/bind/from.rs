@@ -301,8 +301,15 @@ impl Binder<'_> {
             let [call, definitions] = entry.items.as_mut_slice() else {
                 return Err(super::unsupported("this function in FROM", -1));
             };
-            self.expression(&scope, call, facts)?;
             let mut names = self.column_definitions(definitions)?;
+            if let Some(arguments) = several_arrays(call) {
+                self.all(&scope, arguments, facts)?;
+                let count = arguments.len();
+                only_name = Some("unnest".to_owned());
+                columns.extend((0..count).map(|_| unknown_column("unnest".to_owned())));
+                continue;
+            }
+            self.expression(&scope, call, facts)?;
             let (known, more, name) = self.function_columns(call);
             only_name = name;
             open |= more && names.is_empty();
@@ -328,7 +335,7 @@ impl Binder<'_> {
             });
         }
         // A function of one value names its column after its alias.
-        if let (true, Some(alias), [column, ..]) = (alone, &function.alias, columns.as_mut_slice())
+        if let (true, Some(alias), [column]) = (alone, &function.alias, columns.as_mut_slice())
             && only_name.as_deref() == Some(column.name.as_str())
         {
             column.name.clone_from(&alias.aliasname);
@@ -645,40 +652,6 @@ impl Binder<'_> {
         unleaf(level, id, true);
         Ok(())
     }
-
-    /// Replaces `*` by its columns where an item has columns that the role may not see.
-    pub fn expand_stars(&mut self, scope: &Scope<'_>, targets: &mut Vec<Node>) -> Result<(), Refusal> {
-        let denied = |item: &Item| item.columns.iter().any(|c| c.kind == ColumnKind::Denied);
-        if !scope.level.items.iter().any(denied) {
-            return Ok(());
-        }
-        let mut expanded = Vec::new();
-        for node in std::mem::take(targets) {
-            let star = match &node.node {
-                Some(NodeEnum::ResTarget(target)) => target.val.as_deref().and_then(super::select::star_of),
-                _ => None,
-            };
-            let Some(qualifier) = star else {
-                expanded.push(node);
-                continue;
-            };
-            if qualifier.is_none() && !scope.level.merged.is_empty() {
-                return Err(super::unsupported("* over USING with columns that the role may not see", -1));
-            }
-            let wanted = |item: &&Item| {
-                item.visible
-                    && item.name.is_some()
-                    && qualifier.as_ref().is_none_or(|q| item.name.as_ref() == Some(q))
-            };
-            for item in scope.level.items.iter().filter(wanted) {
-                let name = item.name.as_deref().unwrap_or_default();
-                let shown = item.columns.iter().filter(|c| c.kind != ColumnKind::Denied);
-                expanded.extend(shown.map(|c| build::target(build::column(&[name, &c.name]), "")));
-            }
-        }
-        *targets = expanded;
-        Ok(())
-    }
 }
 
 /// Adds an item to a level. Its alias renames it, and its columns from the left.
@@ -751,6 +724,20 @@ fn common_names(level: &Level, left: &[usize], right: &[usize]) -> Vec<String> {
     };
     let theirs = names(right);
     names(left).into_iter().filter(|name| theirs.contains(name)).collect()
+}
+
+/// `unnest(a, b, …)`: not a function but ROWS FROM of one unnest each, as long as its name is not qualified
+/// (transformRangeFunction of parse_clause.c).
+fn several_arrays(call: &mut Node) -> Option<&mut [Node]> {
+    let Some(NodeEnum::FuncCall(call)) = &mut call.node else { return None };
+    let plain = call.agg_order.is_empty()
+        && call.agg_filter.is_none()
+        && call.over.is_none()
+        && !call.agg_star
+        && !call.agg_distinct
+        && !call.func_variadic;
+    let several = build::names(&call.funcname).is_some_and(|n| n == ["unnest"]) && call.args.len() > 1;
+    (plain && several).then_some(call.args.as_mut_slice())
 }
 
 /// The columns of a relation.

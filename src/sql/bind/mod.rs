@@ -10,6 +10,7 @@ mod from;
 mod json;
 mod scope;
 mod select;
+mod star;
 mod target;
 mod types;
 mod with;
@@ -61,6 +62,8 @@ pub(in crate::sql) struct Binder<'a> {
     pub tenant_type: Option<Oid>,
     /// Inside the recursive term of a WITH RECURSIVE.
     pub recursive_term: bool,
+    /// The next SELECT is the source of an INSERT: each of its outputs is named, so that one can be changed.
+    pub explicit_outputs: bool,
     /// Names of WITH RECURSIVE lists that are not defined yet, innermost list last.
     pub forward_names: Vec<Vec<String>>,
     aliases: u32,
@@ -83,6 +86,7 @@ impl<'a> Binder<'a> {
             view_depth: 0,
             tenant_type: None,
             recursive_term: false,
+            explicit_outputs: false,
             forward_names: Vec::new(),
             aliases: 0,
         }

@@ -48,16 +48,17 @@ impl Binder<'_> {
         ctes: &[(String, usize)],
         select: &mut SelectStmt,
     ) -> Result<Output, Refusal> {
+        let explicit = std::mem::take(&mut self.explicit_outputs);
         if select.into_clause.is_some() {
             return Err(super::unsupported("SELECT INTO", -1));
         }
         let names = self.with_clause(outer, ctes, select.with_clause.as_mut())?;
         let output = if select.op != SetOperation::SetopNone as i32 {
-            self.set_operation(outer, &names, select)?
+            self.set_operation(outer, &names, select, explicit)?
         } else if !select.values_lists.is_empty() {
             self.values(outer, &names, select)?
         } else {
-            self.plain_select(outer, &names, select)?
+            self.plain_select(outer, &names, select, explicit)?
         };
         let had_with = select.with_clause.is_some();
         self.fence_ctes(&names, select.with_clause.as_mut());
@@ -69,11 +70,14 @@ impl Binder<'_> {
         outer: Option<&Scope<'_>>,
         ctes: &[(String, usize)],
         select: &mut SelectStmt,
+        explicit: bool,
     ) -> Result<Output, Refusal> {
         let (Some(left), Some(right)) = (&mut select.larg, &mut select.rarg) else {
             return Err(super::unsupported("a set operation without two arms", -1));
         };
+        self.explicit_outputs = explicit;
         let left = self.select(outer, ctes, left)?;
+        self.explicit_outputs = explicit;
         let right = self.select(outer, ctes, right)?;
         let mut facts = left.facts;
         facts.merge(right.facts);
@@ -135,13 +139,17 @@ impl Binder<'_> {
         outer: Option<&Scope<'_>>,
         ctes: &[(String, usize)],
         select: &mut SelectStmt,
+        explicit: bool,
     ) -> Result<Output, Refusal> {
         let mut level = Level::at(depth_below(outer));
         let mut facts = Facts::default();
+        if explicit {
+            self.name_columns(select);
+        }
         self.bind_from(outer, ctes, &mut level, &mut select.from_clause, &mut facts)?;
         let scope = Scope { outer, level: &level, window: None, ctes };
         select.where_clause = self.condition_of(&scope, select.where_clause.take(), &mut facts)?;
-        self.expand_stars(&scope, &mut select.target_list)?;
+        self.expand_stars(&scope, &mut select.target_list, explicit)?;
         let columns = self.target_list(&scope, &mut select.target_list, &mut facts)?;
         for distinct in select.distinct_clause.iter_mut().filter(|d| d.node.is_some()) {
             self.sort_expression(&scope, distinct, &columns, false, &mut facts)?;

@@ -84,10 +84,16 @@ impl Binder<'_> {
                 self.pin(at);
                 return self.reg_literal(reg, &text, at);
             }
-            if !self.is_oid_valued(scope, arg) {
-                let message = format!("a cast to {reg} takes a literal or an oid column");
+            // A value that is looked up in the catalog comes back in the error where it is not there.
+            let mut own = Facts::default();
+            self.expression(scope, arg, &mut own)?;
+            let tenanted = own.tenanted && !self.is_oid_valued(scope, arg);
+            facts.merge(own);
+            if tenanted {
+                let message = format!("a cast of a tenant's value to {reg} is refused");
                 return Err(Refusal::new(SqlState::DENIED, RULE, message).at(location));
             }
+            return Ok(());
         }
         self.expression(scope, arg, facts)
     }

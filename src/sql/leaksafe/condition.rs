@@ -6,7 +6,7 @@ use super::super::resolve::{CastPath, oid};
 use super::super::typed::{Expr, ExprType};
 use super::constants::{self, TimeKind};
 use super::total::{Judge, Reason, is_builtin};
-use super::{BindRule, Condition, types};
+use super::{BindRule, Condition, LARGEST_TEXT, types};
 
 /// The longest text that functions of class S take, all inputs together, in bytes.
 const LONGEST_BOUNDED: usize = 64 << 20;
@@ -55,6 +55,8 @@ impl Facts {
         Self { columns: true, folded: false, bytes, digits }
     }
 
+    /// Of any literal of this class, not of this one alone: a text may be as long as a statement may be, which is far
+    /// below [`LONGEST_BOUNDED`], and digits count only once the literal is pinned (`Judge::arithmetic`).
     pub fn of_literal(ty: ExprType, text: Option<&str>) -> Self {
         let number = matches!(ty.oid, oid::NUMERIC | oid::INT4 | oid::INT8);
         let plain = |t: &&str| {
@@ -63,7 +65,7 @@ impl Facts {
         Self {
             columns: false,
             folded: true,
-            bytes: text.map(str::len),
+            bytes: text.map(|t| t.len().max(LARGEST_TEXT)),
             digits: text.filter(|_| number).filter(plain).map(str::len),
         }
     }
@@ -134,14 +136,19 @@ impl Judge<'_> {
                 0 | -1 => Err("a division by 0 or -1"),
                 _ => Ok(result),
             },
-            Condition::Numeric => arithmetic(facts, 1).map(|digits| Facts { digits: Some(digits), ..result }),
+            Condition::Numeric => {
+                self.arithmetic(arguments, facts, 1).map(|digits| Facts { digits: Some(digits), ..result })
+            }
             Condition::NumericDivide => {
                 self.divisor(arguments.get(1))?;
-                let digits = arithmetic(facts, DIGITS_OF_DIVISION)?;
+                let digits = self.arithmetic(arguments, facts, DIGITS_OF_DIVISION)?;
                 Ok(Facts { digits: Some(digits), ..result })
             }
             Condition::NumericRound | Condition::NumericRoundAny => {
                 let places = self.integer(arguments.get(1))?;
+                if let Some(rounded) = arguments.first() {
+                    self.pin_numbers(rounded);
+                }
                 let digits = first.digits.and_then(|d| d.checked_add(1));
                 match (condition, digits) {
                     _ if places.unsigned_abs() > 1_000 => Err("a rounding to too many digits"),
@@ -366,6 +373,33 @@ impl Judge<'_> {
         self.literal(expr)?.trim().parse().map_err(|_| "a literal that is no integer")
     }
 
+    /// The digits that arithmetic may come to.
+    fn arithmetic(&mut self, arguments: &[Expr], facts: &[Facts], more: usize) -> Result<usize, Reason> {
+        for argument in arguments {
+            self.pin_numbers(argument);
+        }
+        let sum = facts.iter().try_fold(more, |sum, f| sum.checked_add(f.digits?));
+        sum.filter(|digits| *digits <= MOST_DIGITS).ok_or("a numeric without precision")
+    }
+
+    /// Pins the literals that give an expression its digits. Its arithmetic has pinned its own.
+    fn pin_numbers(&mut self, expr: &Expr) {
+        match expr {
+            Expr::Const { location, .. } => self.pins.push(*location),
+            Expr::Cast { argument, .. } => self.pin_numbers(argument),
+            Expr::Op { arguments, .. }
+            | Expr::Call { arguments, .. }
+            | Expr::Coalesce { arguments, .. }
+            | Expr::MinMax { arguments, .. }
+            | Expr::Case { results: arguments, .. } => {
+                for argument in arguments {
+                    self.pin_numbers(argument);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Whether a cast gives the very number or text that it takes: an integer to a wider type, a text to another.
     fn keeps_value(&self, argument: &Expr, path: &CastPath, target: u32) -> bool {
         let source = argument.ty().oid;
@@ -416,12 +450,6 @@ fn time_kind(ty: u32) -> Option<TimeKind> {
         oid::INTERVAL => TimeKind::Interval,
         _ => return None,
     })
-}
-
-/// The digits that arithmetic may come to.
-fn arithmetic(facts: &[Facts], more: usize) -> Result<usize, Reason> {
-    let sum = facts.iter().try_fold(more, |sum, f| sum.checked_add(f.digits?));
-    sum.filter(|digits| *digits <= MOST_DIGITS).ok_or("a numeric without precision")
 }
 
 fn within(bytes: Option<usize>) -> Result<usize, Reason> {

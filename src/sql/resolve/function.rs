@@ -11,7 +11,7 @@ use super::polymorphic::{instantiate, is_polymorphic};
 use super::{CastPath, Context, FunctionMatch, Resolution, category, coercion, is_row_type, oid};
 
 /// The function that `name(arguments)` means. `variadic` is the call's own VARIADIC. Untyped literals and parameters
-/// are [`oid::UNKNOWN`]. Named arguments are not looked at: such calls are for the caller to refuse or to order.
+/// are [`oid::UNKNOWN`]; a lone one is taken for a literal, which makes a cast of `typename(…)`. Named arguments are not looked at: such calls are for the caller to refuse or to order.
 pub fn resolve_function(
     catalog: &Snapshot,
     schema: Option<&str>,

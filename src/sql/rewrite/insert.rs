@@ -48,6 +48,7 @@ impl Binder<'_> {
         let Some(NodeEnum::SelectStmt(select)) = &mut source.node else {
             return Err(unsupported("this source of an INSERT", -1));
         };
+        self.explicit_outputs = true;
         Ok(self.select(None, ctes, select)?.columns.len())
     }
 

@@ -90,7 +90,7 @@ impl Binder<'_> {
         level.hidden.clone_from(&scope.level.hidden);
         bind::push_old_and_new(&mut level, target.item, &clause.options)?;
         let scope = Scope { level: &level, ..*scope };
-        self.expand_stars(&scope, &mut clause.exprs)?;
+        self.expand_stars(&scope, &mut clause.exprs, false)?;
         self.target_list(&scope, &mut clause.exprs, facts)
     }
 

@@ -47,7 +47,7 @@ impl Typer<'_> {
             NodeEnum::BoolExpr(logic) => self.logic(logic, depth),
             NodeEnum::FuncCall(call) => self.call(call, depth),
             NodeEnum::NullTest(test) => match self.child(test.arg.as_deref(), depth) {
-                arg if test.argisrow || self.is_row(&arg) => Expr::Other("a whole row"),
+                arg if test.argisrow || self.is_row_type(&arg) => Expr::Other("a whole row"),
                 arg => Expr::NullTest(Box::new(arg)),
             },
             NodeEnum::BooleanTest(test) => {
@@ -89,8 +89,13 @@ impl Typer<'_> {
                 return Expr::Other("a number without a rule");
             }
             Some(a_const::Val::Fval(f)) => {
-                let big = f.fval.parse::<i64>().is_ok();
-                (if big { oid::INT8 } else { oid::NUMERIC }, Some(f.fval.clone()))
+                let ty = match f.fval.parse::<i64>() {
+                    // Only -2147483648 comes here as a Float.
+                    Ok(value) if i32::try_from(value).is_ok() => oid::INT4,
+                    Ok(_) => oid::INT8,
+                    Err(_) => oid::NUMERIC,
+                };
+                (ty, Some(f.fval.clone()))
             }
             Some(a_const::Val::Boolval(b)) => (oid::BOOL, Some(b.boolval.to_string())),
             Some(a_const::Val::Sval(s)) => (oid::UNKNOWN, Some(s.sval.clone())),
@@ -309,7 +314,7 @@ impl Typer<'_> {
         Expr::Op { operator, arguments, ty }
     }
 
-    fn is_row(&self, expr: &Expr) -> bool {
+    pub fn is_row_type(&self, expr: &Expr) -> bool {
         let of = base_type(self.catalog, expr.ty().oid);
         of == oid::RECORD || self.catalog.type_by_oid(of).is_some_and(|ty| ty.kind == 'c')
     }

@@ -3,7 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::FuncCall;
 
-use super::super::resolve::{FunctionMatch, Resolution, array_type, resolve_function};
+use super::super::resolve::{FunctionMatch, Resolution, array_type, oid, resolve_function};
 use super::build::Typer;
 use super::type_name::string;
 use super::{Expr, ExprType};
@@ -33,6 +33,13 @@ impl Typer<'_> {
             return other.clone();
         }
         let types: Vec<_> = arguments.iter().map(|a| a.ty().oid).collect();
+        // `date('…')` is a cast, `date($1)` with an untyped parameter is a call.
+        if let [Expr::Param { ty, .. }] = &*arguments
+            && ty.oid == oid::UNKNOWN
+            && self.catalog.find_type(schema, name).is_some()
+        {
+            return Expr::Other("an untyped parameter in the form of a cast");
+        }
         match resolve_function(self.catalog, schema, name, &types, call.func_variadic) {
             Resolution::Found(found) => self.called(found, arguments),
             _ => Expr::Other("a function that is not found"),
@@ -64,7 +71,7 @@ impl Typer<'_> {
         }
         // A VARIADIC parameter of type "any" takes its arguments one by one.
         let element = function.variadic;
-        if gathered > 0 && element != super::oid::ANY {
+        if gathered > 0 && element != oid::ANY {
             let elements = coerced.split_off(coerced.len().saturating_sub(gathered));
             let array = array_type(self.catalog, element);
             if array == 0 {

@@ -30,21 +30,21 @@ impl Typer<'_> {
                 }
                 _ => Expr::Other("an operator without arguments"),
             },
-            Ok(Kind::AexprDistinct | Kind::AexprNotDistinct) => match both() {
-                (Some(left), Some(right)) if !is_row(left) && !is_row(right) => {
-                    self.binary(schema, name, self.expression(left, depth), self.expression(right, depth))
-                }
-                _ => Expr::Other("a row"),
-            },
+            Ok(Kind::AexprDistinct | Kind::AexprNotDistinct) => self.distinct(schema, name, both(), depth),
             Ok(Kind::AexprNullif) => self.nullif(schema, name, both(), depth),
             Ok(Kind::AexprIn) => self.in_list(schema, name, both(), depth),
             Ok(Kind::AexprOpAny | Kind::AexprOpAll) => {
                 let (left, right) = both();
                 self.over_array(schema, name, self.child(left, depth), self.child(right, depth))
             }
-            Ok(
-                Kind::AexprBetween | Kind::AexprNotBetween | Kind::AexprBetweenSym | Kind::AexprNotBetweenSym,
-            ) => self.between(both(), depth),
+            Ok(Kind::AexprBetween) => self.between(&[(">=", 0), ("<=", 1)], both(), depth),
+            Ok(Kind::AexprNotBetween) => self.between(&[("<", 0), (">", 1)], both(), depth),
+            Ok(Kind::AexprBetweenSym) => {
+                self.between(&[(">=", 0), ("<=", 1), (">=", 1), ("<=", 0)], both(), depth)
+            }
+            Ok(Kind::AexprNotBetweenSym) => {
+                self.between(&[("<", 0), (">", 1), ("<", 1), (">", 0)], both(), depth)
+            }
             Ok(Kind::AexprSimilar) => Expr::Other("SIMILAR TO"),
             Ok(Kind::Undefined) | Err(_) => Expr::Other("an operation without a rule"),
         }
@@ -80,6 +80,29 @@ impl Typer<'_> {
             self.binary(schema, name, self.expression(left, depth), self.expression(right, depth))
         };
         Expr::Pairs(lefts.iter().zip(rights).map(pair).collect())
+    }
+
+    /// IS [NOT] DISTINCT FROM; beside a bare NULL it is a test for NULL (transformAExprDistinct).
+    fn distinct(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        (left, right): (Option<&Node>, Option<&Node>),
+        depth: usize,
+    ) -> Expr {
+        let (Some(left), Some(right)) = (left, right) else {
+            return Expr::Other("an operator without arguments");
+        };
+        if is_row(left) || is_row(right) {
+            return Expr::Other("a row");
+        }
+        let (left_expr, right_expr) = (self.expression(left, depth), self.expression(right, depth));
+        let tested = match (is_null(left), is_null(right)) {
+            (_, true) => left_expr,
+            (true, _) => right_expr,
+            _ => return self.binary(schema, name, left_expr, right_expr),
+        };
+        if self.is_row_type(&tested) { Expr::Other("a whole row") } else { Expr::NullTest(Box::new(tested)) }
     }
 
     /// NULLIF gives its first argument or NULL.
@@ -133,6 +156,9 @@ impl Typer<'_> {
             return other.clone();
         }
         let (constant, varying): (Vec<Expr>, Vec<Expr>) = items.into_iter().partition(|e| !has_column(e));
+        if list.items.len() > 1 && is_untyped_parameter(&left) {
+            return Expr::Other(TYPED_BY_ITS_FIRST_PLACE);
+        }
         let mut comparisons = Vec::new();
         let one_by_one = match self.gathered(&left, constant) {
             Ok(array) => {
@@ -176,27 +202,37 @@ impl Typer<'_> {
         Expr::ScalarArray { operator: found.operator, left: Box::new(left), array: Box::new(array) }
     }
 
-    /// BETWEEN in all its forms is comparisons by `<=`, `>=`, `<` and `>`, whose totality is one.
-    fn between(&self, (left, right): (Option<&Node>, Option<&Node>), depth: usize) -> Expr {
+    /// BETWEEN as the comparisons that it stands for (transformAExprBetween): an operator and which bound.
+    fn between(
+        &self,
+        comparisons: &[(&str, usize)],
+        (left, right): (Option<&Node>, Option<&Node>),
+        depth: usize,
+    ) -> Expr {
         let bounds = match right.and_then(|r| r.node.as_ref()) {
-            Some(NodeEnum::List(list)) => &*list.items,
-            _ => &[],
+            Some(NodeEnum::List(list)) if list.items.len() == 2 => &*list.items,
+            _ => return Expr::Other("BETWEEN without bounds"),
         };
-        let [low, high] = bounds else { return Expr::Other("BETWEEN without bounds") };
-        if left.is_none_or(is_row) || is_row(low) || is_row(high) {
+        if left.is_none_or(is_row) || bounds.iter().any(is_row) {
             return Expr::Other("a row");
         }
-        let compare =
-            |name, bound| self.binary(None, name, self.child(left, depth), self.expression(bound, depth));
-        Expr::Logic(vec![
-            compare(">=", low),
-            compare("<=", high),
-            compare("<", low),
-            compare(">", high),
-            compare("<=", low),
-            compare(">=", high),
-        ])
+        let bound_twice = |at: usize| comparisons.iter().filter(|(_, bound)| *bound == at).count() > 1;
+        let untyped = |node: Option<&Node>| is_untyped_parameter(&self.child(node, depth));
+        if untyped(left) || (0..2).any(|at| bound_twice(at) && untyped(bounds.get(at))) {
+            return Expr::Other(TYPED_BY_ITS_FIRST_PLACE);
+        }
+        let compare = |(name, bound): &(&str, usize)| {
+            self.binary(None, name, self.child(left, depth), self.child(bounds.get(*bound), depth))
+        };
+        Expr::Logic(comparisons.iter().map(compare).collect())
     }
+}
+
+/// An untyped parameter that is compared more than once has the type of the first comparison in the others.
+const TYPED_BY_ITS_FIRST_PLACE: &str = "an untyped parameter that is compared more than once";
+
+fn is_untyped_parameter(expr: &Expr) -> bool {
+    matches!(expr, Expr::Param { ty, .. } if ty.oid == oid::UNKNOWN)
 }
 
 /// Schema and name of an operator.
@@ -213,6 +249,10 @@ fn row(node: &Node) -> Option<&[Node]> {
         NodeEnum::RowExpr(row) => Some(&row.args),
         _ => None,
     }
+}
+
+fn is_null(node: &Node) -> bool {
+    matches!(&node.node, Some(NodeEnum::AConst(constant)) if constant.isnull)
 }
 
 fn is_row(node: &Node) -> bool {

@@ -14,7 +14,14 @@ fn client<'a>(text: &'a str, tokens: &[(&str, LiteralClass)]) -> Statement<'a> {
         let start = text.find(token).expect("the token is in the text");
         Literal { token: start..start + token.len(), class: *class }
     });
-    Statement { text, offset: 0, shape: text.to_owned(), literals: literals.collect(), modern_number: None }
+    Statement {
+        text,
+        offset: 0,
+        shape: text.to_owned(),
+        literals: literals.collect(),
+        modern_number: None,
+        parameter_types: Vec::new(),
+    }
 }
 
 fn text(text: &str) -> Piece {

@@ -17,6 +17,12 @@ impl VerifiedSql {
         Self { template: Arc::new(template) }
     }
 
+    /// For tests of what comes behind verification.
+    #[cfg(test)]
+    pub fn unverified(template: Template) -> Self {
+        Self::new(template)
+    }
+
     /// Bytes of the template, for a cache's bound (an estimate).
     pub(in crate::sql) fn bytes(&self) -> usize {
         let piece = |piece: &Piece| match piece {

@@ -11,10 +11,105 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 
 /// Cuts a text into tokens. Literals keep their escapes: unescaping and printing again would turn data into SQL.
 pub(super) fn of(sql: &str) -> Result<Vec<Token>, String> {
+    // sqlparser's lexer drops the character after these two operators (`&>'` opens no string): PostgreSQL's printer
+    // puts a space there, and nothing else is read.
+    let eaten = |operator: &str| {
+        sql.match_indices(operator).any(|(at, _)| !followed_by_space(sql, at + operator.len()))
+    };
+    if eaten("&>") || eaten("&<|") {
+        return Err("an operator that sqlparser's lexer misreads".into());
+    }
     let dialect = PostgreSqlDialect {};
     let tokens = Tokenizer::new(&dialect, sql).with_unescape(false).tokenize().map_err(|e| e.to_string())?;
+    let quoted = quoted_parts(sql).ok_or("a comment, or a quote that is not closed")?;
+    if !tokens.iter().filter_map(quoted_token).eq(quoted) {
+        return Err("a quote that sqlparser's lexer misreads".into());
+    }
     let words = tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_)));
     Ok(plain_locks(words.map(plain_name).collect()))
+}
+
+/// What stands between quotes, as PostgreSQL's lexer cuts it (scan.l). None where a quote stays open, and where
+/// there is a comment: PostgreSQL's printer writes none. The text of `E'…'` is left out: sqlparser unescapes it.
+fn quoted_parts(sql: &str) -> Option<Vec<Option<&str>>> {
+    let (bytes, mut parts, mut at) = (sql.as_bytes(), Vec::new(), 0);
+    while let Some(byte) = bytes.get(at) {
+        let before = at.checked_sub(1).and_then(|i| bytes.get(i)).copied().unwrap_or(b' ');
+        let mut escapes = false;
+        let end = match byte {
+            b'\'' | b'"' => {
+                escapes = *byte == b'\''
+                    && before.eq_ignore_ascii_case(&b'e')
+                    && !in_name(at.checked_sub(2).and_then(|i| bytes.get(i)));
+                closing_quote(bytes, at, escapes)?
+            }
+            b'$' if !in_name(Some(&before)) => match dollar_tag(sql, at) {
+                Some(tag) => {
+                    let from = at.checked_add(tag.len())?;
+                    let length = sql.get(from..)?.find(tag)?;
+                    parts.push(Some(sql.get(from..from.checked_add(length)?)?));
+                    at = from.checked_add(length)?.checked_add(tag.len())?;
+                    continue;
+                }
+                None => at,
+            },
+            b'-' if bytes.get(at + 1) == Some(&b'-') => return None,
+            b'/' if bytes.get(at + 1) == Some(&b'*') => return None,
+            _ => at,
+        };
+        if end > at {
+            let text = sql.get(at + 1..end)?;
+            parts.push((!escapes).then_some(text));
+        }
+        at = end + 1;
+    }
+    Some(parts)
+}
+
+/// The place of the quote that closes the one at `open`; doubled quotes stay inside, and so do those after a
+/// backslash where it escapes.
+fn closing_quote(bytes: &[u8], open: usize, escapes: bool) -> Option<usize> {
+    let quote = bytes.get(open)?;
+    let mut at = open + 1;
+    loop {
+        let byte = bytes.get(at)?;
+        let doubled = byte == quote && bytes.get(at + 1) == Some(quote);
+        if doubled || (escapes && *byte == b'\\') {
+            at += 2;
+        } else if byte == quote {
+            return Some(at);
+        } else {
+            at += 1;
+        }
+    }
+}
+
+fn dollar_tag(sql: &str, at: usize) -> Option<&str> {
+    let name = sql.get(at + 1..)?.bytes().take_while(|b| in_name(Some(b)) && *b != b'$').count();
+    let first = sql.as_bytes().get(at + 1)?;
+    let end = at + name + 1;
+    (sql.as_bytes().get(end) == Some(&b'$') && !first.is_ascii_digit()).then(|| sql.get(at..=end)).flatten()
+}
+
+fn in_name(byte: Option<&u8>) -> bool {
+    byte.is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$') || !b.is_ascii())
+}
+
+fn quoted_token(token: &Token) -> Option<Option<&str>> {
+    match token {
+        Token::SingleQuotedString(text)
+        | Token::NationalStringLiteral(text)
+        | Token::HexStringLiteral(text)
+        | Token::SingleQuotedByteStringLiteral(text) => Some(Some(text)),
+        Token::EscapedStringLiteral(_) | Token::UnicodeStringLiteral(_) => Some(None),
+        Token::DollarQuotedString(text) => Some(Some(&text.value)),
+        Token::Word(word) => word.quote_style.map(|_| Some(word.value.as_str())),
+        _ => None,
+    }
+}
+
+fn followed_by_space(sql: &str, at: usize) -> bool {
+    sql.as_bytes().get(at) == Some(&b' ')
 }
 
 /// A word that PostgreSQL's grammar does not know is a name (checked against PostgreSQL 18's kwlist.h).

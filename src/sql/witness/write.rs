@@ -94,12 +94,14 @@ impl Walk<'_> {
         let proved = match &leaf.tenancy {
             Tenancy::Tenant { column, null_is_shared: _ } => place(column).is_some_and(|place| {
                 rows.iter().all(|row| {
-                    row.values.get(place).is_some_and(|value| self.prover.is_tenant_or_raises(value))
+                    row.value(place, columns.len())
+                        .is_some_and(|value| self.prover.is_tenant_or_raises(value))
                 })
             }),
             Tenancy::Child { parents } => rows.iter().all(|row| {
                 parents.iter().all(|parent| {
-                    let value = |column: &str| place(column).and_then(|place| row.values.get(place).copied());
+                    let value =
+                        |column: &str| place(column).and_then(|place| row.value(place, columns.len()));
                     self.prover.has_own_parent(
                         parent,
                         row.selection,
@@ -250,16 +252,26 @@ impl Walk<'_> {
     }
 }
 
-/// A row as it is written: its values up to the first star, and the condition that lets it through.
+/// A row as it is written: its values, and the condition that lets it through.
 #[derive(Default)]
 pub(super) struct Row<'q> {
-    values: Vec<&'q Expr>,
+    /// Up to the first star.
+    head: Vec<&'q Expr>,
+    /// After the last star, from the end.
+    tail: Vec<&'q Expr>,
     selection: Option<&'q Expr>,
 }
 
 impl<'q> Row<'q> {
     pub(super) fn of(values: &'q [Expr]) -> Self {
-        Self { values: values.iter().collect(), selection: None }
+        Self { head: values.iter().collect(), tail: values.iter().rev().collect(), selection: None }
+    }
+
+    /// The value of one of `width` columns. PostgreSQL refuses a row that has not as many values as the column
+    /// list has columns (`transformInsertRow`), so that it can be told from the end as well.
+    fn value(&self, place: usize, width: usize) -> Option<&'q Expr> {
+        let from_end = width.checked_sub(place)?.checked_sub(1)?;
+        self.head.get(place).or_else(|| self.tail.get(from_end)).copied()
     }
 }
 
@@ -271,7 +283,8 @@ fn rows_of(source: &Query) -> Option<Vec<Row<'_>>> {
         match body {
             SetExpr::Values(values) => rows.extend(values.rows.iter().map(|row| Row::of(&row.content))),
             SetExpr::Select(select) => rows.push(Row {
-                values: select.projection.iter().map_while(value_of).collect(),
+                head: select.projection.iter().map_while(value_of).collect(),
+                tail: select.projection.iter().rev().map_while(value_of).collect(),
                 selection: select.selection.as_ref(),
             }),
             SetExpr::SetOperation { left, right, .. } => open.extend([&**left, &**right]),

@@ -1,0 +1,107 @@
+//! For tests of the data path: a planning function that looks at the first word and lets the text through.
+//! `tenant()` in it stands for the tenant's value, `refuse` at its start for a refusal.
+
+use crate::policy::{Refusal, Rule, SqlState};
+use crate::sql::{
+    Action, Decision, Piece, Planned, Statement, StatementKind, Template, TenantCheck, TenantValue,
+    VerifiedSql, Witnessed, World,
+};
+
+/// Plans a statement.
+pub fn plan(_: &World, _: &str, statement: &Statement<'_>) -> Result<Planned, Refusal> {
+    let words: Vec<String> = statement.text.split_whitespace().take(4).map(str::to_lowercase).collect();
+    let word = |index: usize| words.get(index).map(String::as_str).unwrap_or_default();
+    if word(0) == "refuse" {
+        let position = statement.text.find('!').unwrap_or(0) as i32;
+        return Err(Refusal::new(SqlState::DENIED, Rule("test"), "refused").at(position));
+    }
+    let sql = VerifiedSql::unverified(template(statement));
+    let local = word(1) == "local";
+    let name = word(if local { 2 } else { 1 }).to_owned();
+    let kind = match word(0) {
+        "begin" | "start" => StatementKind::Begin,
+        "commit" | "end" => StatementKind::Commit,
+        "rollback" if word(1) == "to" => StatementKind::Savepoint,
+        "rollback" | "abort" => StatementKind::Rollback,
+        "savepoint" | "release" => StatementKind::Savepoint,
+        "copy" if statement.text.contains("from stdin") => StatementKind::CopyIn,
+        "copy" => StatementKind::CopyOut,
+        "insert" => StatementKind::Insert,
+        _ => StatementKind::Select,
+    };
+    let action = match (word(0), name.as_str()) {
+        ("set", "pgbulkhead.tenant_token") => Action::BindTenant { literal: 0, local },
+        ("reset", "pgbulkhead.tenant_token") => Action::UnbindTenant,
+        ("set", _) => Action::Set { sql, name, value: Some("x".into()), local },
+        ("reset", _) => Action::Set { sql, name, value: None, local },
+        _ => Action::Send { sql, kind, needs_tenant: false },
+    };
+    let check = |source| TenantCheck { source, type_oid: 23, relation: "t".to_owned() };
+    let tenant_checks = match word(0) {
+        "insert" if statement.text.contains("$1") => vec![check(TenantValue::Parameter(1))],
+        "insert" => vec![check(TenantValue::Literal(0))],
+        _ => Vec::new(),
+    };
+    Ok(Planned {
+        action,
+        parameters: highest_parameter(statement.text),
+        tenant_type: Some(23),
+        tenant_checks,
+        pins: Vec::new(),
+        decision: Decision {
+            rule: Rule("test"),
+            reason: String::new(),
+            relations: Vec::new(),
+            edits: Vec::new(),
+            witnessed: Witnessed::NotAsked,
+        },
+    })
+}
+
+fn template(statement: &Statement<'_>) -> Template {
+    let mut pieces = Vec::new();
+    let mut text = |part: &str| {
+        for (index, part) in part.split("tenant()").enumerate() {
+            if index > 0 {
+                pieces.push(Piece::Tenant);
+                pieces.push(Piece::Text("::int".to_owned()));
+            }
+            pieces.push(Piece::Text(part.to_owned()));
+        }
+    };
+    let mut at = 0;
+    let mut cuts = Vec::new();
+    for (index, literal) in statement.literals.iter().enumerate() {
+        cuts.push((at..literal.token.start, Some(index)));
+        at = literal.token.end;
+    }
+    cuts.push((at..statement.text.len(), None));
+    let mut all = Vec::new();
+    for (range, literal) in cuts {
+        text(&statement.text[range]);
+        let _ = &mut text;
+        if let Some(index) = literal {
+            all.push(index);
+            text("\0");
+        }
+    }
+    let mut literals = all.into_iter();
+    let pieces = pieces
+        .into_iter()
+        .map(|piece| match piece {
+            Piece::Text(text) if text == "\0" => {
+                Piece::Literal { index: literals.next().unwrap(), negate: false }
+            }
+            other => other,
+        })
+        .collect();
+    Template { pieces }
+}
+
+fn highest_parameter(text: &str) -> u16 {
+    let numbers = text.split('$').skip(1).filter_map(|rest| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    });
+    numbers.max().unwrap_or(0)
+}

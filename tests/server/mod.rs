@@ -1,0 +1,89 @@
+//! A server that `PGBULKHEAD_TEST_DSN` names, its catalog, and a source of random cases.
+
+use pgbulkhead::catalog::{Snapshot, load};
+use pgbulkhead::config::model::{AuthMethod, BackendTls, Database};
+
+/// A connection, and the catalog behind it.
+pub struct Server {
+    runtime: tokio::runtime::Runtime,
+    client: tokio_postgres::Client,
+    pub catalog: Snapshot,
+}
+
+/// A small generator of its own, so that a seed gives the same cases everywhere.
+pub struct Random(u64);
+
+/// A number from the environment.
+pub fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+impl Random {
+    /// By `PGBULKHEAD_TEST_SEED`.
+    pub fn seeded() -> Self {
+        Self(number("PGBULKHEAD_TEST_SEED", 0x5eed) | 1)
+    }
+
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+
+    pub fn of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len())]
+    }
+}
+
+impl Server {
+    /// Connects, runs `setup` and then reads the catalog.
+    pub fn connect(setup: &str, search_path: &[&str]) -> Self {
+        let dsn = std::env::var("PGBULKHEAD_TEST_DSN").expect("PGBULKHEAD_TEST_DSN names a scratch database");
+        let config: tokio_postgres::Config = dsn.parse().unwrap();
+        let host = match &config.get_hosts()[0] {
+            tokio_postgres::config::Host::Tcp(host) => host.clone(),
+            tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+        };
+        let database = Database {
+            name: "test".into(),
+            host,
+            port: config.get_ports().first().copied().unwrap_or(5432),
+            dbname: config.get_dbname().unwrap().into(),
+            user: config.get_user().unwrap().into(),
+            password: None,
+            tls: BackendTls::Disable,
+            tls_ca_file: None,
+            search_path: search_path.iter().map(|s| (*s).to_owned()).collect(),
+            pool_size: None,
+            auth_method: AuthMethod::Trust,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (client, catalog) = runtime.block_on(async {
+            let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client.batch_execute(setup).await.unwrap();
+            client.batch_execute(&format!("SET search_path = {}", search_path.join(", "))).await.unwrap();
+            (client, load::load(&database, 1).await.unwrap())
+        });
+        Self { runtime, client, catalog }
+    }
+
+    /// Runs a statement; what the server says when it refuses.
+    pub fn run(&self, sql: &str) -> Result<(), String> {
+        let outcome = self.runtime.block_on(self.client.batch_execute(sql));
+        outcome.map_err(|e| {
+            e.as_db_error().map_or(e.to_string(), |e| format!("{} {}", e.code().code(), e.message()))
+        })
+    }
+
+    /// The first column of a query's rows, as text.
+    pub fn query(&self, sql: &str) -> Vec<String> {
+        let messages = self.runtime.block_on(self.client.simple_query(sql)).unwrap();
+        let row = |m: tokio_postgres::SimpleQueryMessage| match m {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        };
+        messages.into_iter().filter_map(row).collect()
+    }
+}
