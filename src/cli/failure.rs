@@ -54,9 +54,6 @@ pub enum Failure {
     /// Two metrics have one name.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// The demo cannot be shown.
-    #[error(transparent)]
-    Demo(#[from] DemoError),
     /// An audit log cannot be read.
     #[error(transparent)]
     Verify(#[from] VerifyError),

@@ -35,8 +35,6 @@ enum Verb {
     Explain(explain::Args),
     /// Make the SCRAM verifier of a password, for a user's `verifier`
     HashPassword(hash_password::Args),
-    /// Show what it does: an embedded PostgreSQL, three tenants, and a tour
-    Demo(demo::Args),
     /// Look at audit logs
     Audit(audit::Args),
     /// Start a PostgreSQL with sample data and the proxy in front of it, and show what it does
@@ -53,7 +51,6 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::HashPassword(args) => hash_password::run(&args),
-        Verb::Demo(args) => demo::run(&args),
         Verb::Audit(args) => audit::run(&args),
         Verb::Demo(args) => demo::run(&args),
     };
