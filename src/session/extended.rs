@@ -43,10 +43,21 @@ struct Planned {
     plan: Arc<Plan>,
     /// How many parameters the client knows of.
     parameters: u16,
-    /// On the server; none: never sent.
-    prepared: Option<Rc<Prepared>>,
+    on_server: OnServer,
     statement_text: Box<str>,
     literals: SmallVec<[std::ops::Range<usize>; 6]>,
+}
+
+/// How the server knows a statement.
+#[derive(Debug)]
+enum OnServer {
+    /// Not at all: it is never sent.
+    Never,
+    /// By a name that all sessions share; the tenant is a parameter.
+    Named(Rc<Prepared>),
+    /// It takes no parameters (COPY: `BeginCopyTo` analyses its query without any), so that it is rendered with
+    /// the transaction's tenant for each Bind.
+    PerBind,
 }
 
 impl Planned {
@@ -132,7 +143,7 @@ impl Active {
                 return Err(stop);
             }
         };
-        if let Body::Planned(Planned { prepared: Some(prepared), .. }) = &statement.body {
+        if let Some((_, prepared)) = statement.on_server() {
             self.wait_for_lease(host, io)?;
             self.prepare(io, &prepared.clone(), Some(message.name))?;
         } else {
@@ -202,7 +213,8 @@ impl Active {
             }
             return Ok(());
         }
-        let evicted = server.prepared.insert(prepared.clone());
+        let named = prepared.id != 0;
+        let evicted = named.then(|| server.prepared.insert(prepared.clone())).flatten();
         if let Some(evicted) = evicted {
             request::target(io.server, b'C', b'S', evicted.name())?;
             self.queue.push_back(Expect::OwnClose(evicted));
@@ -250,19 +262,23 @@ impl Active {
         };
         let tenant = self.tenancy.tenant(host.now_unix()).cloned();
         admit(planned, &statement.declared, message, tenant.as_ref())?;
-        let Some(prepared) = &planned.prepared else {
-            self.portals.open(message.portal, statement.clone(), None);
-            self.say(io, fixed::BIND_COMPLETE);
-            return Ok(());
+        let prepared = match &planned.on_server {
+            OnServer::Named(prepared) => prepared.clone(),
+            OnServer::PerBind => per_bind(planned, &statement.declared, tenant.as_ref()),
+            OnServer::Never => {
+                self.portals.open(message.portal, statement.clone(), None);
+                self.say(io, fixed::BIND_COMPLETE);
+                return Ok(());
+            }
         };
         if let Action::Set { local, .. } = &planned.plan.planned.action {
             self.settings.may_set(*local)?;
         }
         self.wait_for_lease(host, io)?;
-        self.prepare(io, prepared, None)?;
+        self.prepare(io, &prepared, None)?;
         let server_name = self.portals.server_name(message.portal);
         let value = match (&tenant, sql(&planned.plan)) {
-            (Some(tenant), Some(sql)) if sql.uses_tenant() => {
+            (Some(tenant), Some(sql)) if sql.uses_tenant() && prepared.id != 0 => {
                 Some(TenantParameter { value: tenant.as_str() })
             }
             _ => None,
@@ -396,8 +412,10 @@ impl Statement {
 
     fn on_server(&self) -> Option<(&Planned, &Rc<Prepared>)> {
         match &self.body {
-            Body::Planned(planned) => planned.prepared.as_ref().map(|prepared| (planned, prepared)),
-            Body::Empty => None,
+            Body::Planned(planned @ Planned { on_server: OnServer::Named(prepared), .. }) => {
+                Some((planned, prepared))
+            }
+            Body::Planned(_) | Body::Empty => None,
         }
     }
 }
@@ -409,17 +427,25 @@ fn planned(
     declared: &[Oid],
 ) -> Result<Planned, Refusal> {
     let parameters = u16::try_from(declared.len()).unwrap_or(u16::MAX).max(plan.planned.parameters);
-    let prepared = match sql(&plan) {
-        Some(sql) => Some(prepared(host, &plan, sql, parameters, literals, declared)?),
-        None => None,
+    let on_server = match sql(&plan) {
+        Some(_) if matches!(kind(&plan.planned.action), StatementKind::CopyIn | StatementKind::CopyOut) => {
+            OnServer::PerBind
+        }
+        Some(sql) => OnServer::Named(prepared(host, &plan, sql, parameters, literals, declared)?),
+        None => OnServer::Never,
     };
     Ok(Planned {
         parameters,
-        prepared,
+        on_server,
         statement_text: literals.text.into(),
         literals: literals.ranges.clone(),
         plan,
     })
+}
+
+fn per_bind(planned: &Planned, declared: &[Oid], tenant: Option<&TenantId>) -> Rc<Prepared> {
+    let text = sql(&planned.plan).map(|sql| RenderedText::literal(sql, tenant, &planned.literals()));
+    Rc::new(Prepared::unnamed(text.unwrap_or_default(), declared))
 }
 
 /// The tenant is parameter n + 1, and its type stands behind the client's.
