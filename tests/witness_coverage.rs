@@ -43,8 +43,9 @@ fn run() {
     let (mut contradicted, mut unread) = (Vec::new(), Vec::new());
     for (sql, types) in recorded() {
         let Ok(found) = statements(&sql, &Limits::default()) else { continue };
-        for statement in found {
-            match plan(&world, "app", &statement.with_types(&types)) {
+        for mut statement in found {
+            statement.parameter_types.clone_from(&types);
+            match plan(&world, "app", &statement) {
                 Ok(planned) => {
                     count.sent += 1;
                     match planned.decision.witnessed {

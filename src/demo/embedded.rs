@@ -35,7 +35,7 @@ trap '' INT TERM HUP
 cat >/dev/null
 kill -INT "$server" 2>/dev/null
 wait "$server" 2>/dev/null
-rm -rf "$directory"
+rm -rf "$directory" 2>/dev/null || { sleep 1; rm -rf "$directory"; }
 "#;
 
 /// What a server is started with.

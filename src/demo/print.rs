@@ -10,6 +10,8 @@ const STATEMENT: Style = AnsiColor::Cyan.on_default();
 const QUIET: Style = Style::new().dimmed();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Statements are broken before this column.
+const WIDTH: usize = 100;
 const INDENT: &str = "   ";
 
 /// A step of the tour.
@@ -17,9 +19,23 @@ pub(super) fn heading(number: usize, text: &str) {
     anstream::println!("\n{HEADING}{number}  {text}{HEADING:#}");
 }
 
-/// Who says what.
+/// Who says what. A long statement goes on below its beginning.
 pub(super) fn statement(who: &str, sql: &str) {
-    anstream::println!("{INDENT}{QUIET}{who}:{QUIET:#} {STATEMENT}{sql}{STATEMENT:#}");
+    let margin = INDENT.len().saturating_add(who.len()).saturating_add(2);
+    anstream::print!("{INDENT}{QUIET}{who}:{QUIET:#}");
+    let mut at = margin;
+    for word in sql.split_inclusive(' ') {
+        let width = word.chars().count();
+        if at.saturating_add(width) > WIDTH {
+            anstream::print!("\n{:1$}", "", margin);
+            at = margin;
+        } else if at == margin {
+            anstream::print!(" ");
+        }
+        anstream::print!("{STATEMENT}{word}{STATEMENT:#}");
+        at = at.saturating_add(width);
+    }
+    anstream::println!();
 }
 
 /// A remark.
@@ -54,7 +70,7 @@ pub(super) fn pairs<N: AsRef<str>, V: AsRef<str>>(pairs: &[(N, V)]) {
     for (name, value) in pairs {
         table.add_row([name.as_ref(), value.as_ref()]);
     }
-    indented(&table);
+    indented(&mut table);
 }
 
 /// The rows of an answer under their columns' names.
@@ -80,7 +96,7 @@ pub(super) fn rows(answer: &[SimpleQueryMessage]) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    indented(&table);
+    indented(&mut table);
     if count == 0 {
         note("(no rows)");
     }
@@ -92,7 +108,10 @@ fn bare() -> Table {
     table
 }
 
-fn indented(table: &Table) {
+fn indented(table: &mut Table) {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     for line in table.to_string().lines() {
         anstream::println!("{INDENT}{}", line.trim_end());
     }

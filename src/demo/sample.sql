@@ -2,6 +2,7 @@
 -- $BACKEND_PASSWORD$ is filled in before this runs.
 CREATE ROLE app_owner;
 CREATE ROLE app_backend LOGIN PASSWORD '$BACKEND_PASSWORD$';
+ALTER ROLE app_backend SET search_path = app;
 REVOKE TEMPORARY ON DATABASE ccm FROM PUBLIC;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 CREATE SCHEMA app AUTHORIZATION app_owner;

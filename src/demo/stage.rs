@@ -42,7 +42,7 @@ impl Stage {
         let server = EmbeddedPostgres::start(&options)?;
         load_sample(&server, &superuser_password, &backend_password).await?;
 
-        let directory = Directory::create()?;
+        let directory = Directory::create(&server)?;
         let (proxy_port, metrics_port) = (free_port()?, free_port()?);
         let password = random_password();
         let key: Vec<u8> = rand::rng().random_iter().take(32).collect();
@@ -151,9 +151,9 @@ fn random_password() -> String {
 struct Directory(PathBuf);
 
 impl Directory {
-    fn create() -> Result<Self, DemoError> {
-        let name = format!("pgbulkhead-demo-{}-{:08x}", std::process::id(), rand::rng().random::<u32>());
-        let path = std::env::temp_dir().join(name);
+    /// It lies in the server's own, so that it goes with it, also when this process is killed.
+    fn create(server: &EmbeddedPostgres) -> Result<Self, DemoError> {
+        let path = server.socket_directory().join("proxy");
         std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(DemoError::file(&path))?;
         Ok(Self(path))
     }
@@ -165,13 +165,6 @@ impl Directory {
     fn write(&self, name: &str, content: &[u8]) -> Result<(), DemoError> {
         let path = self.path(name);
         std::fs::write(&path, content).map_err(DemoError::file(&path))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        // What cannot be removed lies in the temporary directory, readable by its owner alone.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -324,7 +324,18 @@ impl Active {
         self.frames.columns = None;
         self.settings.failed();
         let mut out = Vec::new();
-        answer::server_error(&mut out, &fields);
+        let message = fields.field(b'M').and_then(|m| std::str::from_utf8(m).ok()).unwrap_or_default();
+        let raised = if code == b"22P02" { host.raised(message) } else { None };
+        let code = match &raised {
+            Some(refusal) => {
+                answer::refusal(&mut out, answer::Severity::Error, refusal, "", 0);
+                refusal.state.0.as_bytes()
+            }
+            None => {
+                answer::server_error(&mut out, &fields);
+                code
+            }
+        };
         match self.queue.front_mut() {
             Some(Expect::Own) => return Err(Lost::Own),
             Some(Expect::Query(query)) => {

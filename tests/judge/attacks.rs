@@ -7,6 +7,7 @@ use std::io;
 use serde::Deserialize;
 
 use crate::canary;
+use crate::compare::summary;
 use crate::lanes::{self, Lane, Target};
 use crate::step::{Client, Step};
 use crate::support::fixture::{Server, corpus};
@@ -42,6 +43,8 @@ struct Found {
     broke: Option<String>,
     /// The rule that refused a step.
     refused: Option<String>,
+    /// What the last step answered.
+    last: String,
 }
 
 pub fn judge(server: &Server) -> Result<(), String> {
@@ -79,7 +82,7 @@ fn report(runs: &[Run], found: &[Found]) -> Result<(), String> {
         faults.extend(found.broke.iter().map(|how| format!("BROKE {how}")));
         // Only the proxy says why; row-level security has its own ways.
         if case.expect == "rejected" && found.refused.is_none() && Target::chosen() == Target::Proxy {
-            faults.push("NOT REJECTED".into());
+            faults.push(format!("NOT REJECTED: {}", found.last));
         }
         for fault in faults {
             failed.push((case.id.clone(), format!("{} [{}] ({protocol}): {fault}", case.id, case.class)));
@@ -138,6 +141,7 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 fn note_refusal(answer: &Answer, found: &mut Found) {
+    found.last = answer.outcomes().last().map(summary).unwrap_or_default();
     for outcome in answer.outcomes() {
         if let Some(rule) = outcome.refused_by() {
             found.refused.get_or_insert_with(|| rule.to_owned());

@@ -6,7 +6,7 @@ use std::io;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::compare::{Closeness, is_ordered};
+use crate::compare::{Closeness, Rows, is_ordered};
 use crate::lanes::Side;
 use crate::support::wire::{Answer, Connection, CopyIn, Extended};
 
@@ -118,11 +118,24 @@ impl Step {
     }
 
     pub fn closeness(&self) -> Closeness {
+        let lower = self.sql.to_lowercase();
         let ordered = is_ordered(&self.sql);
         // Which rows a LIMIT takes without an order, nobody says.
-        let any_rows = !ordered && self.sql.to_lowercase().contains("limit");
-        let only_count = self.volatile || self.plan_dependent || self.oid_bound || any_rows;
-        Closeness { ordered: ordered && !self.plan_dependent, only_count }
+        let any_rows = !ordered && lower.contains("limit");
+        let is_catalog = ["pg_", "information_schema"].iter().any(|name| lower.contains(name));
+        // The two schemas have different search paths.
+        let is_path = lower.trim() == "show search_path";
+        let only_count = self.volatile || self.plan_dependent || self.oid_bound || any_rows || is_path;
+        Closeness {
+            ordered: ordered && !self.plan_dependent && !is_catalog,
+            rows: match () {
+                // Row-level security makes other plans.
+                () if lower.trim_start().starts_with("explain") => Rows::Any,
+                () if only_count => Rows::Counted,
+                () if is_catalog => Rows::WithoutOids,
+                () => Rows::Same,
+            },
+        }
     }
 
     /// The oracle cannot say: it refuses COPY FROM.

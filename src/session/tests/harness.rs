@@ -56,6 +56,10 @@ impl Tables {
 }
 
 impl Host for Tables {
+    fn raised(&self, _message: &str) -> Option<Refusal> {
+        None
+    }
+
     fn next_statement<'t>(
         &mut self,
         _: &Principal,
