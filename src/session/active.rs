@@ -9,21 +9,21 @@ use smallvec::SmallVec;
 
 use super::Io;
 use super::copy::Copying;
-use super::extended::Statement;
-use super::host::{Account, Found, Host, Verdict};
+use super::host::{Found, Host};
 use super::outgoing;
 use super::portals::Portals;
 use super::relay::Frames;
 use super::reply::{Expect, Running};
 use super::server::Server;
 use super::settings::Settings;
+use super::statement::Statement;
 use super::tenancy::Tenancy;
 use crate::auth::Principal;
 use crate::catalog::Oid;
 use crate::plan::Plan;
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::sql::{Action, StatementKind};
-use crate::wire::answer::{self, Severity};
+use crate::wire::answer;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::{frontend, request};
 
@@ -117,9 +117,6 @@ pub enum Look<'t> {
 /// Answers that may be outstanding. PostgreSQL holds back at most 8 KiB of answers, about 1 600 of the shortest, so
 /// that a batch without Sync does not wait here for ever.
 const MOST_OUTSTANDING: usize = 10_000;
-
-/// The portal that never exists: executing it fails the server's transaction as a refused statement must.
-const NO_PORTAL: &[u8] = b"pgbulkhead refused";
 
 impl Active {
     /// A session that has just logged in.
@@ -340,64 +337,6 @@ impl Active {
         Ok(Running { plan: plan.clone(), kind, tenant, started: host.clock(), sets: None })
     }
 
-    /// Refuses a simple query: ERROR and ReadyForQuery, and the server's transaction fails too.
-    pub(super) fn refuse_query(
-        &mut self,
-        host: &mut dyn Host,
-        io: &mut Io<'_>,
-        refusal: &Refusal,
-        text: &str,
-        offset: usize,
-    ) -> Result<Flow, Refusal> {
-        if matches!(self.batch, Batch::Skipping { .. }) {
-            return Ok(Flow::Done);
-        }
-        self.refuse_message(host, io, refusal, text, offset)?;
-        self.sync(io)
-    }
-
-    /// Refuses a message of the extended protocol: everything up to Sync is skipped, and the server's
-    /// transaction fails too, by a message that cannot succeed.
-    pub(super) fn refuse_message(
-        &mut self,
-        host: &mut dyn Host,
-        io: &mut Io<'_>,
-        refusal: &Refusal,
-        text: &str,
-        offset: usize,
-    ) -> Result<Flow, Refusal> {
-        let sent = match self.batch {
-            Batch::Skipping { .. } => return Ok(Flow::Done),
-            Batch::Open { sent } => sent,
-            Batch::Closed => false,
-        };
-        let shown = Some(text).filter(|text| !text.is_empty());
-        host.account(Account {
-            who: &self.who,
-            tenant: self.tenancy.current(),
-            verdict: Verdict::Refused { refusal, text: shown },
-        });
-        let mut error = Vec::new();
-        if self.queue.is_empty()
-            && self.status() == TransactionStatus::Failed
-            && refusal.state != SqlState::SYNTAX
-        {
-            answer::refusal(&mut error, Severity::Error, &aborted(), "", 0);
-        } else {
-            answer::refusal(&mut error, Severity::Error, refusal, text, offset);
-        }
-        let on_server = self.server.is_some()
-            && (sent || !self.queue.is_empty() || self.status() != TransactionStatus::Idle);
-        if on_server {
-            request::execute(io.server, NO_PORTAL, 0)?;
-            self.queue.push_back(Expect::Refusal(error.into_boxed_slice()));
-        } else {
-            self.say(io, error);
-        }
-        self.batch = Batch::Skipping { sent: on_server };
-        Ok(Flow::Done)
-    }
-
     /// Sync: forwarded if the server has seen anything that it has to answer, else answered here.
     pub(super) fn sync(&mut self, io: &mut Io<'_>) -> Result<Flow, Refusal> {
         let sent = match self.batch {
@@ -427,12 +366,6 @@ impl Active {
         }
         Ok(Flow::Done)
     }
-}
-
-/// 25P02 in PostgreSQL's words.
-pub(super) fn aborted() -> Refusal {
-    let message = "current transaction is aborted, commands ignored until end of transaction block";
-    Refusal::new(SqlState::FAILED_TRANSACTION, Rule("transaction"), message)
 }
 
 /// The kind of an action that is sent.

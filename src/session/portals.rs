@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::extended::Statement;
+use super::statement::Statement;
 
 /// The open portals.
 #[derive(Debug)]

@@ -346,6 +346,26 @@ fn copy_in_begins_with_the_servers_answer() {
 }
 
 #[test]
+fn copy_of_the_extended_protocol_has_the_tenant_as_a_literal() {
+    let mut rig = Rig::fixed();
+    let batch = [parse("", "copy (select tenant()) to stdout", &[]), bind("", "", &[]), execute(""), sync()];
+    let sent = rig.say(&batch.concat());
+    assert!(sent.starts_with("P[.copy (select '1'::int) to stdout...] B[........]"), "{sent}");
+    assert_eq!(rig.heard(), "1");
+    let answers = [
+        m('1', b""),
+        m('2', b""),
+        m('H', b"\0\0\0"),
+        m('d', b"1\n"),
+        m('c', b""),
+        complete("COPY 1"),
+        ready('I'),
+    ];
+    assert_eq!(rig.answer(&answers.concat()), "2 H[...] d[1.] c C[COPY 1.] Z[I]");
+    assert!(rig.released());
+}
+
+#[test]
 fn copy_that_fails_is_over() {
     let mut rig = Rig::fixed();
     rig.say(&q("copy t from stdin"));
