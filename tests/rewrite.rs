@@ -119,9 +119,9 @@ fn written(case: &Case, refused: Option<&str>, rewritten: Option<&str>) -> Strin
     text
 }
 
-/// A TOML string.
+/// A TOML string: what JSON writes is a basic string of TOML.
 fn quoted(text: &str) -> String {
-    if text.contains('\'') { toml::Value::String(text.to_owned()).to_string() } else { format!("'{text}'") }
+    if text.contains('\'') { serde_json::Value::from(text).to_string() } else { format!("'{text}'") }
 }
 
 fn files() -> Vec<PathBuf> {

@@ -3,7 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{CoercionForm, FuncCall, SqlValueFunctionOp};
 
-use crate::catalog::RelationKind;
+use crate::catalog::{Oid, RelationKind};
 use crate::config::model::{Operation, SequenceAccess};
 use crate::policy::{Refusal, SqlState};
 
@@ -25,8 +25,10 @@ impl Binder<'_> {
             .map(str::to_owned)
             .collect();
         let path: Vec<&str> = name.iter().map(String::as_str).collect();
+        self.all(scope, &mut call.args, facts)?;
+        let types = self.argument_types(scope, call, arguments);
         let listed = |schema: &str, name: &str| self.policy.lists_function(schema, name);
-        match Functions::verdict(self.catalog, &listed, &path, arguments) {
+        match Functions::verdict_typed(self.catalog, &listed, &path, &types) {
             FunctionVerdict::Allowed { schema, volatility, set_returning, aggregate } => {
                 // A call that is spelled as syntax (EXTRACT, OVERLAY …) is pg_catalog's already.
                 if call.funcformat != CoercionForm::CoerceSqlSyntax as i32 {
@@ -43,7 +45,6 @@ impl Binder<'_> {
             }
             FunctionVerdict::Refused(refusal) => return Err(refusal.at(location)),
         }
-        self.all(scope, &mut call.args, facts)?;
         for order in &mut call.agg_order {
             self.sort_by(scope, order, &[], false, facts)?;
         }
@@ -52,6 +53,18 @@ impl Binder<'_> {
             Some(window) => self.window_definition(scope, window, facts),
             None => Ok(()),
         }
+    }
+
+    /// The types of a call's arguments as far as they are known, in the server's order; those of WITHIN GROUP
+    /// are not looked at.
+    fn argument_types(&self, scope: &Scope<'_>, call: &FuncCall, count: usize) -> Vec<Option<Oid>> {
+        let named = call.args.iter().any(|a| matches!(a.node, Some(NodeEnum::NamedArgExpr(_))));
+        if call.agg_star || named || call.func_variadic {
+            return vec![None; count];
+        }
+        let mut types: Vec<_> = call.args.iter().map(|a| self.type_of(scope, a).map(|ty| ty.oid)).collect();
+        types.resize(count, None);
+        types
     }
 
     /// `CURRENT_DATE` and the like. Those that show a role would show the proxy's own: they are harmless,

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExpr, AExprKind, AIndirection, ColumnRef, Node, SubLink, SubLinkType};
 
+use crate::catalog::RelationKind;
 use crate::policy::{Refusal, SqlState};
 
 use super::super::build;
@@ -282,7 +283,11 @@ impl Binder<'_> {
         let Some(relation) = self.catalog.relation(relation) else { return false };
         let Some(column) = relation.column_numbered(number) else { return false };
         let limited = matches!(column.type_oid, 1042 | 1043) && column.typmod > 4;
-        limited || relation.unique_keys.iter().any(|key| key.contains(&number))
+        // An index of the parent holds no key of an inheritance child.
+        let inherited = !relation.is_partition
+            && relation.kind == RelationKind::Table
+            && self.catalog.relations().any(|r| r.inherits.contains(&relation.oid));
+        limited || (!inherited && relation.unique_keys.iter().any(|key| key.contains(&number)))
     }
 
     fn resolve_ref(&self, scope: &Scope<'_>, column: &ColumnRef) -> Result<Found, Refusal> {

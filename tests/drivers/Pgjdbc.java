@@ -1,0 +1,68 @@
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.util.Properties;
+
+/** pgjdbc: prepared statements beyond its threshold, autocommit off, batches, errors, isValid, metadata. */
+public class Pgjdbc {
+    public static void main(String[] args) throws Exception {
+        Properties login = new Properties();
+        login.setProperty("user", System.getenv("PGUSER"));
+        login.setProperty("password", System.getenv("PGPASSWORD"));
+        String url = "jdbc:postgresql://127.0.0.1:" + System.getenv("PGPORT") + "/" + System.getenv("PGDATABASE");
+        try (Connection connection = DriverManager.getConnection(url, login)) {
+            check(connection.isValid(5), "isValid");
+            try (PreparedStatement byId = connection.prepareStatement("select title from documents where id = ?")) {
+                for (int i = 0; i < 8; i++) {
+                    byId.setLong(1, 1111001);
+                    try (ResultSet rows = byId.executeQuery()) {
+                        check(rows.next() && rows.getString(1).equals("CANARY_A title 1"), "the tenant's own row");
+                    }
+                    byId.setLong(1, 2222001);
+                    try (ResultSet rows = byId.executeQuery()) {
+                        check(!rows.next(), "a row of another tenant");
+                    }
+                }
+            }
+            connection.setAutoCommit(false);
+            try (PreparedStatement insert = connection.prepareStatement("insert into tags (tenant_id, id, label) values (?, ?, ?)")) {
+                for (int id = 801; id < 804; id++) {
+                    insert.setInt(1, 1);
+                    insert.setInt(2, id);
+                    insert.setString(3, "CANARY_A " + id);
+                    insert.addBatch();
+                }
+                check(insert.executeBatch().length == 3, "a batch");
+                insert.setInt(1, 2);
+                insert.setInt(2, 804);
+                insert.setString(3, "x");
+                try {
+                    insert.executeUpdate();
+                    throw new AssertionError("a row for another tenant was written");
+                } catch (SQLException refused) {
+                    check(refused.getSQLState().equals("42501"), refused.getSQLState());
+                }
+            }
+            connection.rollback();
+            connection.setReadOnly(true);
+            try (PreparedStatement count = connection.prepareStatement("select count(*) from documents");
+                 ResultSet rows = count.executeQuery()) {
+                check(rows.next() && rows.getInt(1) == 40, "a count");
+            }
+            connection.rollback();
+            try (ResultSet columns = connection.getMetaData().getColumns(null, "app", "documents", "%")) {
+                check(columns.next(), "metadata");
+            }
+            connection.rollback();
+        }
+        System.out.println("ok");
+    }
+
+    private static void check(boolean holds, String what) {
+        if (!holds) {
+            throw new AssertionError(what);
+        }
+    }
+}
