@@ -22,8 +22,8 @@ enum Takes {
     Words(&'static [&'static str]),
     /// A zone's name of letters, or a numeric offset: a POSIX form with `<…>` once ran code in the server.
     TimeZone,
-    /// Digits with an optional unit.
-    Number,
+    /// A limit of time: digits with an optional unit, and not 0, which would be no limit.
+    Limit,
 }
 
 const BOOLEAN: &[&str] = &["on", "off", "true", "false", "yes", "no", "1", "0", "t", "f"];
@@ -35,33 +35,21 @@ const SETTABLE: &[(&str, Takes)] = &[
     ("array_nulls", Takes::Words(ON)),
     ("bytea_output", Takes::Words(&["hex", "escape"])),
     ("client_encoding", Takes::Words(&["utf8", "utf-8", "unicode"])),
-    (
-        "client_min_messages",
-        Takes::Words(&[
-            "debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning",
-            "error",
-        ]),
-    ),
+    ("client_min_messages", Takes::Words(&["notice", "warning", "error"])),
     (
         "datestyle",
         Takes::Words(&["iso", "iso, mdy", "iso, dmy", "iso, ymd", "iso,mdy", "iso,dmy", "iso,ymd"]),
     ),
-    ("default_transaction_deferrable", Takes::Words(BOOLEAN)),
-    (
-        "default_transaction_isolation",
-        Takes::Words(&["serializable", "repeatable read", "read committed", "read uncommitted"]),
-    ),
-    ("default_transaction_read_only", Takes::Words(BOOLEAN)),
     ("enable_bitmapscan", Takes::Words(BOOLEAN)),
     ("escape_string_warning", Takes::Words(BOOLEAN)),
-    ("extra_float_digits", Takes::Number),
-    ("idle_in_transaction_session_timeout", Takes::Number),
+    ("extra_float_digits", Takes::Words(&["1", "2", "3"])),
+    ("idle_in_transaction_session_timeout", Takes::Limit),
     ("intervalstyle", Takes::Words(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"])),
     ("jit", Takes::Words(BOOLEAN)),
-    ("lock_timeout", Takes::Number),
+    ("lock_timeout", Takes::Limit),
     ("plan_cache_mode", Takes::Words(&["auto", "force_generic_plan", "force_custom_plan"])),
     ("standard_conforming_strings", Takes::Words(ON)),
-    ("statement_timeout", Takes::Number),
+    ("statement_timeout", Takes::Limit),
     ("timezone", Takes::TimeZone),
     ("transaction_deferrable", Takes::Words(BOOLEAN)),
     (
@@ -69,7 +57,6 @@ const SETTABLE: &[(&str, Takes)] = &[
         Takes::Words(&["serializable", "repeatable read", "read committed", "read uncommitted"]),
     ),
     ("transaction_read_only", Takes::Words(BOOLEAN)),
-    ("xmloption", Takes::Words(&["content", "document"])),
 ];
 
 /// Settings that can be seen and not set.
@@ -77,6 +64,9 @@ const SHOWABLE: &[&str] = &[
     "block_size",
     "default_table_access_method",
     "default_text_search_config",
+    "default_transaction_deferrable",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
     "default_with_oids",
     "integer_datetimes",
     "in_hot_standby",
@@ -218,7 +208,7 @@ fn fits(takes: Takes, value: &str) -> bool {
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'+' | b'-' | b'.'));
             !value.is_empty() && value.len() <= 64 && name
         }
-        Takes::Number => {
+        Takes::Limit => {
             let digits =
                 value.trim_start_matches('-').trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
             !digits.is_empty()

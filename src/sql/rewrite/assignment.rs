@@ -4,7 +4,7 @@
 //!
 //! ```sql
 //! tenant column   CASE WHEN (v) OPERATOR(pg_catalog.=) $n::t THEN $n::t WHEN <raise> THEN NULL END
-//! key             CASE WHEN v IS NULL OR EXISTS (SELECT 1 FROM parent …) THEN v WHEN <raise> THEN NULL END
+//! key             CASE WHEN EXISTS (SELECT 1 FROM parent …) OR v IS NULL THEN v WHEN <raise> THEN NULL END
 //! ```
 //!
 //! The tenant's own value is what is written, so that nothing which only becomes equal to it by rounding,
@@ -14,7 +14,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, Node, ResTarget};
 
 use crate::catalog::{ForeignKey, Oid, Relation};
-use crate::policy::{Access, Refusal, Tenancy};
+use crate::policy::{Access, Refusal, Rule, SqlState, Tenancy};
 
 use super::super::bind::{Binder, Facts, Scope, denied_column, kind_of, unsupported};
 use super::super::build;
@@ -139,7 +139,8 @@ impl Binder<'_> {
         let Some(value) = first else { return Ok(None) };
         let found = parent_exists(self, proof.parent, keys)?;
         let condition = if proof.nullable {
-            nulls.push(found);
+            // The proof comes first: it types a parameter that the null test alone would leave untyped.
+            nulls.insert(0, found);
             build::or(nulls)
         } else {
             found
@@ -205,6 +206,11 @@ impl Binder<'_> {
                 };
                 let value = target.val.take().ok_or_else(|| unsupported("an empty assignment", -1))?;
                 let location = target.location;
+                if matches!(value.node, Some(NodeEnum::SetToDefault(_))) {
+                    let message =
+                        format!("the tenant column of {} may not be set to its default", relation.name);
+                    return Err(Refusal::new(SqlState::DENIED, Rule("tenant-column"), message).at(location));
+                }
                 let guarded = self.tenant_assignment(relation, *column, *value)?;
                 target.val = Some(Box::new(guarded));
                 self.edit(location, "the tenant column gets the tenant's value, or the statement raises");
