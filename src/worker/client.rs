@@ -18,6 +18,7 @@ use super::thread::{Database, Handle, Stopping, Worker};
 use super::unsent::Unsent;
 use super::waits::Waiting;
 use crate::pool::{Lease, Stream};
+use crate::session::active::Active;
 use crate::session::{Io, Session, Want};
 use crate::wire::answer;
 
@@ -291,8 +292,10 @@ impl Client {
         moved
     }
 
-    /// The client is gone: a clean server connection goes back, any other is cancelled and closed.
+    /// The client is gone: a clean server connection goes back, any other is closed, and what runs on it
+    /// cancelled.
     fn finish(&mut self) {
+        let running = self.session.active().is_some_and(Active::is_running);
         let server = self.session.client_gone();
         *self.handle.key.borrow_mut() = None;
         if let Some(waiting) = self.waiting.take() {
@@ -301,7 +304,8 @@ impl Client {
         if let Some(lease) = self.lease.take() {
             match server.filter(|_| self.unsent_to_server.is_empty()) {
                 Some(server) => lease.give_back(server),
-                None => lease.cancel_and_close(),
+                None if running => lease.cancel_and_close(),
+                None => drop(lease),
             }
         }
     }
