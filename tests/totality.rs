@@ -519,6 +519,7 @@ fn total_conditions_raise_on_no_row() {
             }
         }
     }
+    assert_eq!(list.dropped(), 0, "entries that this server does not have as they were read");
     println!("{bare} total, {guarded} guarded, {aside} refused when planned");
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(bare > 100, "nothing was run");

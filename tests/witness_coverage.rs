@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 
-use pgbulkhead::catalog::{Oid, load::load};
-use pgbulkhead::config::{Environment, parse};
+use pgbulkhead::catalog::Oid;
 use pgbulkhead::demo::EmbeddedPostgres;
 use pgbulkhead::demo::embedded::Options;
-use pgbulkhead::policy::Policy;
-use pgbulkhead::sql::{Limits, Witnessed, World, plan, statements};
+use pgbulkhead::sql::{Limits, Witnessed, plan, statements};
+
+#[path = "support/world.rs"]
+mod world;
 
 /// Share of the sent statements that the witness must agree with, in thousandths.
 const AGREED_PER_MILLE: usize = 993;
@@ -38,7 +38,7 @@ struct Count {
 fn run() {
     let postgres = EmbeddedPostgres::start(&Options { password: None, settings: Vec::new(), binaries: None });
     let postgres = postgres.expect("PostgreSQL starts");
-    let world = world(&postgres);
+    let world = world::of(&postgres, "");
     let mut count = Count::default();
     let (mut contradicted, mut unread) = (Vec::new(), Vec::new());
     for (sql, types) in recorded() {
@@ -76,38 +76,6 @@ fn run() {
     assert!(contradicted.is_empty(), "{} statements do not pass the last gate", contradicted.len());
     assert!(count.agreed > 1_000, "the corpus is there");
     assert!(count.agreed * 1000 >= (count.agreed + count.unread) * AGREED_PER_MILLE);
-}
-
-/// The corpus schema in a server of our own, and the corpus configuration compiled against it.
-fn world(postgres: &EmbeddedPostgres) -> World {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let text = std::fs::read_to_string(Path::new(CORPUS).join("pgbulkhead.toml")).expect("the configuration");
-    let verifier = postgres_protocol::password::scram_sha_256(b"for the tests only");
-    let text = text
-        .replace("port = 5432", &format!("port = {}", postgres.port()))
-        .replace("dbname = \"ccm\"", "dbname = \"postgres\"")
-        .replace("SCRAM-SHA-256$…", &verifier);
-    let config =
-        parse("pgbulkhead.toml", &text, &Environment::default()).expect("the configuration is well formed");
-    runtime.block_on(async {
-        let login = format!(
-            "host=127.0.0.1 port={} user={} dbname=postgres",
-            postgres.port(),
-            EmbeddedPostgres::SUPERUSER
-        );
-        let (client, connection) =
-            tokio_postgres::connect(&login, tokio_postgres::NoTls).await.expect("a connection");
-        tokio::spawn(connection);
-        let schema = std::fs::read_to_string(Path::new(CORPUS).join("schema.sql")).expect("the schema");
-        let schema: Vec<_> = schema.lines().filter(|line| !line.starts_with("\\set")).collect();
-        client
-            .batch_execute(&schema.join("\n").replace(":DBNAME", "postgres"))
-            .await
-            .expect("the schema loads");
-        let catalog = load(&config.databases[0], 1).await.expect("the catalog loads");
-        let policy = Policy::compile(&config, &catalog, 1, "n0nce").expect("the policy compiles");
-        World::new(Arc::new(catalog), Arc::new(policy))
-    })
 }
 
 /// Statements of the corpus with their declared types, each once.

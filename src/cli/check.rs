@@ -8,11 +8,12 @@ use anstyle::{AnsiColor, Style};
 use crate::auth::TokenVerifier;
 use crate::catalog::load::{LoadError, Severity, check_backend_role};
 use crate::config::Config;
-use crate::config::model::{Barrier, Database};
+use crate::config::model::{Barrier, Database, Mode};
 use crate::policy::Tenancy;
 use crate::sql::World;
 
 use super::failure::{Failure, plural};
+use super::serve::OBSERVE;
 use super::world::{configuration, runtime, world};
 
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     told.good(&summary(&config));
     if config.tenancy.barrier == Barrier::Off {
         told.bad("barrier = \"off\": conditions can show other tenants' values");
+    }
+    if config.tenancy.mode == Mode::Observe {
+        told.warn(OBSERVE);
     }
     match TokenVerifier::new(&config) {
         Ok(_) => {}

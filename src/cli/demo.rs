@@ -1,13 +1,14 @@
-//! `pgbulkhead demo`: an embedded PostgreSQL, the proxy in front of it, and a tour.
+//! `pgbulkhead demo`: an embedded PostgreSQL with sample data, the proxy in front of it, and a tour.
 
 use std::process::ExitCode;
 
-use super::failure::Failure;
 use crate::demo;
+
+use super::failure::Failure;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// End after the tour instead of staying until Ctrl-C
+    /// End after the tour, do not stay up until Ctrl-C
     #[arg(long)]
     once: bool,
 }

@@ -11,7 +11,7 @@ use crate::audit;
 use crate::auth::{Principals, TokenVerifier, process_secret};
 use crate::catalog::load::{Severity, check_backend_role};
 use crate::config::Config;
-use crate::config::model::{Barrier, Database};
+use crate::config::model::{Barrier, Database, Mode};
 use crate::metrics::{Metrics, http, raise_to};
 use crate::plan::{self, Planner};
 use crate::worker::{self, Running};
@@ -20,6 +20,9 @@ use super::books::{Books, Counting, Quarantine};
 use super::failure::Failure;
 use super::tls;
 use super::world::{runtime, world};
+
+/// What `mode = "observe"` gets.
+pub(super) const OBSERVE: &str = "mode = \"observe\" is not there yet: statements are rewritten and refused";
 
 /// How often the servers are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -46,6 +49,9 @@ pub fn start(config: Config) -> Result<Proxy, Failure> {
         tracing::warn!(
             "barrier = \"off\": conditions and the planner's statistics can show other tenants' values"
         );
+    }
+    if config.tenancy.mode == Mode::Observe {
+        tracing::warn!("{OBSERVE}");
     }
     let listener = tls::listener(&config.general)?;
     let (tls, end_point) =

@@ -208,3 +208,29 @@ impl<V> Lifecycle<Key, V> for Evictions {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher as _;
+
+    use super::*;
+
+    /// The map asks this when two hashes are the same.
+    #[test]
+    fn a_key_is_its_generation_role_and_whole_text() {
+        let key = Key { generation: 1, role: "app".into(), text: "select ?".into() };
+        let is = |generation, role, text| KeyRef { generation, role, text }.equivalent(&key);
+        assert!(is(1, "app", "select ?"));
+        assert!(!is(2, "app", "select ?"));
+        assert!(!is(1, "reports", "select ?"));
+        assert!(!is(1, "app", "select ? "));
+    }
+
+    #[test]
+    fn a_borrowed_key_has_the_hash_of_an_owned_one() {
+        let state = RandomState::new();
+        let key = Key { generation: 1, role: "app".into(), text: "select ?".into() };
+        let borrowed = KeyRef { generation: 1, role: "app", text: "select ?" };
+        assert_eq!(state.hash_one(&key), state.hash_one(&borrowed));
+    }
+}

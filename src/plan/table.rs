@@ -180,3 +180,17 @@ impl Half {
         Some(slot)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The map asks this when two hashes are the same.
+    #[test]
+    fn a_slot_is_its_role_and_whole_shape() {
+        let slot = Slot { hash: 7, role: "app".into(), shape: "select ?".into(), plans: SmallVec::new() };
+        assert!(slot.is(7, &"app".into(), "select ?"));
+        assert!(!slot.is(7, &"reports".into(), "select ?"));
+        assert!(!slot.is(7, &"app".into(), "select ?,"));
+    }
+}

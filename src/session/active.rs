@@ -9,21 +9,21 @@ use smallvec::SmallVec;
 
 use super::Io;
 use super::copy::Copying;
-use super::extended::Statement;
-use super::host::{Account, Found, Host, Verdict};
+use super::host::{Found, Host};
 use super::outgoing;
 use super::portals::Portals;
 use super::relay::Frames;
 use super::reply::{Expect, Running};
 use super::server::Server;
 use super::settings::Settings;
+use super::statement::Statement;
 use super::tenancy::Tenancy;
 use crate::auth::Principal;
 use crate::catalog::Oid;
 use crate::plan::Plan;
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::sql::{Action, StatementKind};
-use crate::wire::answer::{self, Severity};
+use crate::wire::answer;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::{frontend, request};
 
@@ -43,6 +43,7 @@ pub struct Active {
     pub(super) frames: Frames,
     released: Option<Box<Server>>,
     no_lease: Option<Refusal>,
+    expires: Option<u64>,
     lease_per_session: bool,
 }
 
@@ -113,8 +114,9 @@ pub enum Look<'t> {
     Unplanned,
 }
 
-/// The portal that never exists: executing it fails the server's transaction as a refused statement must.
-const NO_PORTAL: &[u8] = b"pgbulkhead refused";
+/// Answers that may be outstanding. PostgreSQL holds back at most 8 KiB of answers, about 1 600 of the shortest, so
+/// that a batch without Sync does not wait here for ever.
+const MOST_OUTSTANDING: usize = 10_000;
 
 impl Active {
     /// A session that has just logged in.
@@ -133,8 +135,14 @@ impl Active {
             frames: Frames::default(),
             released: None,
             no_lease: None,
+            expires: None,
             lease_per_session,
         }
+    }
+
+    /// The session ends then (seconds since 1970): its password was a token.
+    pub fn expire_at(&mut self, expires: u64) {
+        self.expires = Some(expires);
     }
 
     /// Who it is.
@@ -166,9 +174,10 @@ impl Active {
         if tag == b'X' {
             return Ok(Flow::End);
         }
-        if matches!(self.queue.back(), Some(Expect::Query(_))) {
+        if matches!(self.queue.back(), Some(Expect::Query(_))) || self.queue.len() >= MOST_OUTSTANDING {
             return Ok(Flow::Drain);
         }
+        self.check_expiry(host)?;
         let refusal = self.no_lease.take();
         match (tag, refusal) {
             (b'Q', Some(refusal)) => self.refuse_query(host, io, &refusal, "", 0),
@@ -186,6 +195,16 @@ impl Active {
             }
             (tag, None) => self.extended(host, io, tag, body),
         }
+    }
+
+    /// 57P01 between two transactions of a session whose token has expired.
+    fn check_expiry(&self, host: &dyn Host) -> Result<(), Refusal> {
+        let expired = self.expires.is_some_and(|expires| expires <= host.now_unix());
+        if expired && self.is_clean() {
+            let message = "the tenant token of this session has expired";
+            return Err(Refusal::new(SqlState::SHUTDOWN, Rule("tenant"), message));
+        }
+        Ok(())
     }
 
     /// A message over the cap of its type, which is skipped.
@@ -318,64 +337,6 @@ impl Active {
         Ok(Running { plan: plan.clone(), kind, tenant, started: host.clock(), sets: None })
     }
 
-    /// Refuses a simple query: ERROR and ReadyForQuery, and the server's transaction fails too.
-    pub(super) fn refuse_query(
-        &mut self,
-        host: &mut dyn Host,
-        io: &mut Io<'_>,
-        refusal: &Refusal,
-        text: &str,
-        offset: usize,
-    ) -> Result<Flow, Refusal> {
-        if matches!(self.batch, Batch::Skipping { .. }) {
-            return Ok(Flow::Done);
-        }
-        self.refuse_message(host, io, refusal, text, offset)?;
-        self.sync(io)
-    }
-
-    /// Refuses a message of the extended protocol: everything up to Sync is skipped, and the server's
-    /// transaction fails too, by a message that cannot succeed.
-    pub(super) fn refuse_message(
-        &mut self,
-        host: &mut dyn Host,
-        io: &mut Io<'_>,
-        refusal: &Refusal,
-        text: &str,
-        offset: usize,
-    ) -> Result<Flow, Refusal> {
-        let sent = match self.batch {
-            Batch::Skipping { .. } => return Ok(Flow::Done),
-            Batch::Open { sent } => sent,
-            Batch::Closed => false,
-        };
-        let shown = Some(text).filter(|text| !text.is_empty());
-        host.account(Account {
-            who: &self.who,
-            tenant: self.tenancy.current(),
-            verdict: Verdict::Refused { refusal, text: shown },
-        });
-        let mut error = Vec::new();
-        if self.queue.is_empty()
-            && self.status() == TransactionStatus::Failed
-            && refusal.state != SqlState::SYNTAX
-        {
-            answer::refusal(&mut error, Severity::Error, &aborted(), "", 0);
-        } else {
-            answer::refusal(&mut error, Severity::Error, refusal, text, offset);
-        }
-        let on_server = self.server.is_some()
-            && (sent || !self.queue.is_empty() || self.status() != TransactionStatus::Idle);
-        if on_server {
-            request::execute(io.server, NO_PORTAL, 0)?;
-            self.queue.push_back(Expect::Refusal(error.into_boxed_slice()));
-        } else {
-            self.say(io, error);
-        }
-        self.batch = Batch::Skipping { sent: on_server };
-        Ok(Flow::Done)
-    }
-
     /// Sync: forwarded if the server has seen anything that it has to answer, else answered here.
     pub(super) fn sync(&mut self, io: &mut Io<'_>) -> Result<Flow, Refusal> {
         let sent = match self.batch {
@@ -405,12 +366,6 @@ impl Active {
         }
         Ok(Flow::Done)
     }
-}
-
-/// 25P02 in PostgreSQL's words.
-pub(super) fn aborted() -> Refusal {
-    let message = "current transaction is aborted, commands ignored until end of transaction block";
-    Refusal::new(SqlState::FAILED_TRANSACTION, Rule("transaction"), message)
 }
 
 /// The kind of an action that is sent.

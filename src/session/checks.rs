@@ -5,6 +5,7 @@ use super::host::Literals;
 use crate::catalog::Oid;
 use crate::plan::Plan;
 use crate::policy::{Refusal, Rule, SqlState, TenantId};
+use crate::sql::leaksafe::BindRule;
 use crate::sql::{TenantCheck, TenantValue};
 use crate::wire::frontend::{Bind, Format};
 
@@ -49,6 +50,38 @@ pub fn parameters(
         }
     }
     Ok(())
+}
+
+/// Checks the values that a bare condition relies on (the barrier's rules for parameters). NULL is always
+/// fine.
+pub fn bare_conditions(plan: &Plan, bind: &Bind<'_>) -> Result<(), Refusal> {
+    for check in &plan.planned.bind_checks {
+        let index = usize::try_from(check.parameter).ok().and_then(|number| number.checked_sub(1));
+        let value = index.and_then(|index| Some((bind.values.get(index)?, bind.formats.of(index))));
+        let holds = match value {
+            Some((None, _)) => true,
+            Some((Some(value), format)) => rule_holds(check.rule, value, format),
+            None => false,
+        };
+        if !holds {
+            let message = format!(
+                "the value of parameter ${} is too long or malformed for a condition on other tenants' rows",
+                check.parameter
+            );
+            return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("barrier"), message));
+        }
+    }
+    Ok(())
+}
+
+fn rule_holds(rule: BindRule, value: &[u8], format: Format) -> bool {
+    // A binary text is its bytes, a binary jsonb has a version byte before them (jsonb_recv).
+    let text = match (rule, format) {
+        (BindRule::AtMost(most), _) => return value.len() <= most,
+        (BindRule::Jsonb, Format::Binary) => value.strip_prefix(&[1]),
+        _ => Some(value),
+    };
+    text.and_then(|text| std::str::from_utf8(text).ok()).is_some_and(|text| rule.holds(text))
 }
 
 /// A literal's value with its quotes undone; none where escapes would have to be understood.
@@ -111,6 +144,16 @@ mod tests {
         assert_eq!(unquoted("$x$1$x$").as_deref(), Some("1"));
         assert_eq!(unquoted("$$1$$").as_deref(), Some("1"));
         assert_eq!(unquoted("42").as_deref(), Some("42"));
+    }
+
+    #[test]
+    fn values_of_bare_conditions_are_held_to_their_rule() {
+        assert!(rule_holds(BindRule::AtMost(2), b"ab", Format::Binary));
+        assert!(!rule_holds(BindRule::AtMost(2), b"abc", Format::Text));
+        assert!(!rule_holds(BindRule::LikePattern, b"a\\", Format::Text));
+        assert!(rule_holds(BindRule::Jsonb, b"\x01{}", Format::Binary));
+        assert!(!rule_holds(BindRule::Jsonb, b"\x02{}", Format::Binary));
+        assert!(!rule_holds(BindRule::LikePattern, b"\xff", Format::Text));
     }
 
     #[test]

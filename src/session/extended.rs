@@ -2,58 +2,20 @@
 //! names that all sessions share, prepared on a connection when it first needs one.
 
 use std::rc::Rc;
-use std::sync::Arc;
-
-use smallvec::SmallVec;
 
 use super::Io;
 use super::active::{Active, Batch, Flow, Look, Unplanned, kind};
-use super::checks;
 use super::copy::Copying;
-use super::host::{Host, Literals};
-use super::outgoing::{Prepared, RenderedText};
+use super::host::Host;
+use super::outgoing::Prepared;
 use super::reply::{Expect, fixed};
-use super::tenancy::unbound;
+use super::statement::{Body, OnServer, Planned, Statement, admit, count_values, per_bind, planned, sql};
 use crate::catalog::Oid;
-use crate::plan::Plan;
-use crate::policy::{Refusal, Rule, SqlState, TenantId};
-use crate::sql::{Action, StatementKind, VerifiedSql};
+use crate::policy::{Refusal, Rule, SqlState};
+use crate::sql::{Action, StatementKind};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend::{self, Bind, Parse, Target};
 use crate::wire::request::{self, TenantParameter};
-
-/// A statement that the client prepared.
-#[derive(Debug)]
-pub struct Statement {
-    text: Box<str>,
-    declared: Box<[Oid]>,
-    epoch: u64,
-    body: Body,
-}
-
-#[derive(Debug)]
-enum Body {
-    /// An empty query.
-    Empty,
-    Planned(Planned),
-}
-
-#[derive(Debug)]
-struct Planned {
-    plan: Arc<Plan>,
-    /// How many parameters the client knows of.
-    parameters: u16,
-    /// On the server; none: never sent.
-    prepared: Option<Rc<Prepared>>,
-    statement_text: Box<str>,
-    literals: SmallVec<[std::ops::Range<usize>; 6]>,
-}
-
-impl Planned {
-    fn literals(&self) -> Literals<'_> {
-        Literals { text: &self.statement_text, ranges: self.literals.clone() }
-    }
-}
 
 /// How a message of a batch ends early.
 enum Stop {
@@ -132,7 +94,7 @@ impl Active {
                 return Err(stop);
             }
         };
-        if let Body::Planned(Planned { prepared: Some(prepared), .. }) = &statement.body {
+        if let Some((_, prepared)) = statement.on_server() {
             self.wait_for_lease(host, io)?;
             self.prepare(io, &prepared.clone(), Some(message.name))?;
         } else {
@@ -191,13 +153,19 @@ impl Active {
         client: Option<&str>,
     ) -> Result<(), Stop> {
         let Some(server) = &mut self.server else { return Err(no_server()) };
+        while let Some(stale) = server.prepared.take_stale() {
+            request::target(io.server, b'C', b'S', stale.name())?;
+            self.queue.push_back(Expect::OwnClose(stale));
+            self.batch = Batch::Open { sent: true };
+        }
         if server.prepared.has(prepared) {
             if client.is_some() {
                 self.say(io, fixed::PARSE_COMPLETE);
             }
             return Ok(());
         }
-        let evicted = server.prepared.insert(prepared.clone());
+        let named = prepared.id != 0;
+        let evicted = named.then(|| server.prepared.insert(prepared.clone())).flatten();
         if let Some(evicted) = evicted {
             request::target(io.server, b'C', b'S', evicted.name())?;
             self.queue.push_back(Expect::OwnClose(evicted));
@@ -245,25 +213,29 @@ impl Active {
         };
         let tenant = self.tenancy.tenant(host.now_unix()).cloned();
         admit(planned, &statement.declared, message, tenant.as_ref())?;
-        let Some(prepared) = &planned.prepared else {
-            self.portals.open(message.portal, statement.clone(), None);
-            self.say(io, fixed::BIND_COMPLETE);
-            return Ok(());
+        let prepared = match &planned.on_server {
+            OnServer::Named(prepared) => prepared.clone(),
+            OnServer::PerBind => per_bind(planned, &statement.declared, tenant.as_ref()),
+            OnServer::Never => {
+                self.portals.open(message.portal, statement.clone(), None);
+                self.say(io, fixed::BIND_COMPLETE);
+                return Ok(());
+            }
         };
         if let Action::Set { local, .. } = &planned.plan.planned.action {
             self.settings.may_set(*local)?;
         }
         self.wait_for_lease(host, io)?;
-        self.prepare(io, prepared, None)?;
+        self.prepare(io, &prepared, None)?;
         let server_name = self.portals.server_name(message.portal);
         let value = match (&tenant, sql(&planned.plan)) {
-            (Some(tenant), Some(sql)) if sql.uses_tenant() => {
+            (Some(tenant), Some(sql)) if sql.uses_tenant() && prepared.id != 0 => {
                 Some(TenantParameter { value: tenant.as_str() })
             }
             _ => None,
         };
         request::bind(io.server, &server_name, prepared.name(), message, value)?;
-        self.queue.push_back(Expect::Bind);
+        self.queue.push_back(Expect::Bind(prepared.clone()));
         if kind(&planned.plan.planned.action) != StatementKind::Begin {
             self.tenancy.ran();
         }
@@ -374,108 +346,6 @@ impl Active {
         self.say(io, fixed::CLOSE_COMPLETE);
         Ok(())
     }
-}
-
-impl Statement {
-    fn parameters(&self) -> u16 {
-        match &self.body {
-            Body::Empty => u16::try_from(self.declared.len()).unwrap_or(u16::MAX),
-            Body::Planned(planned) => planned.parameters,
-        }
-    }
-
-    fn on_server(&self) -> Option<(&Planned, &Rc<Prepared>)> {
-        match &self.body {
-            Body::Planned(planned) => planned.prepared.as_ref().map(|prepared| (planned, prepared)),
-            Body::Empty => None,
-        }
-    }
-}
-
-fn planned(
-    host: &mut dyn Host,
-    plan: Arc<Plan>,
-    literals: &Literals<'_>,
-    declared: &[Oid],
-) -> Result<Planned, Refusal> {
-    let parameters = u16::try_from(declared.len()).unwrap_or(u16::MAX).max(plan.planned.parameters);
-    let prepared = match sql(&plan) {
-        Some(sql) => Some(prepared(host, &plan, sql, parameters, literals, declared)?),
-        None => None,
-    };
-    Ok(Planned {
-        parameters,
-        prepared,
-        statement_text: literals.text.into(),
-        literals: literals.ranges.clone(),
-        plan,
-    })
-}
-
-/// The tenant is parameter n + 1, and its type stands behind the client's.
-fn prepared(
-    host: &mut dyn Host,
-    plan: &Plan,
-    sql: &VerifiedSql,
-    parameters: u16,
-    literals: &Literals<'_>,
-    declared: &[Oid],
-) -> Result<Rc<Prepared>, Refusal> {
-    let mut types: SmallVec<[Oid; 16]> = declared.into();
-    if !sql.uses_tenant() {
-        return Ok(host.intern(RenderedText::extended(sql, 0, literals), &types));
-    }
-    let Some(number) = parameters.checked_add(1) else {
-        let message = "65535 parameters leave no room for the tenant";
-        return Err(Refusal::new(SqlState::TOO_LARGE, Rule("parameters"), message));
-    };
-    types.resize(usize::from(parameters), 0);
-    types.push(plan.planned.tenant_type.unwrap_or(0));
-    Ok(host.intern(RenderedText::extended(sql, number, literals), &types))
-}
-
-/// What is sent for a plan.
-fn sql(plan: &Plan) -> Option<&VerifiedSql> {
-    match &plan.planned.action {
-        Action::Send { sql, .. } | Action::Set { sql, .. } => Some(sql),
-        Action::Empty | Action::BindTenant { .. } | Action::UnbindTenant => None,
-    }
-}
-
-/// Counts of values and formats are checked against the client's own number of parameters.
-fn count_values(message: &Bind<'_>, parameters: u16) -> Result<(), Refusal> {
-    let refuse = |text: String| Err(Refusal::new(SqlState::PROTOCOL, Rule("protocol"), text));
-    let (values, formats) = (message.values.count(), message.formats.len());
-    if formats > 1 && formats != usize::from(values) {
-        return refuse(format!("bind message has {formats} parameter formats but {values} parameters"));
-    }
-    if values != parameters {
-        return refuse(format!(
-            "bind message supplies {values} parameters, but prepared statement requires {parameters}"
-        ));
-    }
-    Ok(())
-}
-
-/// A tenant is bound where one is needed, and values that must be the tenant's are.
-fn admit(
-    planned: &Planned,
-    declared: &[Oid],
-    message: &Bind<'_>,
-    tenant: Option<&TenantId>,
-) -> Result<(), Refusal> {
-    let needs = match &planned.plan.planned.action {
-        Action::Send { sql, needs_tenant, .. } => *needs_tenant || sql.uses_tenant(),
-        _ => false,
-    };
-    if needs && tenant.is_none() {
-        return Err(unbound());
-    }
-    if !planned.plan.planned.pins.is_empty() || !planned.plan.planned.tenant_checks.is_empty() {
-        checks::literals(&planned.plan, &planned.literals(), tenant)?;
-        checks::parameters(&planned.plan, declared, message, tenant)?;
-    }
-    Ok(())
 }
 
 fn no_portal(name: &str) -> Refusal {

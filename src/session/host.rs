@@ -31,6 +31,10 @@ pub trait Host {
     /// Moves whenever plans that were made before must not be used any more.
     fn epoch(&self) -> u64;
 
+    /// The refusal that a server's error of code 22P02 stands for, where a guard of the rewritten statement
+    /// raised it.
+    fn raised(&self, message: &str) -> Option<Refusal>;
+
     /// A server connection, if one is free at once.
     fn lease(&mut self) -> Option<Box<Server>>;
 

@@ -7,9 +7,10 @@
 //!            └────────────┘        └──────────┘                  └────────┘
 //! ```
 //!
-//! * [`handshake`]: from the first byte to a principal; [`startup`]: what a StartupMessage may say.
-//! * [`active`]: the session proper: a statement's way is in [`simple`] and [`extended`] ([`portals`]), COPY's messages in
-//!   [`copy`], the server's answers in [`relay`].
+//! * [`handshake`]: from the first byte to a principal; [`startup`]: what a StartupMessage may say; [`login`]: from
+//!   there to ReadyForQuery.
+//! * [`active`]: the session proper: a statement's way is in [`simple`] and [`extended`] ([`statement`], [`portals`]), COPY's messages in
+//!   [`copy`], the server's answers in [`relay`] and [`failing`], refusals in [`refusing`].
 //! * [`reply`]: which answer is whose. [`tenancy`]: which tenant a transaction has. [`checks`]: values that
 //!   must be the tenant's. [`settings`]: what the session has SET.
 //! * [`outgoing`]: the only writer of SQL. [`server`]: what is known of a server connection.
@@ -19,31 +20,33 @@ pub mod active;
 pub mod checks;
 pub mod copy;
 pub mod extended;
+pub mod failing;
 pub mod handshake;
 pub mod host;
+pub mod login;
 pub mod outgoing;
 #[cfg(test)]
 pub mod passthrough;
 pub mod portals;
+pub mod refusing;
 pub mod relay;
 pub mod reply;
 pub mod server;
 pub mod settings;
 pub mod simple;
 pub mod startup;
+pub mod statement;
 pub mod tenancy;
 
 use crate::policy::{Refusal, Rule, SqlState};
-use crate::sql::Action;
 use crate::wire::answer::{self, Severity};
-use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::{self, Frame, FrameLimits, FramePhase};
 use crate::wire::{WireError, startup as packets};
 
-use active::{Active, Flow, Look};
-use handshake::{Handshake, Login, Step, TlsOffer};
+use active::{Active, Flow};
+use handshake::{Handshake, TlsOffer};
 use host::Host;
-use outgoing::SettingText;
+use login::Greeting;
 use server::Server;
 
 pub use active::Unplanned;
@@ -109,11 +112,6 @@ enum Phase {
     Settling(Box<Active>, Vec<String>, Box<Greeting>),
     Active(Box<Active>),
     Over,
-}
-
-#[derive(Debug)]
-struct Greeting {
-    application_name: String,
 }
 
 impl Session {
@@ -355,89 +353,7 @@ impl Session {
             Phase::Settling(..) | Phase::Over => Ok(0),
         }
     }
-
-    fn login_step(
-        &mut self,
-        host: &mut dyn Host,
-        io: &mut Io<'_>,
-        step: Step,
-        taken: usize,
-    ) -> Result<usize, Refusal> {
-        match step {
-            Step::Go => {}
-            Step::Tls => self.want = Want::Tls,
-            Step::Cancel { pid, secret } => self.want = Want::Cancel { pid, secret },
-            Step::End => self.end(),
-            Step::Done(login) => {
-                self.logged_in(host, *login)?;
-                self.settle(host, io)?;
-            }
-        }
-        Ok(taken)
-    }
-
-    fn logged_in(&mut self, host: &mut dyn Host, login: Login) -> Result<(), Refusal> {
-        let Login { principal, startup, token } = login;
-        let tenancy = tenancy::Tenancy::at_login(&principal, startup.tenant.as_deref(), token);
-        let tenancy = tenancy.map_err(|error| {
-            host.login_refused(&startup.user, &startup.database, error);
-            Refusal::new(error.state(), Rule("login"), error.to_string())
-        })?;
-        if !host.logged_in(&principal) {
-            let message = "the login cannot be written down";
-            return Err(Refusal::new(SqlState::TOO_MANY, Rule("audit"), message));
-        }
-        let quoted =
-            |(name, value): (String, String)| format!("SET {name} TO '{}'", value.replace('\'', "''"));
-        let settings = startup.settings.into_iter().rev().map(quoted).collect();
-        let greeting = Box::new(Greeting { application_name: startup.application_name });
-        let active = Box::new(Active::new(principal, tenancy, self.terms.lease_per_session));
-        self.phase = Phase::Settling(active, settings, greeting);
-        Ok(())
-    }
-
-    /// Plans the settings of the StartupMessage as the SETs that they are, then says that the session is
-    /// ready.
-    fn settle(&mut self, host: &mut dyn Host, io: &mut Io<'_>) -> Result<(), Refusal> {
-        let Phase::Settling(active, settings, _) = &mut self.phase else { return Ok(()) };
-        while let Some(text) = settings.last() {
-            match active.look(host, text, &[]) {
-                Look::Unplanned => {
-                    self.want = Want::Plan(Unplanned { text: text.clone(), declared: Vec::new() });
-                    return Ok(());
-                }
-                Look::Refused(refusal, _) => return Err(refusal),
-                Look::Planned(parts) => {
-                    for part in &parts {
-                        if let Action::Set { sql, name, .. } = &part.plan.planned.action {
-                            let text = SettingText::new(sql, &part.found.literals);
-                            active.settings.begin_with(name.clone(), text);
-                        }
-                    }
-                }
-            }
-            settings.pop();
-        }
-        if let Phase::Settling(active, _, greeting) = std::mem::replace(&mut self.phase, Phase::Over) {
-            greet(host, io.client, &active, &greeting);
-            self.phase = Phase::Active(active);
-        }
-        Ok(())
-    }
 }
 
-/// AuthenticationOk to ReadyForQuery.
-fn greet(host: &mut dyn Host, out: &mut Vec<u8>, active: &Active, greeting: &Greeting) {
-    answer::authentication_ok(out);
-    let who = active.who();
-    for (name, value) in host.server_parameters(who) {
-        match name.as_str() {
-            "session_authorization" => answer::parameter_status(out, &name, &who.user),
-            "application_name" => answer::parameter_status(out, &name, &greeting.application_name),
-            _ => answer::parameter_status(out, &name, &value),
-        }
-    }
-    let (pid, secret) = host.cancel_key();
-    answer::key_data(out, pid, secret);
-    answer::ready_for_query(out, TransactionStatus::Idle);
-}
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,7 @@ pub fn query<'a>(out: &mut Vec<u8>, statements: impl Iterator<Item = Filled<'a>>
 /// and every tenant.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Prepared {
-    /// Unique in the worker.
+    /// Unique in the worker; 0 without a name.
     pub id: u64,
     name: Box<[u8]>,
     text: Box<[u8]>,
@@ -50,6 +50,11 @@ impl Prepared {
     pub fn new(id: u64, text: RenderedText, types: &[Oid]) -> Self {
         let name = format!("pgb_s{id}").into_bytes().into_boxed_slice();
         Self { id, name, text: text.0.into_boxed_slice(), types: types.into() }
+    }
+
+    /// A statement without a name, for one Bind: its text has the tenant in it.
+    pub fn unnamed(text: RenderedText, types: &[Oid]) -> Self {
+        Self { id: 0, name: Box::default(), text: text.0.into_boxed_slice(), types: types.into() }
     }
 
     /// The server's name for it.
@@ -82,7 +87,7 @@ impl Prepared {
 }
 
 /// Text of a verified statement with its holes filled.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct RenderedText(Vec<u8>);
 
 impl RenderedText {
@@ -90,6 +95,13 @@ impl RenderedText {
     pub fn extended(sql: &VerifiedSql, number: u16, literals: &Literals<'_>) -> Self {
         let mut text = Vec::new();
         sql.render_extended(&mut text, number, |literal| literals.bytes(literal));
+        Self(text)
+    }
+
+    /// For a statement that takes no parameters (COPY): the tenant is a literal.
+    pub fn literal(sql: &VerifiedSql, tenant: Option<&TenantId>, literals: &Literals<'_>) -> Self {
+        let mut text = Vec::new();
+        sql.render_simple(&mut text, tenant, |literal| literals.bytes(literal));
         Self(text)
     }
 

@@ -47,6 +47,7 @@ pub fn plan(_: &World, _: &str, statement: &Statement<'_>) -> Result<Planned, Re
         parameters: highest_parameter(statement.text),
         tenant_type: Some(23),
         tenant_checks,
+        bind_checks: Vec::new(),
         pins: Vec::new(),
         decision: Decision {
             rule: Rule("test"),

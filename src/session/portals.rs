@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::extended::Statement;
+use super::statement::Statement;
 
 /// The open portals.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Portals {
+    no_name: Rc<[u8]>,
     unnamed: Option<Portal>,
     named: HashMap<Box<str>, Portal>,
     next: u64,
@@ -25,6 +26,13 @@ pub struct Portal {
     batch: u64,
 }
 
+impl Default for Portals {
+    fn default() -> Self {
+        let no_name = Rc::from(&b""[..]);
+        Self { no_name, unnamed: None, named: HashMap::new(), next: 0, syncs: 0, answered: 0 }
+    }
+}
+
 impl Portals {
     /// Whether a name is taken (the unnamed portal may always be replaced).
     pub fn is_taken(&self, name: &str) -> bool {
@@ -34,7 +42,7 @@ impl Portals {
     /// The server's name for a portal that is about to be bound.
     pub fn server_name(&mut self, name: &str) -> Rc<[u8]> {
         if name.is_empty() {
-            return Rc::from(&b""[..]);
+            return self.no_name.clone();
         }
         self.next = self.next.wrapping_add(1);
         format!("pgb_p{}", self.next).into_bytes().into()

@@ -33,7 +33,7 @@ pub enum Lost {
 pub struct Frames {
     left: usize,
     partial: Vec<u8>,
-    columns: Option<u16>,
+    pub(super) columns: Option<u16>,
 }
 
 impl Frames {
@@ -49,7 +49,7 @@ impl Frames {
 }
 
 /// What a client sees of a message.
-enum Seen {
+pub(super) enum Seen {
     /// All of it.
     Whole,
     /// Nothing.
@@ -210,7 +210,7 @@ impl Active {
                 Seen::Nothing
             }
             (b'1', Some(Expect::Parse { .. }))
-            | (b'2', Some(Expect::Bind))
+            | (b'2', Some(Expect::Bind(_)))
             | (b'3', Some(Expect::Close))
             | (b'n', Some(Expect::Row)) => Seen::Whole,
             (b'T', Some(Expect::Row)) => {
@@ -313,108 +313,6 @@ impl Active {
         Ok(Seen::Whole)
     }
 
-    /// An error ends what is at the front, and in the extended protocol everything up to the next Sync.
-    fn error(&mut self, host: &mut dyn Host, body: &[u8]) -> Result<Seen, Lost> {
-        let fields = ErrorFields::read(body)?;
-        let code = fields.field(b'C').ok_or(WireError::Field("error"))?;
-        if fields.field(b'M').is_none() || fields.field(b'S').is_none() {
-            return Err(WireError::Field("error").into());
-        }
-        self.copying = Copying::No;
-        self.frames.columns = None;
-        self.settings.failed();
-        let mut out = Vec::new();
-        answer::server_error(&mut out, &fields);
-        match self.queue.front_mut() {
-            Some(Expect::Own) => return Err(Lost::Own),
-            Some(Expect::Query(query)) => {
-                let running: Vec<Running> = query
-                    .parts
-                    .drain(..)
-                    .skip(query.done)
-                    .filter_map(|part| match part {
-                        Part::Sent(running) => Some(running),
-                        Part::Said(_) => None,
-                    })
-                    .collect();
-                query.done = 0;
-                self.failed(host, &running, code);
-            }
-            // The Sync itself failed (a deferred constraint): ReadyForQuery follows all the same.
-            Some(Expect::Ready) => {}
-            Some(Expect::Refusal(_)) => {
-                if let Some(Expect::Refusal(refusal)) = self.queue.pop_front() {
-                    out = refusal.into_vec();
-                }
-                self.skip_to_sync(host);
-            }
-            Some(_) => {
-                if let Some(expect) = self.queue.pop_front() {
-                    self.undo(host, expect, Some(code));
-                }
-                self.skip_to_sync(host);
-            }
-            None => {}
-        }
-        Ok(Seen::Instead(out))
-    }
-
-    fn failed(&self, host: &mut dyn Host, running: &[Running], code: &[u8]) {
-        for (index, running) in running.iter().enumerate() {
-            if index == 0 {
-                account(host, &self.who, running, 0, Some(code));
-            } else {
-                host.release_audit();
-            }
-        }
-    }
-
-    /// The server ignores what stands before the next Sync.
-    fn skip_to_sync(&mut self, host: &mut dyn Host) {
-        loop {
-            match self.queue.front() {
-                Some(Expect::Ready) => return,
-                Some(_) => {
-                    if let Some(expect) = self.queue.pop_front() {
-                        self.undo(host, expect, None);
-                    }
-                }
-                None => {
-                    self.batch = Batch::Skipping { sent: true };
-                    return;
-                }
-            }
-        }
-    }
-
-    /// What was sent has failed (`code`), or was not even looked at.
-    fn undo(&mut self, host: &mut dyn Host, expect: Expect, code: Option<&[u8]>) {
-        match expect {
-            Expect::Parse { prepared, client } => {
-                if let Some(server) = &mut self.server {
-                    server.prepared.remove(&prepared);
-                }
-                match client.as_deref() {
-                    Some("") => self.unnamed = None,
-                    Some(name) => {
-                        self.statements.remove(name);
-                    }
-                    None => {}
-                }
-            }
-            Expect::OwnClose(prepared) => {
-                if let Some(server) = &mut self.server {
-                    server.prepared.put_back(prepared);
-                }
-            }
-            Expect::Execute(running) => match code {
-                Some(code) => account(host, &self.who, &running, 0, Some(code)),
-                None => host.release_audit(),
-            },
-            _ => {}
-        }
-    }
-
     fn ready(&mut self, body: &[u8]) -> Result<Seen, Lost> {
         let status = backend::ready_for_query(body)?;
         let seen = match self.queue.front() {
@@ -446,7 +344,7 @@ impl Active {
     }
 }
 
-fn account(
+pub(super) fn account(
     host: &mut dyn Host,
     who: &crate::auth::Principal,
     running: &Running,

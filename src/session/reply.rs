@@ -24,8 +24,8 @@ pub enum Expect {
         /// The client's name of it; none: the proxy prepares it for itself, and the answer is not told.
         client: Option<Box<str>>,
     },
-    /// BindComplete.
-    Bind,
+    /// BindComplete of a statement.
+    Bind(Rc<Prepared>),
     /// ParameterDescription.
     Parameters {
         /// How many the client knows of: the rest is hidden.

@@ -71,6 +71,7 @@ impl Server {
 #[derive(Debug, Default)]
 pub struct PreparedSet {
     used: HashMap<u64, (u64, Rc<Prepared>)>,
+    stale: Vec<Rc<Prepared>>,
     tick: u64,
 }
 
@@ -95,6 +96,18 @@ impl PreparedSet {
     pub fn put_back(&mut self, prepared: Rc<Prepared>) {
         self.tick = self.tick.wrapping_add(1);
         self.used.insert(prepared.id, (self.tick, prepared));
+    }
+
+    /// Its cached plan cannot be used any more: it has to be closed before it is prepared anew.
+    pub fn spoil(&mut self, prepared: Rc<Prepared>) {
+        if self.used.remove(&prepared.id).is_some() {
+            self.stale.push(prepared);
+        }
+    }
+
+    /// A statement that has to be closed.
+    pub fn take_stale(&mut self) -> Option<Rc<Prepared>> {
+        self.stale.pop()
     }
 
     /// It is not prepared: its Parse was not run, or failed.

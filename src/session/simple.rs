@@ -6,10 +6,11 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Io;
-use super::active::{self, Active, Batch, Flow, Look, Unplanned};
+use super::active::{Active, Batch, Flow, Look, Unplanned};
 use super::copy::Copying;
 use super::host::Host;
 use super::outgoing::{self, Filled, SettingText};
+use super::refusing::aborted;
 use super::reply::{self, Expect, Part, Sets, fixed};
 use super::tenancy::{Tenancy, unbound};
 use super::{checks, host::Literals};
@@ -132,7 +133,7 @@ impl Active {
         in_transaction: bool,
     ) -> Result<(), Refusal> {
         if self.status() == TransactionStatus::Failed {
-            return Err(active::aborted());
+            return Err(aborted());
         }
         let token = literals.token(literal).and_then(checks::unquoted).unwrap_or_default();
         let bound = host
@@ -149,7 +150,7 @@ impl Active {
     /// Takes the session's token away.
     pub(super) fn unbind_tenant(&self, tenancy: &mut Tenancy, in_transaction: bool) -> Result<(), Refusal> {
         if self.status() == TransactionStatus::Failed {
-            return Err(active::aborted());
+            return Err(aborted());
         }
         tenancy.unbind(in_transaction)
     }

@@ -1,5 +1,6 @@
 //! A client's text cut into statements, each with its literals lifted out.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::bounds::{Bounded, Limits};
@@ -171,7 +172,8 @@ impl Normaliser {
         if self.declared.iter().any(|oid| *oid != 0) {
             self.shape.push_str(TYPES);
             for oid in &self.declared {
-                self.shape.push_str(&format!("{oid},"));
+                // Writing to a string cannot fail.
+                let _ = write!(self.shape, "{oid},");
             }
         }
     }

@@ -43,6 +43,7 @@ impl Planned {
             + relations.iter().map(|(name, _)| name.len() + 32).sum::<usize>()
             + edits.iter().map(|edit| edit.reason.len() + 40).sum::<usize>()
             + self.pins.iter().map(|pin| pin.token.len() + 32).sum::<usize>()
+            + self.bind_checks.len().saturating_mul(64)
             + self.tenant_checks.iter().map(|check| check.relation.len() + 56).sum::<usize>()
     }
 }

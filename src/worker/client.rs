@@ -5,23 +5,20 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
-use tokio_rustls::{Accept, TlsStream};
+use tokio_rustls::Accept;
 
 use super::host::Surroundings;
-use super::planning::{self, Fresh, Planning};
+use super::planning::{Fresh, Planning};
 use super::registry::Key;
 use super::thread::{Database, Handle, Stopping, Worker};
-use crate::catalog::Oid;
-use crate::plan::Request;
-use crate::policy::{Refusal, Rule, SqlState};
-use crate::pool::lease::checkout_timed_out;
-use crate::pool::{Lease, Stream, Waiter};
+use super::unsent::Unsent;
+use super::waits::Waiting;
+use crate::pool::{Lease, Stream};
 use crate::session::{Io, Session, Want};
-use crate::sql::Bounded;
 use crate::wire::answer;
 
 /// A client that waits for something else may send this much ahead.
@@ -31,45 +28,31 @@ const KEPT_OUT: usize = 256 * 1024;
 
 /// A client.
 pub struct Client {
-    worker: Rc<Worker>,
+    pub(super) worker: Rc<Worker>,
     id: u64,
-    handle: Rc<Handle>,
-    session: Session,
-    database: Option<Rc<Database>>,
-    socket: Socket,
-    unsent: Unsent,
-    lease: Option<Lease>,
+    pub(super) handle: Rc<Handle>,
+    pub(super) session: Session,
+    pub(super) database: Option<Rc<Database>>,
+    pub(super) socket: Socket,
+    pub(super) unsent: Unsent,
+    pub(super) lease: Option<Lease>,
     unsent_to_server: Unsent,
     login_deadline: Option<Pin<Box<Sleep>>>,
     write_deadline: Option<Pin<Box<Sleep>>>,
-    waiting: Option<Waiting>,
-    planning: Option<Planning>,
-    fresh: Vec<Fresh>,
+    pub(super) waiting: Option<Waiting>,
+    pub(super) planning: Option<Planning>,
+    pub(super) fresh: Vec<Fresh>,
     key: Option<Key>,
 }
 
-enum Socket {
+pub(super) enum Socket {
     Open(Stream),
     Accepting(Box<Accept<TcpStream>>),
     Gone,
 }
 
-struct Waiting {
-    place: Rc<Waiter>,
-    since: Instant,
-    deadline: Pin<Box<Sleep>>,
-}
-
-/// Bytes that a socket did not take yet.
-#[derive(Debug, Default)]
-struct Unsent {
-    bytes: Vec<u8>,
-    sent: usize,
-    flush: bool,
-}
-
 /// The client is gone.
-struct Gone;
+pub(super) struct Gone;
 
 impl Client {
     /// A client that has just connected.
@@ -132,7 +115,7 @@ impl Client {
     }
 
     /// Lets the session work, and writes what it says.
-    fn with<R>(
+    pub(super) fn with<R>(
         &mut self,
         cx: &mut Context<'_>,
         work: impl FnOnce(&mut Session, &mut Surroundings<'_>, &mut Io<'_>) -> R,
@@ -243,150 +226,13 @@ impl Client {
         }
     }
 
-    /// What the session waits for.
-    fn advance(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
-        match self.session.want() {
-            Want::Bytes | Want::Drain | Want::End => Ok(false),
-            Want::Tls => self.accept_tls(cx),
-            Want::Plan(_) => Ok(self.plan(cx)),
-            Want::Lease => Ok(self.wait_for_lease(cx)),
-            Want::Cancel { pid, secret } => {
-                self.worker.registry.cancel((*pid, *secret));
-                Err(Gone)
-            }
-        }
-    }
-
-    fn accept_tls(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
-        if !self.unsent.is_empty() {
-            return Ok(false);
-        }
-        if let Socket::Open(_) = self.socket {
-            let taken = std::mem::replace(&mut self.socket, Socket::Gone);
-            let (Socket::Open(Stream::Plain(tcp)), Some(acceptor)) = (taken, &self.worker.tls) else {
-                return Err(Gone);
-            };
-            self.socket = Socket::Accepting(Box::new(acceptor.accept(tcp)));
-        }
-        let Socket::Accepting(accept) = &mut self.socket else { return Err(Gone) };
-        match Pin::new(accept.as_mut()).poll(cx) {
-            Poll::Pending => Ok(false),
-            Poll::Ready(Err(_)) => Err(Gone),
-            Poll::Ready(Ok(tls)) => {
-                self.socket = Socket::Open(Stream::Tls(Box::new(TlsStream::Server(tls))));
-                self.with(cx, |session, host, io| session.encrypted(host, io));
-                Ok(true)
-            }
-        }
-    }
-
-    fn plan(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.planning.is_none() {
-            let (requests, declared) = self.requests();
-            let Some(database) = self.find_database() else { return false };
-            self.planning = Some(planning::start(database.planner.clone(), requests, declared));
-        }
-        let Some(planning) = &mut self.planning else { return false };
-        let Poll::Ready(fresh) = planning.as_mut().poll(cx) else { return false };
-        self.planning = None;
-        if let (Some(database), Some(active)) = (&self.database, self.session.active()) {
-            let mut table = database.table.borrow_mut();
-            for planned in &fresh {
-                if let Ok(plan) = &planned.outcome {
-                    table.insert(&active.who().role, &planned.shape, plan);
-                }
-            }
-        }
-        self.fresh.extend(fresh);
-        self.with(cx, |session, host, io| session.resume(host, io));
-        true
-    }
-
-    /// The statements of the text that have to be planned. In a second round for the same message all of them
-    /// are asked for: the table may have lost the others meanwhile.
-    fn requests(&mut self) -> (Vec<Request>, Vec<Oid>) {
-        let mut requests = Vec::new();
-        let nothing = (Vec::new(), Vec::new());
-        let Some(database) = self.find_database() else { return nothing };
-        let (Want::Plan(unplanned), Some(active)) = (self.session.want(), self.session.active()) else {
-            return nothing;
-        };
-        let who = active.who();
-        let declared = unplanned.declared.clone();
-        let Ok(bounded) = Bounded::new(&unplanned.text, &self.worker.limits) else { return nothing };
-        let mut normaliser = self.worker.normaliser.borrow_mut();
-        normaliser.declare(&declared);
-        let mut from = 0;
-        while let Ok(Some(statement)) = normaliser.next_statement(bounded, from) {
-            from = statement.next;
-            let known = database.table.borrow_mut().find(&who.role, &statement).is_some();
-            if !known || !self.fresh.is_empty() {
-                requests.push(Request::new(who.user.clone(), who.role.clone(), &statement));
-            }
-        }
-        (requests, declared)
-    }
-
     /// The session's database, known once it has logged in.
-    fn find_database(&mut self) -> Option<Rc<Database>> {
+    pub(super) fn find_database(&mut self) -> Option<Rc<Database>> {
         if self.database.is_none() {
             let name = &self.session.active()?.who().database;
             self.database = self.worker.database(name).cloned();
         }
         self.database.clone()
-    }
-
-    fn wait_for_lease(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(database) = self.find_database() else { return false };
-        let place = match &mut self.waiting {
-            Some(waiting) => waiting,
-            None => {
-                let patience = self.worker.settings.config.general.checkout_timeout;
-                self.handle.waiting.set(true);
-                self.waiting.insert(Waiting {
-                    place: database.pool.wait(),
-                    since: Instant::now(),
-                    deadline: deadline(patience),
-                })
-            }
-        };
-        let polled = match place.place.poll(cx, &database.pool) {
-            Poll::Ready(result) => result,
-            Poll::Pending if self.handle.cancelled.take() => {
-                let message = "canceling statement due to user request";
-                Err(Refusal::new(SqlState::CANCELED, Rule("cancel"), message))
-            }
-            Poll::Pending if place.deadline.as_mut().poll(cx).is_ready() => {
-                Err(checkout_timed_out(&database.pool))
-            }
-            Poll::Pending => return false,
-        };
-        self.handle.waiting.set(false);
-        self.handle.cancelled.set(false);
-        if let Some(waiting) = self.waiting.take() {
-            waiting.place.leave();
-            self.worker.settings.metrics.lease_waited(waiting.since.elapsed());
-        }
-        self.leased(cx, polled);
-        true
-    }
-
-    fn leased(&mut self, cx: &mut Context<'_>, polled: Result<Lease, Refusal>) {
-        let taken = polled.map(|mut lease| (lease.take_server(), lease));
-        match taken {
-            Ok((Some(server), lease)) => {
-                *self.handle.key.borrow_mut() = lease.key().cloned();
-                self.lease = Some(lease);
-                self.with(cx, |session, host, io| session.lease_granted(host, io, server));
-            }
-            Ok((None, _)) => {
-                let refusal = Refusal::new(SqlState::INTERNAL, Rule("pool"), "a lease without a server");
-                self.with(cx, |session, host, io| session.lease_refused(host, io, refusal));
-            }
-            Err(refusal) => {
-                self.with(cx, |session, host, io| session.lease_refused(host, io, refusal));
-            }
-        }
     }
 
     /// The server is read when the client has taken everything that was said before.
@@ -469,53 +315,7 @@ impl Drop for Client {
     }
 }
 
-impl Unsent {
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && !self.flush
-    }
-
-    /// Writes at once what the socket takes, and keeps the rest. A socket that fails shows it at the next read.
-    fn put(&mut self, cx: &mut Context<'_>, stream: &mut Stream, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        let mut sent = 0usize;
-        if self.bytes.is_empty() {
-            while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-                match stream.poll_write(cx, rest) {
-                    Poll::Ready(Ok(taken @ 1..)) => sent = sent.saturating_add(taken),
-                    _ => break,
-                }
-            }
-        }
-        self.bytes.extend_from_slice(bytes.get(sent..).unwrap_or_default());
-        self.flush = stream.poll_flush(cx).is_pending();
-    }
-
-    /// Goes on writing; whether anything was taken.
-    fn push(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> std::io::Result<bool> {
-        let before = self.sent;
-        while let Some(rest) = self.bytes.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match stream.poll_write(cx, rest) {
-                Poll::Ready(Ok(0)) => return Err(std::io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(taken)) => self.sent = self.sent.saturating_add(taken),
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => return Ok(self.sent > before),
-            }
-        }
-        self.bytes = Vec::new();
-        self.sent = 0;
-        let flushed = match stream.poll_flush(cx) {
-            Poll::Ready(result) => result.map(|()| true)?,
-            Poll::Pending => false,
-        };
-        let moved = before > 0 || flushed;
-        self.flush = !flushed;
-        Ok(moved)
-    }
-}
-
-fn deadline(after: Duration) -> Pin<Box<Sleep>> {
+pub(super) fn deadline(after: Duration) -> Pin<Box<Sleep>> {
     Box::pin(tokio::time::sleep(after))
 }
 

@@ -17,6 +17,7 @@ use crate::session::host::{Account, Found, Host, Literals, Verdict};
 use crate::session::outgoing::{Prepared, RenderedText};
 use crate::session::server::Server;
 use crate::sql::Bounded;
+use crate::sql::rewrite::sentinel;
 
 /// A worker's answers to one of its sessions.
 pub struct Surroundings<'a> {
@@ -62,6 +63,11 @@ impl Host for Surroundings<'_> {
 
     fn epoch(&self) -> u64 {
         self.database.map_or(0, |database| database.planner.generation())
+    }
+
+    fn raised(&self, message: &str) -> Option<Refusal> {
+        let world = self.database?.planner.world();
+        sentinel::decode(message, &world.policy.nonce)
     }
 
     fn lease(&mut self) -> Option<Box<Server>> {

@@ -14,6 +14,8 @@ pub mod orders;
 pub mod planning;
 pub mod registry;
 pub mod thread;
+mod unsent;
+mod waits;
 
 use std::io;
 use std::net::SocketAddr;

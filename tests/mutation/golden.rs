@@ -28,7 +28,14 @@ struct Case {
 /// Every golden statement.
 pub fn all() -> Vec<Golden> {
     let own: File = toml::from_str(include_str!("golden.toml")).expect("golden.toml is well formed");
-    own.case.into_iter().filter_map(|case| Golden::new(case, 9)).collect()
+    let mut cases = own.case;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rewrite");
+    for entry in std::fs::read_dir(folder).expect("the rewriter's golden files") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("a file of cases");
+        cases.extend(toml::from_str::<File>(&text).expect("a well-formed file of cases").case);
+    }
+    cases.into_iter().filter_map(|case| Golden::new(case, 9)).collect()
 }
 
 /// Why the witness may agree with a mutant; nothing where there is no reason.

@@ -58,7 +58,7 @@ fn config() -> Config {
 pub fn world(epoch: u64) -> World {
     let catalog = Snapshot::new(epoch, 180_000, "ccm".to_owned(), Vec::new());
     let policy = Policy::compile(&config(), &catalog, epoch, "nonce").unwrap();
-    World { catalog: Arc::new(catalog), policy: Arc::new(policy) }
+    World::new(Arc::new(catalog), Arc::new(policy))
 }
 
 /// Pins the first literal of statements with `pin`, refuses those with `refuse`, panics at `panic`, sleeps at
@@ -80,6 +80,7 @@ pub fn planned(statement: &Statement<'_>) -> Result<Planned, Refusal> {
         parameters: 0,
         tenant_type: None,
         tenant_checks: Vec::new(),
+        bind_checks: Vec::new(),
         pins,
         decision: Decision {
             rule: Rule("test"),

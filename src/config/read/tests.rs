@@ -40,6 +40,14 @@ fn the_reference_configuration_is_read() {
 }
 
 #[test]
+fn the_corpus_configuration_is_read_as_it_stands_but_for_its_verifiers() {
+    let text = include_str!("../../../tests/corpus/pgbulkhead.toml").replace("SCRAM-SHA-256$…", VERIFIER);
+    let config = good(&text);
+    assert_eq!((config.users.len(), config.tables.len(), config.sequences.len()), (2, 6, 1));
+    assert_eq!(config.databases[0].auth_method, AuthMethod::Trust);
+}
+
+#[test]
 fn what_is_left_out_has_a_default() {
     let config = good(&with(""));
     assert_eq!(config.general.default_pool_size, 16);

@@ -326,7 +326,8 @@ impl Judge<'_> {
         short.then_some(()).ok_or("a similarity without a short literal")
     }
 
-    /// Arithmetic and truncation of the present time that stay within the calendar, and its form in UTC.
+    /// Arithmetic and truncation of the present time, or of a literal of our era, that stay within the calendar, and
+    /// their form in UTC.
     pub fn is_of_the_present(&mut self, function: &Function, arguments: &[Expr]) -> bool {
         let [left, right] = arguments else { return false };
         if !is_builtin(function) {
@@ -339,17 +340,39 @@ impl Judge<'_> {
             | "timestamp_mi_interval"
             | "date_pl_interval"
             | "date_mi_interval" => {
-                is_present(left) && self.literal(Some(right)).is_ok_and(constants::short_interval)
+                self.is_present(left) && self.literal(Some(right)).is_ok_and(constants::short_interval)
             }
             "date_pli" | "date_mii" => {
-                is_present(left)
-                    && self.integer(Some(right)).is_ok_and(|days| days.unsigned_abs() <= 1_000_000)
+                let short = |days: i64| days.unsigned_abs() <= 1_000_000;
+                self.is_present(left) && self.integer(Some(right)).is_ok_and(short)
             }
             "timestamptz_trunc" | "timestamp_trunc" => {
-                is_present(right) && self.literal(Some(left)).is_ok_and(constants::unit)
+                self.is_present(right) && self.literal(Some(left)).is_ok_and(constants::unit)
             }
             "timestamptz_zone" => {
-                is_present(right) && self.literal(Some(left)).is_ok_and(|zone| matches!(zone, "UTC" | "utc"))
+                let utc = |zone| matches!(zone, "UTC" | "utc");
+                self.is_present(right) && self.literal(Some(left)).is_ok_and(utc)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether an expression is the present time or a literal of our era, as a date, a time stamp or cut to a unit.
+    fn is_present(&mut self, expr: &Expr) -> bool {
+        let is_time = |ty: &ExprType| matches!(ty.oid, oid::DATE | oid::TIMESTAMP | oid::TIMESTAMPTZ);
+        match expr {
+            Expr::Now(ty) => is_time(ty),
+            Expr::Const { ty, .. } => {
+                is_time(ty) && self.literal(Some(expr)).is_ok_and(constants::of_our_era)
+            }
+            Expr::Cast { argument, path: CastPath::Function(_), ty } => {
+                is_time(ty) && self.is_present(argument)
+            }
+            Expr::Call { function, arguments, .. } if is_builtin(function) => {
+                matches!(
+                    function.source.as_str(),
+                    "timestamptz_trunc" | "timestamp_trunc" | "timestamptz_zone"
+                ) && arguments.get(1).is_some_and(|time| self.is_present(time))
             }
             _ => false,
         }
@@ -422,21 +445,6 @@ impl Judge<'_> {
             && text.len() <= LONGEST_NUMBER;
         let zero = !digits.bytes().any(|b| (b'1'..=b'9').contains(&b));
         if plain && !zero { Ok(()) } else { Err("a divisor that is no plain number but 0") }
-    }
-}
-
-/// Whether an expression is the present time, as a date, a time stamp or cut to a unit.
-fn is_present(expr: &Expr) -> bool {
-    match expr {
-        Expr::Now(ty) => matches!(ty.oid, oid::DATE | oid::TIMESTAMP | oid::TIMESTAMPTZ),
-        Expr::Cast { argument, path: CastPath::Function(_), ty } => {
-            matches!(ty.oid, oid::DATE | oid::TIMESTAMP | oid::TIMESTAMPTZ) && is_present(argument)
-        }
-        Expr::Call { function, arguments, .. } if is_builtin(function) => {
-            matches!(function.source.as_str(), "timestamptz_trunc" | "timestamp_trunc" | "timestamptz_zone")
-                && arguments.get(1).is_some_and(is_present)
-        }
-        _ => false,
     }
 }
 

@@ -159,6 +159,14 @@ pub(super) fn short_interval(text: &str) -> bool {
     any && text.len() <= 100
 }
 
+/// A date or time stamp that begins with a year of four digits: thousands of years from either end of the calendar.
+pub(super) fn of_our_era(text: &str) -> bool {
+    let text = text.trim();
+    let year = text.bytes().take_while(u8::is_ascii_digit).count();
+    let rest = |b: u8| b.is_ascii_digit() || b"-:.+ TZ".contains(&b);
+    year == 4 && text.as_bytes().get(4) == Some(&b'-') && text.bytes().all(rest) && text.len() <= 40
+}
+
 /// A jsonpath of accessors, filters, comparisons and logic alone. Read as tokens; what is not on the list refuses.
 pub(super) fn jsonpath(text: &str) -> bool {
     const WORDS: [&str; 12] =
@@ -258,6 +266,15 @@ mod tests {
                 "1 day ago",
                 "9999999999999:00:00.0",
             ],
+        );
+    }
+
+    #[test]
+    fn a_time_far_from_ours_is_refused() {
+        check(
+            of_our_era,
+            &["2024-01-01", " 2024-02-29T12:00:00.5+00:00 ", "1999-12-31 23:59:59Z"],
+            &["", "infinity", "4714-11-24 BC", "294276-12-31", "now", "20240101", "01-02-2024"],
         );
     }
 

@@ -124,6 +124,10 @@ impl Binder<'_> {
                 return Ok(None);
             }
             let value = self.typed(relation, *own, value);
+            if proof.columns.len() > 1 && !is_repeatable(&value) && !is_bare_column(&value) {
+                let what = "an expression as a part of a foreign key";
+                return Err(unsupported(what, -1).hint("Give the key as columns, constants or parameters."));
+            }
             let (value, source) = if is_repeatable(&value) { (value, None) } else { self.once(value) };
             sources.extend(source);
             if first.is_none() {
@@ -336,11 +340,22 @@ fn is_null(value: &Node) -> bool {
     }
 }
 
-/// Values that may stand in a statement more than once: evaluating them again gives the same.
+/// Values that may stand in a statement more than once, and inside a sub-select over the parent: evaluating
+/// them there gives the same. A column without its relation's name is not: the parent may have one of that
+/// name, which would be meant instead.
 fn is_repeatable(value: &Node) -> bool {
     match &value.node {
-        Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::ColumnRef(_)) => true,
+        Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => true,
+        Some(NodeEnum::ColumnRef(column)) => column.fields.len() > 1,
         Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(is_repeatable),
+        _ => false,
+    }
+}
+
+fn is_bare_column(value: &Node) -> bool {
+    match &value.node {
+        Some(NodeEnum::ColumnRef(_)) => true,
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(is_bare_column),
         _ => false,
     }
 }

@@ -32,7 +32,7 @@ impl Proxy {
         let config = Arc::new(config(&postgres, general));
         let catalog = Snapshot::new(1, 150_000, "postgres".to_owned(), vec!["public".to_owned()]);
         let policy = Policy::compile(&config, &catalog, 1, "nonce").unwrap();
-        let world = World { catalog: Arc::new(catalog), policy: Arc::new(policy) };
+        let world = World::new(Arc::new(catalog), Arc::new(policy));
         let planner =
             Planner::with_function(world, plan::Settings::default(), Box::new(passthrough::plan)).unwrap();
         let settings = Settings {

@@ -1,0 +1,131 @@
+//! Errors of the server: what they end, what they leave undone, and what a client sees of them.
+
+use super::active::{Active, Batch};
+use super::copy::Copying;
+use super::host::Host;
+use super::relay::{Lost, Seen, account};
+use super::reply::{Expect, Part, Running};
+use crate::wire::backend::ErrorFields;
+use crate::wire::{WireError, answer};
+
+impl Active {
+    /// An error ends what is at the front, and in the extended protocol everything up to the next Sync.
+    pub(super) fn error(&mut self, host: &mut dyn Host, body: &[u8]) -> Result<Seen, Lost> {
+        let fields = ErrorFields::read(body)?;
+        let code = fields.field(b'C').ok_or(WireError::Field("error"))?;
+        if fields.field(b'M').is_none() || fields.field(b'S').is_none() {
+            return Err(WireError::Field("error").into());
+        }
+        self.copying = Copying::No;
+        self.frames.columns = None;
+        self.settings.failed();
+        let mut out = Vec::new();
+        let message = fields.field(b'M').and_then(|m| std::str::from_utf8(m).ok()).unwrap_or_default();
+        let raised = if code == b"22P02" { host.raised(message) } else { None };
+        let code = match &raised {
+            Some(refusal) => {
+                answer::refusal(&mut out, answer::Severity::Error, refusal, "", 0);
+                refusal.state.0.as_bytes()
+            }
+            None => {
+                answer::server_error(&mut out, &fields);
+                code
+            }
+        };
+        match self.queue.front_mut() {
+            Some(Expect::Own) => return Err(Lost::Own),
+            Some(Expect::Query(query)) => {
+                let running: Vec<Running> = query
+                    .parts
+                    .drain(..)
+                    .skip(query.done)
+                    .filter_map(|part| match part {
+                        Part::Sent(running) => Some(running),
+                        Part::Said(_) => None,
+                    })
+                    .collect();
+                query.done = 0;
+                self.failed(host, &running, code);
+            }
+            // The Sync itself failed (a deferred constraint): ReadyForQuery follows all the same.
+            Some(Expect::Ready) => {}
+            Some(Expect::Refusal(_)) => {
+                if let Some(Expect::Refusal(refusal)) = self.queue.pop_front() {
+                    out = refusal.into_vec();
+                }
+                self.skip_to_sync(host);
+            }
+            Some(_) => {
+                if let Some(expect) = self.queue.pop_front() {
+                    let stale = fields.field(b'R') == Some(b"RevalidateCachedQuery");
+                    self.undo(host, expect, Some(code), stale);
+                }
+                self.skip_to_sync(host);
+            }
+            None => {}
+        }
+        Ok(Seen::Instead(out))
+    }
+
+    fn failed(&self, host: &mut dyn Host, running: &[Running], code: &[u8]) {
+        for (index, running) in running.iter().enumerate() {
+            if index == 0 {
+                account(host, &self.who, running, 0, Some(code));
+            } else {
+                host.release_audit();
+            }
+        }
+    }
+
+    /// The server ignores what stands before the next Sync.
+    fn skip_to_sync(&mut self, host: &mut dyn Host) {
+        loop {
+            match self.queue.front() {
+                Some(Expect::Ready) => return,
+                Some(_) => {
+                    if let Some(expect) = self.queue.pop_front() {
+                        self.undo(host, expect, None, false);
+                    }
+                }
+                None => {
+                    self.batch = Batch::Skipping { sent: true };
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What was sent has failed (`code`), or was not even looked at.
+    fn undo(&mut self, host: &mut dyn Host, expect: Expect, code: Option<&[u8]>, stale: bool) {
+        match expect {
+            Expect::Parse { prepared, client } => {
+                if let Some(server) = &mut self.server {
+                    server.prepared.remove(&prepared);
+                }
+                match client.as_deref() {
+                    Some("") => self.unnamed = None,
+                    Some(name) => {
+                        self.statements.remove(name);
+                    }
+                    None => {}
+                }
+            }
+            // The table has changed since the statement was prepared (plancache.c).
+            Expect::Bind(prepared) if stale => {
+                if let Some(server) = &mut self.server {
+                    server.prepared.spoil(prepared);
+                }
+            }
+            Expect::OwnClose(prepared) => {
+                if let Some(server) = &mut self.server {
+                    server.prepared.put_back(prepared);
+                }
+            }
+            Expect::Execute(running) => match code {
+                Some(code) => account(host, &self.who, &running, 0, Some(code)),
+                None => host.release_audit(),
+            },
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! A statement that a client prepared: its plan, how the server knows it, and what a Bind of it has to satisfy.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::active::kind;
+use super::checks;
+use super::host::{Host, Literals};
+use super::outgoing::{Prepared, RenderedText};
+use super::tenancy::unbound;
+use crate::catalog::Oid;
+use crate::plan::Plan;
+use crate::policy::{Refusal, Rule, SqlState, TenantId};
+use crate::sql::{Action, StatementKind, VerifiedSql};
+use crate::wire::frontend::Bind;
+
+/// A statement that the client prepared.
+#[derive(Debug)]
+pub struct Statement {
+    pub(super) text: Box<str>,
+    pub(super) declared: Box<[Oid]>,
+    pub(super) epoch: u64,
+    pub(super) body: Body,
+}
+
+#[derive(Debug)]
+pub(super) enum Body {
+    /// An empty query.
+    Empty,
+    Planned(Planned),
+}
+
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) plan: Arc<Plan>,
+    /// How many parameters the client knows of.
+    pub(super) parameters: u16,
+    pub(super) on_server: OnServer,
+    pub(super) statement_text: Box<str>,
+    pub(super) literals: SmallVec<[std::ops::Range<usize>; 6]>,
+}
+
+/// How the server knows a statement.
+#[derive(Debug)]
+pub(super) enum OnServer {
+    /// Not at all: it is never sent.
+    Never,
+    /// By a name that all sessions share; the tenant is a parameter.
+    Named(Rc<Prepared>),
+    /// It takes no parameters (COPY: `BeginCopyTo` analyses its query without any), so that it is rendered with
+    /// the transaction's tenant for each Bind.
+    PerBind,
+}
+
+impl Planned {
+    pub(super) fn literals(&self) -> Literals<'_> {
+        Literals { text: &self.statement_text, ranges: self.literals.clone() }
+    }
+}
+
+impl Statement {
+    /// [`Host::epoch`] of its plan.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(super) fn parameters(&self) -> u16 {
+        match &self.body {
+            Body::Empty => u16::try_from(self.declared.len()).unwrap_or(u16::MAX),
+            Body::Planned(planned) => planned.parameters,
+        }
+    }
+
+    pub(super) fn on_server(&self) -> Option<(&Planned, &Rc<Prepared>)> {
+        match &self.body {
+            Body::Planned(planned @ Planned { on_server: OnServer::Named(prepared), .. }) => {
+                Some((planned, prepared))
+            }
+            Body::Planned(_) | Body::Empty => None,
+        }
+    }
+}
+
+pub(super) fn planned(
+    host: &mut dyn Host,
+    plan: Arc<Plan>,
+    literals: &Literals<'_>,
+    declared: &[Oid],
+) -> Result<Planned, Refusal> {
+    let parameters = u16::try_from(declared.len()).unwrap_or(u16::MAX).max(plan.planned.parameters);
+    let on_server = match sql(&plan) {
+        Some(_) if matches!(kind(&plan.planned.action), StatementKind::CopyIn | StatementKind::CopyOut) => {
+            OnServer::PerBind
+        }
+        Some(sql) => OnServer::Named(prepared(host, &plan, sql, parameters, literals, declared)?),
+        None => OnServer::Never,
+    };
+    Ok(Planned {
+        parameters,
+        on_server,
+        statement_text: literals.text.into(),
+        literals: literals.ranges.clone(),
+        plan,
+    })
+}
+
+pub(super) fn per_bind(planned: &Planned, declared: &[Oid], tenant: Option<&TenantId>) -> Rc<Prepared> {
+    let text = sql(&planned.plan).map(|sql| RenderedText::literal(sql, tenant, &planned.literals()));
+    Rc::new(Prepared::unnamed(text.unwrap_or_default(), declared))
+}
+
+/// The tenant is parameter n + 1, and its type stands behind the client's.
+fn prepared(
+    host: &mut dyn Host,
+    plan: &Plan,
+    sql: &VerifiedSql,
+    parameters: u16,
+    literals: &Literals<'_>,
+    declared: &[Oid],
+) -> Result<Rc<Prepared>, Refusal> {
+    let mut types: SmallVec<[Oid; 16]> = declared.into();
+    if !sql.uses_tenant() {
+        return Ok(host.intern(RenderedText::extended(sql, 0, literals), &types));
+    }
+    let Some(number) = parameters.checked_add(1) else {
+        let message = "65535 parameters leave no room for the tenant";
+        return Err(Refusal::new(SqlState::TOO_LARGE, Rule("parameters"), message));
+    };
+    types.resize(usize::from(parameters), 0);
+    types.push(plan.planned.tenant_type.unwrap_or(0));
+    Ok(host.intern(RenderedText::extended(sql, number, literals), &types))
+}
+
+/// What is sent for a plan.
+pub(super) fn sql(plan: &Plan) -> Option<&VerifiedSql> {
+    match &plan.planned.action {
+        Action::Send { sql, .. } | Action::Set { sql, .. } => Some(sql),
+        Action::Empty | Action::BindTenant { .. } | Action::UnbindTenant => None,
+    }
+}
+
+/// Counts of values and formats are checked against the client's own number of parameters.
+pub(super) fn count_values(message: &Bind<'_>, parameters: u16) -> Result<(), Refusal> {
+    let refuse = |text: String| Err(Refusal::new(SqlState::PROTOCOL, Rule("protocol"), text));
+    let (values, formats) = (message.values.count(), message.formats.len());
+    if formats > 1 && formats != usize::from(values) {
+        return refuse(format!("bind message has {formats} parameter formats but {values} parameters"));
+    }
+    if values != parameters {
+        return refuse(format!(
+            "bind message supplies {values} parameters, but prepared statement requires {parameters}"
+        ));
+    }
+    Ok(())
+}
+
+/// A tenant is bound where one is needed, and values that must be the tenant's are.
+pub(super) fn admit(
+    planned: &Planned,
+    declared: &[Oid],
+    message: &Bind<'_>,
+    tenant: Option<&TenantId>,
+) -> Result<(), Refusal> {
+    let needs = match &planned.plan.planned.action {
+        Action::Send { sql, needs_tenant, .. } => *needs_tenant || sql.uses_tenant(),
+        _ => false,
+    };
+    if needs && tenant.is_none() {
+        return Err(unbound());
+    }
+    if !planned.plan.planned.pins.is_empty() || !planned.plan.planned.tenant_checks.is_empty() {
+        checks::literals(&planned.plan, &planned.literals(), tenant)?;
+        checks::parameters(&planned.plan, declared, message, tenant)?;
+    }
+    checks::bare_conditions(&planned.plan, message)
+}

@@ -1,0 +1,521 @@
+//! Sessions driven by byte strings.
+
+mod handshake;
+mod harness;
+
+use super::*;
+use harness::*;
+
+#[test]
+fn simple_query_carries_the_tenant_and_gives_the_lease_back() {
+    let mut rig = Rig::fixed();
+    assert_eq!(rig.say(&q("select tenant() ; select 'x'")), "Q[select '1'::int;select 'x'.]");
+    let answer =
+        [m('T', b"\0\0"), m('D', b"\0\0"), complete("SELECT 1"), m('T', b"\0\0"), complete("SELECT 0")];
+    assert_eq!(rig.answer(&answer.concat()), "T[..] D[..] C[SELECT 1.] T[..] C[SELECT 0.]");
+    assert!(!rig.released());
+    assert_eq!(rig.answer(&ready('I')), "Z[I]");
+    assert!(rig.released());
+    assert_eq!(rig.host.accounts, ["1 ran 1 ", "1 ran 0 "]);
+}
+
+#[test]
+fn rows_may_be_cut_anywhere() {
+    let row = m('D', b"\0\x01\0\0\0\x05hello");
+    let column = b"\0\x01c\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
+    let stream = [m('T', column), row.clone(), row, complete("SELECT 2"), ready('I')].concat();
+    for cut in 1..stream.len() {
+        let mut rig = Rig::fixed();
+        rig.say(&q("select 1"));
+        let (first, second) = stream.split_at(cut);
+        for part in [first, second] {
+            let mut io = Io { client: &mut rig.client, server: &mut rig.server };
+            rig.session.server_bytes(&mut rig.host, &mut io, part).unwrap();
+        }
+        assert_eq!(rig.client, stream, "cut at {cut}");
+        assert!(rig.released());
+    }
+}
+
+#[test]
+fn refused_statement_refuses_the_whole_query_without_a_lease() {
+    let mut rig = Rig::fixed();
+    assert_eq!(rig.say(&q("select 1; refuse !")), "");
+    assert_eq!(rig.heard(), "E[42501] Z[I]");
+    assert_eq!(rig.host.free, 1);
+    assert_eq!(rig.host.accounts, ["- refused 42501"]);
+}
+
+#[test]
+fn refusal_in_a_transaction_fails_it_on_the_server() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("begin"));
+    rig.answer(&[complete("BEGIN"), ready('T')].concat());
+    assert_eq!(rig.say(&q("refuse !")), "E[pgbulkhead refused.....] S");
+    assert_eq!(rig.heard(), "");
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[42501] Z[E]");
+    assert!(!rig.released());
+    rig.say(&q("refuse !"));
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[25P02] Z[E]");
+}
+
+#[test]
+fn statement_that_needs_a_tenant_is_refused_without_one() {
+    let mut rig = Rig::by_token();
+    assert_eq!(rig.say(&q("select tenant()")), "");
+    assert_eq!(rig.heard(), "E[42501] Z[I]");
+    rig.say(&q("set pgbulkhead.tenant_token = 'for 7'"));
+    assert_eq!(rig.heard(), "C[SET.] Z[I]");
+    assert_eq!(rig.say(&q("select tenant()")), "Q[select '7'::int.]");
+    rig.answer(&[m('T', b"\0\0"), complete("SELECT 1"), ready('I')].concat());
+    rig.say(&q("reset pgbulkhead.tenant_token"));
+    assert_eq!(rig.heard(), "C[RESET.] Z[I]");
+    rig.say(&q("select tenant()"));
+    assert_eq!(rig.heard(), "E[42501] Z[I]");
+}
+
+#[test]
+fn bad_token_is_refused_and_never_told() {
+    let mut rig = Rig::by_token();
+    rig.say(&q("set pgbulkhead.tenant_token = 'stolen'"));
+    let told = String::from_utf8_lossy(&rig.client).into_owned();
+    assert!(told.contains("28000") && !told.contains("stolen"), "{told}");
+}
+
+#[test]
+fn token_of_set_local_ends_with_its_transaction() {
+    let mut rig = Rig::by_token();
+    assert_eq!(
+        rig.say(&q("begin; set local pgbulkhead.tenant_token = 'for 8'; select tenant()")),
+        "Q[begin;select '8'::int.]"
+    );
+    let answers = [complete("BEGIN"), m('T', b"\0\0"), complete("SELECT 1"), ready('T')].concat();
+    assert_eq!(rig.answer(&answers), "C[BEGIN.] C[SET.] T[..] C[SELECT 1.] Z[T]");
+    rig.say(&q("set local pgbulkhead.tenant_token = 'for 9'"));
+    assert_eq!(rig.sent(), "");
+    rig.answer(&[error("34000"), ready('E')].concat());
+    rig.say(&q("rollback"));
+    rig.answer(&[complete("ROLLBACK"), ready('I')].concat());
+    rig.say(&q("select tenant()"));
+    assert_eq!(rig.heard(), "E[42501] Z[I]");
+}
+
+#[test]
+fn tenant_does_not_change_within_a_query() {
+    let mut rig = Rig::by_token();
+    rig.say(&q("select 1; set pgbulkhead.tenant_token = 'for 8'"));
+    assert_eq!(rig.heard(), "E[25001] Z[I]");
+    rig.say(&q("begin; set local pgbulkhead.tenant_token = 'for 8'; commit; select tenant()"));
+    assert_eq!(rig.heard(), "E[42501] Z[I]");
+}
+
+#[test]
+fn tenant_is_the_parameter_behind_the_clients_own() {
+    let mut rig = Rig::fixed();
+    let batch = [
+        parse("s", "select $1 where x = tenant()", &[23, 25]),
+        bind("", "s", &["5", "6"]),
+        execute(""),
+        sync(),
+    ];
+    let sent = rig.say(&batch.concat());
+    assert!(sent.contains("select $1 where x = $3::int"), "{sent}");
+    assert!(sent.contains("B[.pgb_s1...") && sent.contains("....5....6....1"), "{sent}");
+    let answers = [m('1', b""), m('2', b""), m('D', b"\0\0"), complete("SELECT 1"), ready('I')].concat();
+    assert_eq!(rig.answer(&answers), "1 2 D[..] C[SELECT 1.] Z[I]");
+    assert!(rig.released());
+}
+
+#[test]
+fn wrong_number_of_values_is_refused_before_the_tenant_is_appended() {
+    for values in [&["5", "6"][..], &[]] {
+        let mut rig = Rig::fixed();
+        rig.say(&[parse("s", "select $1, tenant()", &[]), sync()].concat());
+        rig.answer(&[m('1', b""), ready('I')].concat());
+        assert_eq!(rig.say(&[bind("", "s", values), execute(""), sync()].concat()), "");
+        assert_eq!(rig.heard(), "E[08P01] Z[I]");
+    }
+}
+
+#[test]
+fn no_room_for_the_tenant_is_54000() {
+    let mut rig = Rig::fixed();
+    let mut limits = TERMS;
+    limits.limits.statement = 1 << 20;
+    rig.session.terms = limits;
+    rig.say(&[parse("", "select tenant()", &vec![23; 65_535]), sync()].concat());
+    assert_eq!(rig.heard(), "E[54000] Z[I]");
+}
+
+#[test]
+fn parameter_description_hides_the_tenant() {
+    let mut rig = Rig::fixed();
+    rig.say(&[parse("", "select $1, tenant()", &[]), m('D', b"S\0"), sync()].concat());
+    let answers = [m('1', b""), m('t', b"\0\x02\0\0\0\x17\0\0\0\x17"), m('n', b""), ready('I')].concat();
+    assert_eq!(rig.answer(&answers), "1 t[......] n Z[I]");
+}
+
+#[test]
+fn second_parse_of_a_text_is_answered_by_the_proxy() {
+    let mut rig = Rig::fixed();
+    rig.say(&[parse("", "select 1", &[]), bind("", "", &[]), execute(""), sync()].concat());
+    rig.answer(&[m('1', b""), m('2', b""), complete("SELECT 1"), ready('T')].concat());
+    let sent = rig.say(&[parse("", "select 1", &[]), bind("", "", &[]), execute(""), sync()].concat());
+    assert_eq!(sent, "B[.pgb_s1.......] E[.....] S");
+    assert_eq!(rig.heard(), "1");
+    assert_eq!(rig.answer(&[m('2', b""), complete("SELECT 1"), ready('T')].concat()), "2 C[SELECT 1.] Z[T]");
+}
+
+#[test]
+fn proxys_own_parse_is_not_told() {
+    let mut rig = Rig::fixed();
+    rig.say(&[parse("s", "select 1", &[]), sync()].concat());
+    rig.answer(&[m('1', b""), ready('I')].concat());
+    assert!(rig.released());
+    let sent = rig.say(&[bind("", "s", &[]), execute(""), sync()].concat());
+    assert!(sent.starts_with("P[pgb_s1.select 1...]"), "another connection: {sent}");
+    let answers = [m('1', b""), m('2', b""), complete("SELECT 1"), ready('I')].concat();
+    assert_eq!(rig.answer(&answers), "2 C[SELECT 1.] Z[I]");
+}
+
+#[test]
+fn error_skips_to_its_own_sync_only() {
+    let mut rig = Rig::fixed();
+    let batch = |text: &str| [parse("", text, &[]), bind("", "", &[]), execute(""), sync()].concat();
+    rig.say(&[batch("select bad"), batch("select good")].concat());
+    assert_eq!(rig.answer(&[error("42703"), ready('I')].concat()), "E[42703] Z[I]");
+    let answers = [m('1', b""), m('2', b""), complete("SELECT 1"), ready('I')].concat();
+    assert_eq!(rig.answer(&answers), "1 2 C[SELECT 1.] Z[I]");
+    assert!(rig.released());
+    assert_eq!(rig.host.audit_room, 100, "the room of the statement that was skipped is given back");
+}
+
+#[test]
+fn statement_whose_parse_failed_is_prepared_again() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("begin"));
+    rig.answer(&[complete("BEGIN"), ready('T')].concat());
+    rig.say(&[parse("s", "select bad", &[]), sync()].concat());
+    rig.answer(&[error("42703"), ready('E')].concat());
+    assert_eq!(rig.say(&[bind("", "s", &[]), sync()].concat()), "E[pgbulkhead refused.....] S");
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[25P02] Z[E]");
+    assert!(rig.say(&parse("s", "select bad", &[])).starts_with("P[pgb_s1."));
+}
+
+#[test]
+fn refusal_in_a_batch_waits_for_its_turn() {
+    let mut rig = Rig::fixed();
+    let first = [parse("", "select 1", &[]), bind("", "", &[]), execute("")].concat();
+    let sent = rig.say(&[first, parse("", "refuse !", &[]), bind("", "", &[]), sync()].concat());
+    assert!(sent.ends_with("E[.....] E[pgbulkhead refused.....] S"), "{sent}");
+    let answers = [m('1', b""), m('2', b""), complete("SELECT 1"), error("34000"), ready('I')].concat();
+    assert_eq!(rig.answer(&answers), "1 2 C[SELECT 1.] E[42501] Z[I]");
+}
+
+#[test]
+fn names_are_the_sessions_own() {
+    let mut rig = Rig::fixed();
+    let first = [parse("s1", "select 1", &[]), bind("p1", "s1", &[]), sync()].concat();
+    let sent = rig.say(&first);
+    assert!(sent.contains("B[pgb_p1.pgb_s1.") && !sent.contains("[s1"), "{sent}");
+    rig.answer(&[m('1', b""), m('2', b""), ready('T')].concat());
+    rig.say(&[parse("s1", "select 2", &[]), sync()].concat());
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[42P05] Z[E]");
+    let mut other = Rig::fixed();
+    other.say(&[execute("p1"), sync()].concat());
+    assert_eq!(other.heard(), "E[34000] Z[I]");
+    other.say(&[bind("", "s1", &[]), sync()].concat());
+    assert_eq!(other.heard(), "E[26000] Z[I]");
+}
+
+#[test]
+fn portals_end_with_their_transaction() {
+    let mut rig = Rig::fixed();
+    rig.say(&[parse("s", "select 1", &[]), bind("p", "s", &[]), execute("p"), sync()].concat());
+    rig.answer(&[m('1', b""), m('2', b""), m('s', b""), ready('I')].concat());
+    rig.say(&[execute("p"), sync()].concat());
+    assert_eq!(rig.heard(), "E[34000] Z[I]");
+}
+
+#[test]
+fn flush_without_sync_keeps_the_lease() {
+    let mut rig = Rig::fixed();
+    rig.say(&[parse("", "select 1", &[]), m('D', b"S\0"), m('H', b"")].concat());
+    rig.answer(&[m('1', b""), m('t', b"\0\0"), m('n', b"")].concat());
+    assert!(!rig.released());
+    assert!(rig.session.client_gone().is_none(), "not clean: it must be closed");
+}
+
+#[test]
+fn query_within_a_batch_is_refused() {
+    let mut rig = Rig::fixed();
+    let sent = rig.say(&[parse("", "select 1", &[]), bind("", "", &[]), q("select 2")].concat());
+    assert!(sent.ends_with("E[pgbulkhead refused.....] S"), "{sent}");
+    let answers = [m('1', b""), m('2', b""), error("34000"), ready('I')].concat();
+    assert_eq!(rig.answer(&answers), "1 2 E[08P01] Z[I]");
+}
+
+#[test]
+fn statement_whose_cached_plan_is_stale_is_prepared_anew() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("begin"));
+    rig.answer(&[complete("BEGIN"), ready('T')].concat());
+    rig.say(&[parse("s", "select 1", &[]), sync()].concat());
+    rig.answer(&[m('1', b""), ready('T')].concat());
+    rig.say(&[bind("", "s", &[]), sync()].concat());
+    let stale =
+        m('E', b"SERROR\0C0A000\0Mcached plan must not change result type\0RRevalidateCachedQuery\0\0");
+    rig.answer(&[stale, ready('E')].concat());
+    let sent = rig.say(&[bind("", "s", &[]), sync()].concat());
+    assert!(sent.starts_with("C[Spgb_s1.] P[pgb_s1."), "{sent}");
+}
+
+#[test]
+fn session_of_an_expired_password_token_ends() {
+    let mut rig = Rig::by_token();
+    let Phase::Active(active) = &mut rig.session.phase else { panic!() };
+    active.expire_at(100);
+    rig.say(&q("select 1"));
+    assert!(rig.heard().contains("57P01"));
+    assert_eq!(*rig.session.want(), Want::End);
+}
+
+#[test]
+fn pipeline_without_end_waits_for_answers() {
+    let mut rig = Rig::fixed();
+    let mut pipeline = [parse("", "select 1", &[]), sync()].concat();
+    pipeline.extend(sync().repeat(20_000));
+    rig.say(&pipeline);
+    assert_eq!(*rig.session.want(), Want::Drain);
+    assert!(rig.session.backlog() > 0);
+}
+
+#[test]
+fn plan_of_another_epoch_is_not_used_at_bind() {
+    let mut rig = Rig::fixed();
+    rig.say(&[parse("s", "select 1", &[]), sync()].concat());
+    rig.answer(&[m('1', b""), ready('I')].concat());
+    rig.host.generation = 2;
+    rig.say(&[bind("", "s", &[]), sync()].concat());
+    let Phase::Active(active) = &rig.session.phase else { panic!() };
+    assert_eq!(active.statements["s"].epoch(), 2);
+}
+
+#[test]
+fn foreign_tenant_in_an_insert_is_refused() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("insert into t values ('2')"));
+    assert_eq!(rig.heard(), "E[42501] Z[I]");
+    assert!(rig.say(&q("insert into t values ('1')")).starts_with("Q["));
+    rig.answer(&[complete("INSERT 0 1"), ready('I')].concat());
+    assert!(rig.released());
+    rig.say(&[parse("", "insert into t values ($1)", &[23]), sync()].concat());
+    rig.answer(&[m('1', b""), ready('I')].concat());
+    rig.say(&[bind("", "", &["2"]), sync()].concat());
+    assert_eq!(rig.heard(), "E[42501] Z[I]");
+    rig.say(&[m('B', b"\0\0\0\0\0\x01\xff\xff\xff\xff\0\0"), sync()].concat());
+    assert_eq!(rig.heard(), "E[42501] Z[I]", "NULL is not the tenant's");
+}
+
+#[test]
+fn full_audit_log_refuses_statements() {
+    let mut rig = Rig::fixed();
+    rig.host.audit_room = 0;
+    rig.say(&q("select 1"));
+    assert_eq!(rig.sent(), "");
+    assert_eq!(rig.heard(), "E[53400] Z[I]");
+}
+
+#[test]
+fn copy_data_outside_copy_is_dropped() {
+    let mut rig = Rig::fixed();
+    assert_eq!(rig.say(&[m('d', b"1\t2\n"), m('c', b""), m('f', b"x\0")].concat()), "");
+    assert_eq!(rig.say(&q("select 7")), "Q[select 7.]");
+}
+
+#[test]
+fn copy_in_begins_with_the_servers_answer() {
+    let mut rig = Rig::fixed();
+    assert_eq!(rig.say(&[q("copy t from stdin"), m('d', b"1\n")].concat()), "Q[copy t from stdin.]");
+    rig.answer(&m('G', b"\0\0\0"));
+    assert_eq!(rig.sent(), "d[1.]");
+    assert_eq!(rig.say(&[sync(), m('d', b"2\n"), m('c', b"")].concat()), "d[2.] c");
+    assert_eq!(rig.say(&m('d', b"3\n")), "");
+    assert_eq!(rig.answer(&[complete("COPY 2"), ready('I')].concat()), "C[COPY 2.] Z[I]");
+    assert!(rig.released());
+}
+
+#[test]
+fn copy_of_the_extended_protocol_has_the_tenant_as_a_literal() {
+    let mut rig = Rig::fixed();
+    let batch = [parse("", "copy (select tenant()) to stdout", &[]), bind("", "", &[]), execute(""), sync()];
+    let sent = rig.say(&batch.concat());
+    assert!(sent.starts_with("P[.copy (select '1'::int) to stdout...] B[........]"), "{sent}");
+    assert_eq!(rig.heard(), "1");
+    let answers = [
+        m('1', b""),
+        m('2', b""),
+        m('H', b"\0\0\0"),
+        m('d', b"1\n"),
+        m('c', b""),
+        complete("COPY 1"),
+        ready('I'),
+    ];
+    assert_eq!(rig.answer(&answers.concat()), "2 H[...] d[1.] c C[COPY 1.] Z[I]");
+    assert!(rig.released());
+}
+
+#[test]
+fn copy_that_fails_is_over() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("copy t from stdin"));
+    rig.answer(&m('G', b"\0\0\0"));
+    rig.answer(&[error("22P02"), ready('I')].concat());
+    assert_eq!(rig.say(&[m('d', b"1\n"), m('c', b"")].concat()), "");
+}
+
+#[test]
+fn message_that_nothing_waits_for_loses_the_server() {
+    for message in
+        [m('1', b""), m('T', b"\0\0"), m('G', b"\0\0\0"), m('d', b"xx"), m('K', b"12345678"), m('?', b"")]
+    {
+        let mut rig = Rig::fixed();
+        rig.say(&q("begin"));
+        rig.answer(&[complete("BEGIN"), ready('T')].concat());
+        assert!(rig.try_answer(&message).is_err(), "{}", shown(&message));
+    }
+    let mut rig = Rig::fixed();
+    rig.say(&q("select 1"));
+    assert!(rig.try_answer(&m('D', b"\0\0")).is_err(), "a row before its description");
+    let mut rig = Rig::fixed();
+    rig.say(&q("select 1"));
+    rig.answer(&m('T', b"\0\0"));
+    assert!(rig.try_answer(&m('D', b"\0\x01\0\0\0\0")).is_err(), "more fields than columns");
+}
+
+#[test]
+fn parameter_that_nobody_set_loses_the_server() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("select 1"));
+    assert_eq!(
+        rig.try_answer(&m('S', b"standard_conforming_strings\0off\0")),
+        Err(Lost::Parameter("standard_conforming_strings".into()))
+    );
+    let mut rig = Rig::fixed();
+    rig.say(&q("set timezone to 'CET'"));
+    let answers = [m('S', b"TimeZone\0CET\0"), complete("SET"), ready('I')].concat();
+    assert_eq!(rig.answer(&answers), "S[TimeZone.CET.] C[SET.] Z[I]");
+}
+
+#[test]
+fn setting_is_played_again_on_another_connection() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("set timezone to 'CET'"));
+    rig.answer(&[complete("SET"), ready('I')].concat());
+    assert!(rig.released());
+    assert_eq!(rig.say(&q("select 1")), "Q[set timezone to 'CET';.] Q[select 1.]");
+    let answers = [
+        m('S', b"TimeZone\0CET\0"),
+        complete("SET"),
+        ready('I'),
+        m('T', b"\0\0"),
+        complete("SELECT 1"),
+        ready('I'),
+    ];
+    assert_eq!(rig.answer(&answers.concat()), "T[..] C[SELECT 1.] Z[I]");
+    assert!(rig.released());
+}
+
+#[test]
+fn setting_of_a_rolled_back_transaction_is_forgotten() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("begin; set timezone to 'CET'"));
+    rig.answer(&[complete("BEGIN"), complete("SET"), ready('T')].concat());
+    rig.say(&q("rollback"));
+    rig.answer(&[complete("ROLLBACK"), ready('I')].concat());
+    assert!(rig.released());
+    assert_eq!(rig.say(&q("select 1")), "Q[select 1.]");
+}
+
+#[test]
+fn notices_and_notifications_are_withheld() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("select 1"));
+    let answers = [
+        m('N', b"SNOTICE\0Msecret\0\0"),
+        m('A', b"\0\0\0\x01c\0p\0"),
+        m('T', b"\0\0"),
+        complete("SELECT 0"),
+        ready('I'),
+    ];
+    assert_eq!(rig.answer(&answers.concat()), "T[..] C[SELECT 0.] Z[I]");
+}
+
+#[test]
+fn bytes_after_the_last_answer_keep_the_connection_from_the_pool() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("select 1"));
+    let stream = [m('T', b"\0\0"), complete("SELECT 0"), ready('I'), b"N".to_vec()].concat();
+    rig.answer(&stream);
+    assert!(!rig.released());
+}
+
+#[test]
+fn function_call_is_refused_and_the_session_goes_on() {
+    let mut rig = Rig::fixed();
+    rig.say(&m('F', b"\0\0\0\x01\0\0\0\0\0\0"));
+    assert_eq!(rig.heard(), "E[0A000] Z[I]");
+    assert_eq!(rig.say(&q("select 1")), "Q[select 1.]");
+}
+
+#[test]
+fn bad_encoding_is_22021_and_the_session_goes_on() {
+    let mut rig = Rig::fixed();
+    rig.say(&m('Q', b"select '\xc0\x27\0"));
+    assert_eq!(rig.heard(), "E[22021] Z[I]");
+    assert_eq!(rig.say(&q("select 1")), "Q[select 1.]");
+}
+
+#[test]
+fn long_statement_is_skipped_and_refused() {
+    let mut rig = Rig::fixed();
+    let long = q(&"x".repeat(20_000));
+    for chunk in long.chunks(1000) {
+        rig.say(chunk);
+    }
+    assert_eq!(rig.heard(), "E[54000] Z[I]");
+    assert_eq!(rig.session.backlog(), 0);
+    assert_eq!(rig.say(&q("select 1")), "Q[select 1.]");
+}
+
+#[test]
+fn lying_length_ends_the_session() {
+    let mut rig = Rig::fixed();
+    rig.say(b"Q\x7f\xff\xff\xff");
+    assert_eq!(*rig.session.want(), Want::End);
+}
+
+#[test]
+fn empty_query_is_answered_by_the_proxy() {
+    let mut rig = Rig::fixed();
+    assert_eq!(rig.say(&q("  ; -- nothing")), "");
+    assert_eq!(rig.heard(), "I Z[I]");
+}
+
+#[test]
+fn session_waits_for_a_lease_and_goes_on_with_it() {
+    let mut rig = Rig::fixed();
+    rig.host.free = 0;
+    assert_eq!(rig.say(&q("select 1")), "");
+    assert_eq!(*rig.session.want(), Want::Lease);
+    let mut io = Io { client: &mut rig.client, server: &mut rig.server };
+    rig.session.lease_granted(&mut rig.host, &mut io, Box::new(Server::new(Vec::new())));
+    assert_eq!(rig.sent(), "Q[select 1.]");
+    let mut rig = Rig::fixed();
+    rig.host.free = 0;
+    rig.say(&[parse("", "select 1", &[]), sync()].concat());
+    let mut io = Io { client: &mut rig.client, server: &mut rig.server };
+    let refusal = Refusal::new(SqlState::TOO_MANY, Rule("pool"), "none");
+    rig.session.lease_refused(&mut rig.host, &mut io, refusal);
+    assert_eq!(rig.heard(), "E[53300] Z[I]");
+}

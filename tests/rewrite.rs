@@ -1,0 +1,133 @@
+//! The rewriting as data: `tests/rewrite/*.toml` hold statements with the verdict and the SQL that is sent. The
+//! tenant stands in it as `$9`.
+//!
+//! Needs PostgreSQL's binaries: the catalog of the corpus schema is read from a server. `PGBULKHEAD_BLESS=1`
+//! writes what came out into the files, to be read before it is committed.
+
+use std::path::{Path, PathBuf};
+
+use pgbulkhead::demo::EmbeddedPostgres;
+use pgbulkhead::demo::embedded::Options;
+use pgbulkhead::sql::{Action, Limits, Statement, World, plan, statements};
+
+#[path = "support/world.rs"]
+mod world;
+
+const TENANT: u16 = 9;
+
+/// A role that reads only, and does not see what users keep secret.
+const RULES: &str = r#"
+[[roles]]
+name = "reader"
+read_only = true
+default_allow = true
+
+[[roles.rules]]
+table = "app.users"
+allow = ["select"]
+denied_columns = ["secret"]
+"#;
+
+#[derive(serde::Deserialize)]
+struct File {
+    case: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    role: Option<String>,
+    sql: String,
+    refused: Option<String>,
+    rewritten: Option<String>,
+}
+
+#[test]
+fn statements_are_rewritten_as_the_files_say() {
+    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(run).expect("a thread");
+    thread.join().expect("every case holds");
+}
+
+fn run() {
+    let postgres = EmbeddedPostgres::start(&Options { password: None, settings: Vec::new(), binaries: None });
+    let postgres = postgres.expect("PostgreSQL starts");
+    let world = world::of(&postgres, RULES);
+    let bless = std::env::var_os("PGBULKHEAD_BLESS").is_some();
+    let (mut held, mut broken) = (0, Vec::new());
+    for path in files() {
+        let text = std::fs::read_to_string(&path).expect("a file of cases");
+        let file: File = toml::from_str(&text).expect("a well-formed file of cases");
+        let mut blessed = String::new();
+        for case in &file.case {
+            let (refused, rewritten) = outcome(&world, case);
+            let differs = refused != case.refused || rewritten != case.rewritten;
+            match differs {
+                false => held += 1,
+                true => broken.push(format!(
+                    "{}: {}\n   expected {:?} {:?}\n   got      {refused:?} {rewritten:?}",
+                    path.file_name().unwrap_or_default().to_string_lossy(),
+                    case.name,
+                    case.refused,
+                    case.rewritten
+                )),
+            }
+            blessed.push_str(&written(case, refused.as_deref(), rewritten.as_deref()));
+        }
+        if bless {
+            std::fs::write(&path, blessed.trim_start()).expect("the file is written");
+        }
+    }
+    println!("{held} cases hold, {} differ", broken.len());
+    broken.iter().for_each(|b| println!("{b}"));
+    assert!(bless || broken.is_empty(), "{} cases differ", broken.len());
+}
+
+fn outcome(world: &World, case: &Case) -> (Option<String>, Option<String>) {
+    let role = case.role.as_deref().unwrap_or("app");
+    let found = match statements(&case.sql, &Limits::default()) {
+        Ok(found) => found,
+        Err(refusal) => return (Some(format!("{} {refusal}", refusal.state)), None),
+    };
+    let [statement] = found.as_slice() else { return (Some("not one statement".into()), None) };
+    match plan(world, role, statement) {
+        Err(refusal) => (Some(format!("{} {refusal}", refusal.state)), None),
+        Ok(planned) => match planned.action {
+            Action::Send { sql, .. } | Action::Set { sql, .. } => (None, Some(rendered(&sql, statement))),
+            other => (None, Some(format!("{other:?}"))),
+        },
+    }
+}
+
+fn rendered(sql: &pgbulkhead::sql::VerifiedSql, statement: &Statement<'_>) -> String {
+    let mut text = Vec::new();
+    sql.render_extended(&mut text, TENANT, |index| statement.token(index).unwrap_or_default().as_bytes());
+    String::from_utf8(text).expect("rendered SQL is UTF-8")
+}
+
+fn written(case: &Case, refused: Option<&str>, rewritten: Option<&str>) -> String {
+    let mut text = format!("\n[[case]]\nname = {}\n", quoted(&case.name));
+    for (key, value) in [
+        ("role", case.role.as_deref()),
+        ("sql", Some(case.sql.as_str())),
+        ("refused", refused),
+        ("rewritten", rewritten),
+    ] {
+        if let Some(value) = value {
+            text.push_str(&format!("{key} = {}\n", quoted(value)));
+        }
+    }
+    text
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    if text.contains('\'') { toml::Value::String(text.to_owned()).to_string() } else { format!("'{text}'") }
+}
+
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rewrite");
+    let entries = std::fs::read_dir(folder).expect("the folder of cases");
+    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+    files.sort();
+    files
+}

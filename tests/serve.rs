@@ -1,0 +1,155 @@
+//! The whole proxy in this process, in front of a server of its own: who gets in, what is written down, what is
+//! counted, and how it ends.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pgbulkhead::auth::verifier;
+use pgbulkhead::cli::serve::{self, Proxy};
+use pgbulkhead::config::{self, Environment};
+use pgbulkhead::demo::EmbeddedPostgres;
+use pgbulkhead::demo::embedded::Options;
+use tokio_postgres::{Client, NoTls};
+
+const SCHEMA: &str = "
+    create role app_backend login;
+    create schema app;
+    create table app.documents(tenant_id int not null, id int primary key, title text);
+    insert into app.documents values (1, 1, 'one'), (1, 2, 'two'), (2, 3, 'three');
+    grant usage on schema app to app_backend;
+    grant select, insert, update, delete on all tables in schema app to app_backend;";
+
+struct Stage {
+    postgres: EmbeddedPostgres,
+    log: PathBuf,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let postgres = EmbeddedPostgres::start(&Options::default()).expect("a PostgreSQL");
+        let log = std::env::temp_dir().join(format!("pgbulkhead-serve-{}.jsonl", postgres.port()));
+        let stage = Self { postgres, log };
+        stage.as_superuser(SCHEMA).await;
+        stage
+    }
+
+    async fn as_superuser(&self, sql: &str) {
+        let server = SocketAddr::from(([127, 0, 0, 1], self.postgres.port()));
+        let client =
+            connect(server, EmbeddedPostgres::SUPERUSER, "postgres", "").await.expect("the superuser");
+        client.batch_execute(sql).await.expect("the superuser's SQL");
+    }
+
+    async fn proxy(&self) -> Proxy {
+        let text = format!(
+            "[general]\nlisten = [\"127.0.0.1:0\"]\nmetrics_listen = \"127.0.0.1:0\"\n\
+             [[databases]]\nname = \"ccm\"\nhost = \"127.0.0.1\"\nport = {}\ndbname = \"postgres\"\n\
+             user = \"app_backend\"\ntls = \"disable\"\nsearch_path = [\"app\"]\n\
+             [tenancy]\ncolumn = \"tenant_id\"\n\
+             [[users]]\nname = \"acme\"\nrole = \"app\"\ntenant = \"1\"\nverifier = \"{}\"\n\
+             [audit]\nsink = \"file\"\npath = \"{}\"\n",
+            self.postgres.port(),
+            verifier::make("pencil"),
+            self.log.display(),
+        );
+        let config = config::parse("test.toml", &text, &Environment::new()).expect("the configuration");
+        // It has runtimes of its own.
+        tokio::task::spawn_blocking(|| serve::start(config)).await.unwrap().expect("the proxy")
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.log);
+    }
+}
+
+async fn connect(
+    address: SocketAddr,
+    user: &str,
+    database: &str,
+    password: &str,
+) -> Result<Client, tokio_postgres::Error> {
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(address.port()).user(user).dbname(database).password(password);
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+async fn login(proxy: &Proxy, user: &str, password: &str) -> Result<Client, tokio_postgres::Error> {
+    let address = proxy.addresses()[0];
+    connect(address, user, "ccm", password).await
+}
+
+/// What a client whose login fails is told.
+async fn turned_away(proxy: &Proxy, user: &str, password: &str) -> String {
+    let error = login(proxy, user, password).await.expect_err("it was let in");
+    let told = error.as_db_error().expect("no answer");
+    format!("{} {}", told.code().code(), told.message().replace(user, "…"))
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_becomes_a_proxy_that_accounts_for_everything() {
+    let stage = Stage::new().await;
+    let mut proxy = stage.proxy().await;
+    let client = login(&proxy, "acme", "pencil").await.expect("the right password");
+    let titles = client.query("select title from documents order by id", &[]).await.unwrap();
+    assert_eq!(titles.iter().map(|row| row.get(0)).collect::<Vec<String>>(), ["one", "two"]);
+    let refused = client.batch_execute("drop table app.documents").await.unwrap_err();
+    assert_eq!(refused.code().unwrap().code(), "42501");
+    let wrong = turned_away(&proxy, "acme", "pencils").await;
+    assert!(wrong.starts_with("28P01"), "{wrong}");
+    assert_eq!(turned_away(&proxy, "nobody", "pencil").await, wrong);
+
+    // A table that came later is there after a reload.
+    stage
+        .as_superuser(
+            "create table app.notes(tenant_id int not null, id int);
+             grant select on app.notes to app_backend",
+        )
+        .await;
+    let missing = client.query("select id from notes", &[]).await.unwrap_err();
+    assert_eq!(missing.code().unwrap().code(), "42P01");
+    let proxy = tokio::task::spawn_blocking(move || {
+        proxy.reload();
+        proxy
+    });
+    let proxy = proxy.await.unwrap();
+    client.query("select id from notes", &[]).await.expect("the new table");
+
+    let shown = proxy.metrics_address().unwrap();
+    let metrics = get(shown, "/metrics");
+    for line in [
+        "pgbulkhead_clients 1",
+        "pgbulkhead_logins_total 1",
+        "pgbulkhead_login_failures_total 2",
+        "pgbulkhead_statements_total{verdict=\"allowed\"} 2",
+        "pgbulkhead_statements_total{verdict=\"refused\"} 2",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
+    }
+    assert!(get(shown, "/readyz").starts_with("HTTP/1.1 200"));
+
+    drop(client);
+    tokio::task::spawn_blocking(move || proxy.stop(Duration::from_secs(5))).await.unwrap().expect("the end");
+    let report = pgbulkhead::audit::verify(&stage.log).unwrap();
+    assert!(report.is_sound() && report.closed, "{report:?}");
+    let log = std::fs::read_to_string(&stage.log).unwrap();
+    let count = |what: &str| log.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(count("\"event\":\"login\",\"verdict\":\"allowed\""), 1);
+    assert_eq!(count("\"event\":\"login\",\"verdict\":\"refused\",\"sqlstate\":\"28P01\""), 2);
+    assert_eq!(count("\"event\":\"statement\",\"verdict\":\"allowed\""), 2);
+    assert_eq!(count("\"event\":\"statement\",\"verdict\":\"refused\""), 2);
+    assert_eq!(count("\"relations\":[\"select app.documents\"]"), 1);
+}
