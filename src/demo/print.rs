@@ -24,15 +24,13 @@ pub(super) fn statement(who: &str, sql: &str) {
     let margin = INDENT.len().saturating_add(who.len()).saturating_add(2);
     anstream::print!("{INDENT}{QUIET}{who}:{QUIET:#}");
     let mut at = margin;
-    for word in sql.split_inclusive(' ') {
-        let width = word.chars().count();
+    for word in sql.split(' ') {
+        let width = word.chars().count().saturating_add(1);
         if at.saturating_add(width) > WIDTH {
-            anstream::print!("\n{:1$}", "", margin);
+            anstream::print!("\n{:1$}", "", margin.saturating_sub(1));
             at = margin;
-        } else if at == margin {
-            anstream::print!(" ");
         }
-        anstream::print!("{STATEMENT}{word}{STATEMENT:#}");
+        anstream::print!(" {STATEMENT}{word}{STATEMENT:#}");
         at = at.saturating_add(width);
     }
     anstream::println!();

@@ -1,7 +1,7 @@
 //! What an attacker says, as tenant A: nothing of B or C may show itself, nothing of theirs may change, and
 //! the proxy lives on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use serde::Deserialize;
@@ -68,6 +68,8 @@ pub fn judge(server: &Server) -> Result<(), String> {
 fn report(runs: &[Run], found: &[Found]) -> Result<(), String> {
     let (mut refused, mut ran, mut failed) = (0, 0, Vec::new());
     let mut by_rule: BTreeMap<&str, usize> = BTreeMap::new();
+    let admitted = corpus("expected_admitted.txt");
+    let admitted: BTreeSet<&str> = admitted.lines().filter_map(|line| line.split(' ').next()).collect();
     for (Run { case, protocol }, found) in runs.iter().zip(found) {
         match &found.refused {
             Some(rule) => {
@@ -81,7 +83,8 @@ fn report(runs: &[Run], found: &[Found]) -> Result<(), String> {
         faults.extend(found.changed.iter().map(|table| format!("CHANGED {table}")));
         faults.extend(found.broke.iter().map(|how| format!("BROKE {how}")));
         // Only the proxy says why; row-level security has its own ways.
-        if case.expect == "rejected" && found.refused.is_none() && Target::chosen() == Target::Proxy {
+        let is_due = case.expect == "rejected" && !admitted.contains(case.id.as_str());
+        if is_due && found.refused.is_none() && Target::chosen() == Target::Proxy {
             faults.push(format!("NOT REJECTED: {}", found.last));
         }
         for fault in faults {
