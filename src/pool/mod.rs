@@ -14,3 +14,6 @@ pub mod tls;
 pub use connect::{ConnectError, Target};
 pub use lease::{Lease, Limits, Pool, Waiter};
 pub use stream::Stream;
+
+#[cfg(test)]
+mod tests;
