@@ -17,6 +17,9 @@ use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend::{self, Bind, Parse, Target};
 use crate::wire::request::{self, TenantParameter};
 
+/// Prepared statements and portals that a session may have by name at once. Drivers keep some hundreds.
+const MOST_NAMES: usize = 4096;
+
 /// How a message of a batch ends early.
 enum Stop {
     Wait(Flow),
@@ -84,6 +87,9 @@ impl Active {
         if !message.name.is_empty() && self.statements.contains_key(message.name) {
             let text = format!("prepared statement \"{}\" already exists", message.name);
             return Err(Refusal::new(SqlState::DUPLICATE_STATEMENT, Rule("statement"), text).into());
+        }
+        if !message.name.is_empty() && self.statements.len() >= MOST_NAMES {
+            return Err(too_many("prepared statements").into());
         }
         let statement = match self.statement(host, message.text, message.types().collect()) {
             Ok(statement) => Rc::new(statement),
@@ -203,6 +209,9 @@ impl Active {
         if self.portals.is_taken(message.portal) {
             let text = format!("cursor \"{}\" already exists", message.portal);
             return Err(Refusal::new(SqlState("42P03"), Rule("portal"), text).into());
+        }
+        if self.portals.len() >= MOST_NAMES {
+            return Err(too_many("portals").into());
         }
         let parameters = statement.parameters();
         count_values(message, parameters)?;
@@ -346,6 +355,11 @@ impl Active {
         self.say(io, fixed::CLOSE_COMPLETE);
         Ok(())
     }
+}
+
+fn too_many(what: &str) -> Refusal {
+    let message = format!("a session may have {MOST_NAMES} {what} at once");
+    Refusal::new(SqlState::TOO_LARGE, Rule("bounds"), message)
 }
 
 fn no_portal(name: &str) -> Refusal {

@@ -34,6 +34,16 @@ impl Default for Portals {
 }
 
 impl Portals {
+    /// How many have a name.
+    pub fn len(&self) -> usize {
+        self.named.len()
+    }
+
+    /// Whether none has a name.
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+
     /// Whether a name is taken (the unnamed portal may always be replaced).
     pub fn is_taken(&self, name: &str) -> bool {
         !name.is_empty() && self.named.contains_key(name)

@@ -1,5 +1,6 @@
 //! Sessions driven by byte strings.
 
+mod chaos;
 mod handshake;
 mod harness;
 
@@ -226,6 +227,21 @@ fn names_are_the_sessions_own() {
     assert_eq!(other.heard(), "E[34000] Z[I]");
     other.say(&[bind("", "s1", &[]), sync()].concat());
     assert_eq!(other.heard(), "E[26000] Z[I]");
+}
+
+#[test]
+fn names_are_bounded() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("begin"));
+    rig.answer(&[complete("BEGIN"), ready('T')].concat());
+    rig.say(&[parse("", "select 1", &[]), sync()].concat());
+    rig.answer(&[m('1', b""), ready('T')].concat());
+    for number in 0..4096 {
+        rig.say(&[parse(&format!("s{number}"), "select 1", &[]), sync()].concat());
+    }
+    rig.heard();
+    rig.say(&[parse("more", "select 1", &[]), sync()].concat());
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[54000] Z[E]");
 }
 
 #[test]
