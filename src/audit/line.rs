@@ -153,6 +153,7 @@ fn statement(plan: &Plan) -> String {
         }
         Action::BindTenant { .. } => "SET pgbulkhead.tenant_token = ?".to_owned(),
         Action::UnbindTenant => "RESET pgbulkhead.tenant_token".to_owned(),
+        Action::Deallocate { name } => format!("DEALLOCATE {}", name.as_deref().unwrap_or("ALL")),
         Action::Empty => String::new(),
     }
 }

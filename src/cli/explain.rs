@@ -126,6 +126,7 @@ fn allowed(statement: &Statement<'_>, planned: &Planned, tenant: Option<&TenantI
         }
         Action::BindTenant { .. } => row("sends", "nothing: it binds the tenant of a token"),
         Action::UnbindTenant => row("sends", "nothing: it takes the tenant back"),
+        Action::Deallocate { .. } => row("sends", "nothing: prepared statements are the session's own"),
         Action::Empty => row("sends", "nothing: it is empty"),
     }
     anstream::println!();

@@ -8,6 +8,7 @@ use super::active::{Active, Batch, Flow, Look, Unplanned, kind};
 use super::copy::Copying;
 use super::host::Host;
 use super::outgoing::Prepared;
+use super::refusing::aborted;
 use super::reply::{Expect, fixed};
 use super::statement::{Body, OnServer, Planned, Statement, admit, count_values, per_bind, planned, sql};
 use crate::catalog::Oid;
@@ -308,8 +309,43 @@ impl Active {
         Ok(())
     }
 
+    /// What `DEALLOCATE` answers, where there is such a statement. The names are the session's own; the server
+    /// keeps its statements for others.
+    pub(super) fn may_deallocate(&self, name: Option<&str>) -> Result<&'static [u8], Refusal> {
+        if self.status() == TransactionStatus::Failed {
+            return Err(aborted());
+        }
+        match name {
+            None => Ok(fixed::DEALLOCATE_ALL),
+            Some(name) if self.statements.contains_key(name) => Ok(fixed::DEALLOCATE),
+            Some(name) => {
+                let message = format!("prepared statement \"{name}\" does not exist");
+                Err(Refusal::new(SqlState::UNDEFINED_STATEMENT, Rule("prepared-statement"), message))
+            }
+        }
+    }
+
+    /// Forgets a statement of the session, or all.
+    pub(super) fn deallocate(&mut self, name: Option<&str>) {
+        match name {
+            Some(name) => {
+                self.statements.remove(name);
+            }
+            None => {
+                self.statements.clear();
+                self.unnamed = None;
+            }
+        }
+    }
+
     /// SET and RESET of the tenant's token: the server must have answered everything before.
     fn execute_here(&mut self, host: &mut dyn Host, io: &mut Io<'_>, planned: &Planned) -> Result<(), Stop> {
+        if let Action::Deallocate { name } = &planned.plan.planned.action {
+            let answer = self.may_deallocate(name.as_deref())?;
+            self.deallocate(name.as_deref());
+            self.say(io, answer);
+            return Ok(());
+        }
         if matches!(self.batch, Batch::Open { sent: true }) {
             let message = "the tenant cannot change within a batch that has begun";
             return Err(Refusal::new(SqlState::ACTIVE_TRANSACTION, Rule("tenant"), message)

@@ -111,6 +111,10 @@ impl Query {
 
 /// Answers that are always the same.
 pub mod fixed {
+    /// CommandComplete of DEALLOCATE.
+    pub const DEALLOCATE: &[u8] = b"C\0\0\0\x0fDEALLOCATE\0";
+    /// CommandComplete of DEALLOCATE ALL.
+    pub const DEALLOCATE_ALL: &[u8] = b"C\0\0\0\x13DEALLOCATE ALL\0";
     /// ParseComplete.
     pub const PARSE_COMPLETE: &[u8] = b"1\0\0\0\x04";
     /// BindComplete.

@@ -30,6 +30,8 @@ struct Ahead {
     tenancy: Tenancy,
     open: bool,
     alone: bool,
+    /// Prepared statements that are to be forgotten; none: all.
+    deallocated: Vec<Option<String>>,
 }
 
 impl Active {
@@ -63,7 +65,8 @@ impl Active {
             return self.sync(io);
         }
         let open = self.status() != TransactionStatus::Idle;
-        let mut ahead = Ahead { tenancy: self.tenancy.clone(), open, alone: parts.len() == 1 };
+        let mut ahead =
+            Ahead { tenancy: self.tenancy.clone(), open, alone: parts.len() == 1, deallocated: Vec::new() };
         let mut decided: SmallVec<[Decided<'_, '_>; 1]> = SmallVec::new();
         for part in &parts {
             match self.decide(host, &mut ahead, &part.plan, &part.found.literals) {
@@ -76,6 +79,7 @@ impl Active {
             return Ok(Flow::Lease);
         }
         self.tenancy = ahead.tenancy;
+        ahead.deallocated.iter().for_each(|name| self.deallocate(name.as_deref()));
         match self.send_query(host, io, decided) {
             Ok(()) if sends => Ok(Flow::Done),
             Ok(()) => self.sync(io),
@@ -99,6 +103,10 @@ impl Active {
                 if tenant.is_none() && (*needs_tenant || sql.uses_tenant()) {
                     return Err(unbound());
                 }
+                if !ahead.alone && matches!(kind, StatementKind::CopyIn | StatementKind::CopyOut) {
+                    let message = "COPY together with other statements is not supported";
+                    return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("form"), message));
+                }
                 checks::literals(plan, literals, tenant.as_ref())?;
                 ahead.passes(*kind);
                 Ok(Decided::Send { sql, plan, literals, tenant })
@@ -118,6 +126,11 @@ impl Active {
             Action::UnbindTenant => {
                 self.unbind_tenant(&mut ahead.tenancy, ahead.open || !ahead.alone)?;
                 Ok(Decided::Say(Cow::Borrowed(fixed::RESET)))
+            }
+            Action::Deallocate { name } => {
+                let answer = self.may_deallocate(name.as_deref())?;
+                ahead.deallocated.push(name.clone());
+                Ok(Decided::Say(Cow::Borrowed(answer)))
             }
         }
     }

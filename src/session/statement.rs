@@ -137,7 +137,7 @@ fn prepared(
 pub(super) fn sql(plan: &Plan) -> Option<&VerifiedSql> {
     match &plan.planned.action {
         Action::Send { sql, .. } | Action::Set { sql, .. } => Some(sql),
-        Action::Empty | Action::BindTenant { .. } | Action::UnbindTenant => None,
+        Action::Empty | Action::BindTenant { .. } | Action::UnbindTenant | Action::Deallocate { .. } => None,
     }
 }
 

@@ -32,6 +32,7 @@ pub fn plan(world: &World, role: &str, statement: &Statement<'_>) -> Result<Plan
             (Action::BindTenant { literal, local }, Vec::new(), Witnessed::NotAsked)
         }
         Deed::UnbindTenant => (Action::UnbindTenant, Vec::new(), Witnessed::NotAsked),
+        Deed::Deallocate { name } => (Action::Deallocate { name }, Vec::new(), Witnessed::NotAsked),
         Deed::Send { kind, needs_tenant } => {
             let (sql, pins, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
             (Action::Send { sql, kind, needs_tenant }, pins, witnessed)

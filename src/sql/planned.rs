@@ -35,7 +35,7 @@ impl Planned {
             Action::Set { sql, name, value, .. } => {
                 sql.bytes() + name.len() + value.as_ref().map_or(0, String::len)
             }
-            Action::Empty | Action::BindTenant { .. } | Action::UnbindTenant => 0,
+            Action::Empty | Action::BindTenant { .. } | Action::UnbindTenant | Action::Deallocate { .. } => 0,
         };
         let Decision { reason, relations, edits, .. } = &self.decision;
         action
@@ -82,6 +82,12 @@ pub enum Action {
     },
     /// `RESET pgbulkhead.tenant_token`: never sent.
     UnbindTenant,
+    /// `DEALLOCATE`, also of a name that the protocol prepared: never sent, since a client's names are its
+    /// session's own.
+    Deallocate {
+        /// The statement's name; none: all of the session's.
+        name: Option<String>,
+    },
 }
 
 /// What kind of statement is sent, as far as a session or the audit log cares.

@@ -118,6 +118,16 @@ pub(in crate::sql) fn refused(name: &str, location: i32) -> Refusal {
     .at(location)
 }
 
+/// Whether a setting of the list may be set to a value.
+pub(in crate::sql) fn check(name: &str, value: &str, location: i32) -> Result<(), Refusal> {
+    let takes = takes(name).ok_or_else(|| refused(name, location))?;
+    if fits(takes, value) {
+        return Ok(());
+    }
+    let message = format!("setting \"{name}\" may not be set to this value");
+    Err(Refusal::new(SqlState::DENIED, RULE, message).at(location))
+}
+
 /// Judges a SET or RESET.
 pub(in crate::sql) fn judge(set: &VariableSetStmt) -> Result<Setting, Refusal> {
     let name = set.name.to_ascii_lowercase();
@@ -129,12 +139,8 @@ pub(in crate::sql) fn judge(set: &VariableSetStmt) -> Result<Setting, Refusal> {
         }
         Ok(VariableSetKind::VarSetMulti) => multi(set, &name),
         Ok(VariableSetKind::VarSetValue) => {
-            let takes = takes(&name).ok_or_else(|| refused(&name, set.location))?;
             let value = value(set)?;
-            if !fits(takes, &value) {
-                let message = format!("setting \"{name}\" may not be set to this value");
-                return Err(Refusal::new(SqlState::DENIED, RULE, message).at(set.location));
-            }
+            check(&name, &value, set.location)?;
             Ok(Setting::Server { name, value: Some(quoted(&value)), local })
         }
         Ok(VariableSetKind::VarSetDefault | VariableSetKind::VarReset) => {
@@ -218,6 +224,7 @@ fn fits(takes: Takes, value: &str) -> bool {
     }
 }
 
-fn quoted(value: &str) -> String {
+/// A value as SET takes it.
+pub(in crate::sql) fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }

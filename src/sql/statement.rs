@@ -2,7 +2,7 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    DeclareCursorStmt, ExplainStmt, Node, TransactionStmt, TransactionStmtKind, VariableSetStmt,
+    DeclareCursorStmt, ExplainStmt, Node, SetOperation, TransactionStmt, TransactionStmtKind, VariableSetStmt,
 };
 
 use crate::policy::{Refusal, Rule, SqlState};
@@ -25,6 +25,8 @@ pub(in crate::sql) enum Deed {
     BindTenant { location: i32, local: bool },
     /// The tenant token is taken back.
     UnbindTenant,
+    /// A prepared statement is forgotten; none: all of them.
+    Deallocate { name: Option<String> },
 }
 
 impl Binder<'_> {
@@ -34,8 +36,17 @@ impl Binder<'_> {
         let send = |kind| Ok(Deed::Send { kind, needs_tenant: false });
         match &mut node.node {
             Some(NodeEnum::SelectStmt(select)) => {
+                self.may_set_config = select.from_clause.is_empty()
+                    && select.op == SetOperation::SetopNone as i32
+                    && select.with_clause.is_none()
+                    && select.where_clause.is_none();
                 self.select(None, &[], select)?;
-                send(StatementKind::Select)
+                match self.set_config.take() {
+                    Some((name, value, local)) => {
+                        Ok(Deed::Set { name, value: Some(settings::quoted(&value)), local })
+                    }
+                    None => send(StatementKind::Select),
+                }
             }
             Some(NodeEnum::InsertStmt(insert)) => {
                 self.insert(&[], insert)?;
@@ -94,8 +105,13 @@ impl Binder<'_> {
                 | NodeEnum::UnlistenStmt(_)
                 | NodeEnum::DiscardStmt(_),
             ) => Err(denied(&kind)),
-            Some(NodeEnum::PrepareStmt(_) | NodeEnum::ExecuteStmt(_) | NodeEnum::DeallocateStmt(_)) => {
-                Err(unsupported("PREPARE in SQL", -1))
+            Some(NodeEnum::DeallocateStmt(statement)) => {
+                let name = (!statement.isall).then(|| std::mem::take(&mut statement.name));
+                Ok(Deed::Deallocate { name })
+            }
+            Some(NodeEnum::PrepareStmt(_) | NodeEnum::ExecuteStmt(_)) => {
+                Err(unsupported("PREPARE in SQL", -1)
+                    .hint("Prepare statements by the protocol, as drivers do."))
             }
             // Everything else defines, grants or maintains something.
             _ => Err(denied(&kind)),

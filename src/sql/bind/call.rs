@@ -118,13 +118,36 @@ impl Binder<'_> {
                     "shows the last value of a server connection that tenants share: use RETURNING",
                 );
             }
-            SpecialFunction::SetConfig => return refuse("is not supported: use SET"),
+            SpecialFunction::SetConfig => self.set_config(call)?,
             SpecialFunction::PgNotify => return refuse("reaches channels that tenants share"),
             SpecialFunction::AdvisoryLock(_) => return refuse("takes locks that tenants share"),
             SpecialFunction::PgSleep => return refuse("holds a server connection"),
             SpecialFunction::SessionAddress => return refuse("would show the proxy's own connection"),
         }
         call.funcname = vec![build::text("pg_catalog"), build::text(name)];
+        Ok(())
+    }
+
+    /// `set_config('name', 'value', local)`: a SET whose statement gives a row. One of them in a SELECT of
+    /// nothing but values, with literals, so that the session can remember it.
+    fn set_config(&mut self, call: &FuncCall) -> Result<(), Refusal> {
+        let location = call.location;
+        let literals = match call.args.as_slice() {
+            [name, value, local] => {
+                string_constant(name).zip(string_constant(value)).zip(boolean_constant(local))
+            }
+            _ => None,
+        };
+        let allowed = self.may_set_config && self.set_config.is_none();
+        let (Some((((name, _), (value, _)), local)), true) = (literals, allowed) else {
+            let message = "set_config takes literals, once, in a SELECT of nothing but values";
+            return Err(Refusal::new(SqlState::DENIED, settings::RULE, message)
+                .hint("Use SET.")
+                .at(location));
+        };
+        let name = name.to_ascii_lowercase();
+        settings::check(&name, &value, location)?;
+        self.set_config = Some((name, value, local));
         Ok(())
     }
 
@@ -170,5 +193,15 @@ impl Binder<'_> {
                 .hint("List it under [[sequences]] with access = [\"nextval\"].")
                 .at(location))
         }
+    }
+}
+
+fn boolean_constant(node: &pg_query::protobuf::Node) -> Option<bool> {
+    match &node.node {
+        Some(NodeEnum::AConst(constant)) => match &constant.val {
+            Some(pg_query::protobuf::a_const::Val::Boolval(value)) => Some(value.boolval),
+            _ => None,
+        },
+        _ => None,
     }
 }

@@ -99,8 +99,12 @@ impl Binder<'_> {
         if relation.kind == RelationKind::View && !is_system(&relation) {
             return self.view(level, node, &relation);
         }
-        let (tenancy, columns, access) = self.readable(name, &relation)?;
+        let (tenancy, mut columns, access) = self.readable(name, &relation)?;
         let hidden = access.as_ref().is_some_and(|a| !a.denied_columns.is_empty());
+        if hidden {
+            // The derived table has them not: they stay known here, behind the others, to be refused by name.
+            columns.sort_by_key(|c| c.kind == ColumnKind::Denied);
+        }
         let wrap = match above.wrap {
             _ if hidden => Some("columns that the role may not see"),
             Some(why) if tenancy.is_tenanted() => Some(why),
@@ -208,7 +212,17 @@ impl Binder<'_> {
             .alias
             .clone()
             .unwrap_or_else(|| Alias { aliasname: relation.name.clone(), colnames: Vec::new() });
-        *node = build::derived(*select, Some(alias.clone()));
+        let mut shown = *select;
+        if columns.iter().any(|c| c.kind == ColumnKind::Denied) {
+            let aliasname = self.fresh_alias("view");
+            let kept = columns.iter().filter(|c| c.kind != ColumnKind::Denied);
+            let targets = kept.map(|c| build::target(build::column(&[&aliasname, &c.name]), "")).collect();
+            let colnames = relation.columns.iter().map(|c| build::text(&c.name)).collect();
+            let inner = build::derived(shown, Some(Alias { aliasname, colnames }));
+            shown = build::select(targets, vec![inner], None);
+            columns.sort_by_key(|c| c.kind == ColumnKind::Denied);
+        }
+        *node = build::derived(shown, Some(alias.clone()));
         self.edit(
             location,
             format!(
@@ -245,22 +259,14 @@ impl Binder<'_> {
         let alias =
             outer_alias.unwrap_or_else(|| Alias { aliasname: relation.name.clone(), colnames: Vec::new() });
         let Some(item) = level.items.get_mut(id) else { return Ok(()) };
-        let visible: Vec<bool> = item.columns.iter().map(|c| c.kind != ColumnKind::Denied).collect();
-        let targets = relation
-            .columns
-            .iter()
-            .zip(&visible)
-            .filter(|(_, visible)| **visible)
-            .map(|(column, _)| build::target(build::column(&[&inner_name, &column.name]), ""));
+        let access = self.policy.access(self.role, relation);
+        let shown = relation.columns.iter().filter(|c| !access.denied_columns.contains(&c.name));
+        let targets = shown.map(|c| build::target(build::column(&[&inner_name, &c.name]), ""));
         let predicate = rewrite::predicate(self, relation, tenancy, &inner_name, None)?;
         let select = build::select(targets.collect(), vec![std::mem::take(node)], predicate);
         *node = build::derived(select, Some(alias));
         item.place = Place::Inside;
         item.source = Source::Derived { tenanted: tenancy.is_tenanted() };
-        item.columns.retain({
-            let mut visible = visible.into_iter();
-            move |_| visible.next().unwrap_or(true)
-        });
         Ok(())
     }
 

@@ -64,6 +64,10 @@ pub(in crate::sql) struct Binder<'a> {
     pub recursive_term: bool,
     /// The next SELECT is the source of an INSERT: each of its outputs is named, so that one can be changed.
     pub explicit_outputs: bool,
+    /// `set_config` may be called: the statement is a SELECT of nothing but values.
+    pub may_set_config: bool,
+    /// The setting that `set_config` sets: name, value, for the transaction alone.
+    pub set_config: Option<(String, String, bool)>,
     /// Names of WITH RECURSIVE lists that are not defined yet, innermost list last.
     pub forward_names: Vec<Vec<String>>,
     aliases: u32,
@@ -87,6 +91,8 @@ impl<'a> Binder<'a> {
             tenant_type: None,
             recursive_term: false,
             explicit_outputs: false,
+            may_set_config: false,
+            set_config: None,
             forward_names: Vec::new(),
             aliases: 0,
         }

@@ -260,8 +260,9 @@ impl Binder<'_> {
                 if qualifier.is_none() && level.hidden.contains(&(id, number)) {
                     continue;
                 }
+                // Where a relation has some, the star was written out; a derived table has them not.
                 if column.kind == ColumnKind::Denied {
-                    return Err(super::denied_column(&column.name, location));
+                    continue;
                 }
                 columns.push(column.clone());
             }

@@ -9,7 +9,7 @@ use pg_query::protobuf::{Alias, Node, SelectStmt};
 use crate::policy::Refusal;
 
 use super::super::build;
-use super::scope::{ColumnKind, Item, Scope};
+use super::scope::{ColumnKind, Item, Scope, Source};
 use super::{Binder, select::star_of};
 
 impl Binder<'_> {
@@ -21,7 +21,9 @@ impl Binder<'_> {
         targets: &mut Vec<Node>,
         explicit: bool,
     ) -> Result<(), Refusal> {
-        let denied = |item: &Item| item.columns.iter().any(|c| c.kind == ColumnKind::Denied);
+        let relation = |item: &Item| matches!(item.source, Source::Relation { .. });
+        let denied =
+            |item: &Item| relation(item) && item.columns.iter().any(|c| c.kind == ColumnKind::Denied);
         if !explicit && !scope.level.items.iter().any(denied) {
             return Ok(());
         }
