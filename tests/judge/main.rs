@@ -3,6 +3,7 @@
 //! * `catalog` reads the corpus schema's catalog.
 //! * `oracle` holds what is legitimate against row-level security.
 //! * `attacks` looks for another tenant's data in every byte that an attacker gets, and for changes to it.
+//! * `drivers` runs real drivers.
 //! * `orm` replays what object-relational mappers sent.
 //!
 //! `PGBULKHEAD_JUDGE_TARGET=rls` puts the oracle itself where the proxy stands: nothing may differ.
@@ -14,6 +15,7 @@ mod attacks;
 mod canary;
 mod catalog;
 mod compare;
+mod drivers;
 mod expected;
 mod lanes;
 mod oracle;
@@ -39,8 +41,9 @@ fn main() {
     // Each judge runs its cases in lanes of its own; two judges at once would only fight for the cores.
     arguments.test_threads = Some(1);
     let server = Shared::default();
-    let judges: [(&str, Judge); 4] = [
+    let judges: [(&str, Judge); 5] = [
         ("catalog", catalog::judge),
+        ("drivers", drivers::judge),
         ("oracle", oracle::judge),
         ("attacks", attacks::judge),
         ("orm", orm::judge),

@@ -4,41 +4,37 @@
 //! psql and pgbench come with PostgreSQL; psycopg, node-postgres and pgjdbc are installed by `scripts/drivers`
 //! into `target/drivers`. A driver that is not there is skipped, and says so, unless CI is set.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Failed, Trial};
-
-use support::fixture::{Proxy, Server};
+use super::support::fixture::{Proxy, Server};
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/drivers");
 const INSTALLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/drivers");
 
-fn main() {
-    let arguments = Arguments::from_args();
-    let server = Server::start();
+type Failed = Box<dyn std::error::Error>;
+type Driver = fn(&Proxy) -> Result<(), Failed>;
+
+/// Runs every driver; the failures are said together.
+pub fn judge(server: &Server) -> Result<(), String> {
     server.create_database("drivers");
-    let proxy = Arc::new(Proxy::start(env!("CARGO_BIN_EXE_pgbulkhead"), &server, "drivers"));
-    let trial = |name: &'static str, run: fn(&Proxy) -> Result<(), Failed>| {
-        let proxy = proxy.clone();
-        Trial::test(name, move || run(&proxy))
-    };
-    let trials = vec![
-        trial("psql", psql),
-        trial("pgbench", pgbench),
-        trial("tokio_postgres", tokio_postgres),
-        trial("psycopg", |proxy| script(proxy, "python3", &[], "psycopg.py", "python")),
-        trial("node_postgres", |proxy| script(proxy, "node", &[], "node_postgres.mjs", "node")),
-        trial("pgjdbc", pgjdbc),
+    let proxy = Proxy::start(env!("CARGO_BIN_EXE_pgbulkhead"), server, "drivers");
+    let drivers: [(&str, Driver); 6] = [
+        ("psql", psql),
+        ("pgbench", pgbench),
+        ("tokio-postgres", tokio_postgres),
+        ("psycopg", |proxy| script(proxy, "python3", &[], "psycopg.py", "python/psycopg")),
+        ("node-postgres", |proxy| script(proxy, "node", &[], "node_postgres.mjs", "node/node_modules/pg")),
+        ("pgjdbc", pgjdbc),
     ];
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    drop(proxy);
-    drop(server);
-    conclusion.exit();
+    let mut failures = Vec::new();
+    for (name, driver) in drivers {
+        match driver(&proxy) {
+            Ok(()) => println!("  {name} passes"),
+            Err(error) => failures.push(format!("{name}: {error}")),
+        }
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
 }
 
 /// A command that finds the proxy by libpq's variables.
@@ -169,6 +165,7 @@ fn script(proxy: &Proxy, program: &str, arguments: &[&str], file: &str, needs: &
     }
     let mut run = command(proxy, program);
     run.args(arguments).arg(Path::new(HERE).join(file));
-    run.env("PYTHONPATH", &installed).env("DRIVER", &installed);
+    run.env("PYTHONPATH", Path::new(INSTALLED).join("python"))
+        .env("DRIVER", Path::new(INSTALLED).join("node"));
     passes(run).map(|_| ())
 }
