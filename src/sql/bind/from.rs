@@ -65,6 +65,9 @@ impl Binder<'_> {
         facts: &mut Facts,
     ) -> Result<Vec<usize>, Refusal> {
         let kind = super::kind_of(node);
+        if let Some(name) = name_of(node) {
+            self.reserved(name)?;
+        }
         match &mut node.node {
             Some(NodeEnum::RangeVar(_)) => self.range_var(around, above, level, node),
             Some(NodeEnum::RangeSubselect(sub)) => self.range_subselect(around, level, sub, facts),
@@ -481,6 +484,9 @@ impl Binder<'_> {
         self.all(&scope, args, facts)?;
         self.optional(&scope, repeatable, facts)?;
         let Some(inner) = relation else { return Err(super::unsupported("this TABLESAMPLE", at)) };
+        if let Some(name) = name_of(inner) {
+            self.reserved(name)?;
+        }
         let bare = Above { place: above.place, wrap: None };
         let ids = self.range_var(around, bare, level, inner)?;
         if !matches!(inner.node, Some(NodeEnum::RangeVar(_))) {
@@ -658,6 +664,20 @@ impl Binder<'_> {
         unleaf(level, id, true);
         Ok(())
     }
+}
+
+/// The name that an item of FROM goes by.
+fn name_of(node: &Node) -> Option<&str> {
+    let alias = match node.node.as_ref()? {
+        NodeEnum::RangeVar(name) => return Some(name.alias.as_ref().map_or(&name.relname, |a| &a.aliasname)),
+        NodeEnum::RangeSubselect(sub) => sub.alias.as_ref(),
+        NodeEnum::RangeFunction(function) => function.alias.as_ref(),
+        NodeEnum::RangeTableFunc(table) => table.alias.as_ref(),
+        NodeEnum::JsonTable(table) => table.alias.as_ref(),
+        NodeEnum::JoinExpr(join) => join.alias.as_ref().or(join.join_using_alias.as_ref()),
+        _ => None,
+    };
+    alias.map(|a| a.aliasname.as_str())
 }
 
 /// Adds an item to a level. Its alias renames it, and its columns from the left.

@@ -15,7 +15,7 @@ mod target;
 mod types;
 mod with;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use pg_query::protobuf::{Node, RangeVar};
 
@@ -37,6 +37,8 @@ pub(in crate::sql) use with::Cte;
 
 /// The rule of what may be read and written.
 pub(in crate::sql) const ACCESS: Rule = Rule("access");
+/// What the aliases that the rewriting makes begin with.
+const RESERVED: &str = "pgbulkhead_";
 /// The rule of forms that are not understood.
 pub(in crate::sql) const FORM: Rule = Rule("form");
 
@@ -71,6 +73,7 @@ pub(in crate::sql) struct Binder<'a> {
     /// Names of WITH RECURSIVE lists that are not defined yet, innermost list last.
     pub forward_names: Vec<Vec<String>>,
     aliases: u32,
+    own_aliases: HashSet<String>,
 }
 
 impl<'a> Binder<'a> {
@@ -95,6 +98,7 @@ impl<'a> Binder<'a> {
             set_config: None,
             forward_names: Vec::new(),
             aliases: 0,
+            own_aliases: HashSet::new(),
         }
     }
 
@@ -126,10 +130,21 @@ impl<'a> Binder<'a> {
         self.pins.extend(self.statement.literal_at(location));
     }
 
-    /// A name that no relation or alias of the client has.
+    /// A name that no item of the client has: see [`Binder::reserved`].
     pub fn fresh_alias(&mut self, what: &str) -> String {
         self.aliases = self.aliases.saturating_add(1);
-        format!("pgbulkhead_{what}{}", self.aliases)
+        let name = format!("{RESERVED}{what}{}", self.aliases);
+        self.own_aliases.insert(name.clone());
+        name
+    }
+
+    /// Refuses an item of the client with a name of ours: inside a predicate it would be meant instead.
+    pub fn reserved(&self, name: &str) -> Result<(), Refusal> {
+        if name.starts_with(RESERVED) && !self.own_aliases.contains(name) {
+            let message = format!("names that begin with {RESERVED} are reserved");
+            return Err(Refusal::new(SqlState("42939"), FORM, message));
+        }
+        Ok(())
     }
 
     /// Finds the relation that a name means, and writes its schema into the name. What is not there and what

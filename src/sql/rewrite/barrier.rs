@@ -141,6 +141,10 @@ impl Binder<'_> {
         let mut conditions = Vec::new();
         for at in guard {
             let Some(item) = item_at(scope, *at) else { continue };
+            if !names_itself(scope, *at, item) {
+                return Err(unsupported("a condition over a relation whose name another one hides", -1)
+                    .hint("Give the relations of the inner query other names."));
+            }
             conditions.extend(self.guard_condition(item)?);
         }
         let gate = match build::and(conditions) {
@@ -226,6 +230,13 @@ impl Binder<'_> {
 
 fn item_at<'p>(scope: &Scope<'p>, (depth, id): (usize, usize)) -> Option<&'p Item> {
     scope.level_at(depth)?.items.get(id)
+}
+
+/// Whether an item's name means this item here, and not one of an inner level.
+fn names_itself(scope: &Scope<'_>, (depth, id): (usize, usize), item: &Item) -> bool {
+    let name = item.name.as_deref().unwrap_or_default();
+    let found = scope.item_named(name, -1);
+    matches!(found, Ok(Some((at, found))) if at.level.depth == depth && found == id)
 }
 
 fn has_predicate(item: &Item) -> bool {

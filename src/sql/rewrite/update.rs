@@ -1,6 +1,7 @@
 //! UPDATE: the target's predicate in WHERE, the relations of FROM in their own scope, the assignments guarded.
 
-use pg_query::protobuf::{RangeVar, ReturningClause, UpdateStmt};
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Node, RangeVar, ReturningClause, UpdateStmt};
 
 use crate::catalog::{Relation, RelationKind};
 use crate::config::model::Operation;
@@ -8,6 +9,8 @@ use crate::policy::{Access, Refusal, Tenancy};
 
 use super::super::bind::{self, Binder, Facts, Level, Output, Scope, Source, unsupported};
 use super::super::build;
+use super::super::parse::parse_definition;
+use super::assignment::{Proof, proofs};
 use super::placement;
 use super::predicate::write_predicate;
 
@@ -62,13 +65,55 @@ impl Binder<'_> {
         if !writable {
             return Err(unsupported("a write to this kind of relation", name.location));
         }
-        let access = self.demand(&relation, operation, name.location)?;
+        let mut access = self.demand(&relation, operation, name.location)?;
+        self.reserved(name.alias.as_ref().map_or(&name.relname, |a| &a.aliasname))?;
+        if relation.kind == RelationKind::View {
+            access.denied_columns.extend(self.unprovable_columns(&relation, &tenancy)?);
+        }
         let columns = bind::columns_of(&relation, &|c| access.denied_columns.contains(c));
         let source = Source::Relation { relation: relation.clone(), tenancy: tenancy.clone() };
         let alias = name.alias.clone();
         let item = bind::push_target(level, alias.as_ref(), relation.name.clone(), columns, source);
         let name = alias.map_or_else(|| relation.name.clone(), |a| a.aliasname);
         Ok(Target { relation, tenancy, access, name, item })
+    }
+
+    /// The columns of a view that stand for keys of its table: a key is proved on the table it belongs to, so
+    /// through a view it is not written. The view's tenant column must be its table's.
+    fn unprovable_columns(&self, view: &Relation, tenancy: &Tenancy) -> Result<Vec<String>, Refusal> {
+        let refuse = || unsupported(&format!("a write through the view {}", view.name), -1);
+        let definition = view.view_definition.as_deref().unwrap_or_default();
+        let parsed = parse_definition(definition.trim().trim_end_matches(';'))?;
+        let Some(NodeEnum::SelectStmt(select)) = parsed.node else { return Err(refuse()) };
+        let [Node { node: Some(NodeEnum::RangeVar(name)) }] = select.from_clause.as_slice() else {
+            return Err(refuse());
+        };
+        let table = self.catalog.find_relation(Some(&name.schemaname), &name.relname).ok_or_else(refuse)?;
+        let table_tenancy = self.policy.tenancy(table.oid);
+        let mut stands_for = Vec::new();
+        for target in &select.target_list {
+            let Some(NodeEnum::ResTarget(target)) = &target.node else { return Err(refuse()) };
+            let column = match target.val.as_deref().map(|v| &v.node) {
+                Some(Some(NodeEnum::ColumnRef(column))) => {
+                    build::names(&column.fields).and_then(|n| table.column(n.last()?)).map(|c| c.number)
+                }
+                _ => None,
+            };
+            stands_for.push(column);
+        }
+        let (Tenancy::Tenant { column: own, .. }, Tenancy::Tenant { column: theirs, .. }) =
+            (tenancy, table_tenancy)
+        else {
+            return Err(refuse());
+        };
+        let position = view.columns.iter().position(|c| c.number == *own);
+        if position.and_then(|p| stands_for.get(p)) != Some(&Some(*theirs)) {
+            return Err(refuse());
+        }
+        let keys: Vec<i16> = proofs(self, table, table_tenancy).iter().flat_map(Proof::own_columns).collect();
+        let columns = view.columns.iter().zip(stands_for);
+        let keyed = columns.filter(|(_, column)| column.is_some_and(|c| keys.contains(&c)));
+        Ok(keyed.map(|(column, _)| column.name.clone()).collect())
     }
 
     /// Binds RETURNING and gives its columns. `old` and `new` (PostgreSQL 18) are two more names of the
@@ -106,7 +151,7 @@ impl Binder<'_> {
     pub fn restrict_target(
         &mut self,
         target: &Target,
-        condition: &mut Option<Box<pg_query::protobuf::Node>>,
+        condition: &mut Option<Box<Node>>,
     ) -> Result<(), Refusal> {
         if let Some(predicate) = write_predicate(self, &target.relation, &target.tenancy, &target.name)? {
             self.edit(build::NOWHERE, format!("{}: restricted to the tenant's rows, in WHERE", target.name));
