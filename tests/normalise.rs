@@ -249,7 +249,9 @@ proptest! {
         let corpus = corpus();
         let glue = [";", ";\n", " ; -- it's; a comment\n", ";/* ; /* ' */ ; */", ";;", " /* x */;"];
         let text: String = picks.iter().map(|(i, g)| format!("{}{}", i.get(corpus), glue[*g])).collect();
-        if let Ok(theirs) = pg_query::split_with_parser(&text) {
+        // A function's body of statements holds semicolons of its own; DDL is refused whole or in parts.
+        let has_body = text.to_lowercase().contains("begin atomic");
+        if let (Ok(theirs), false) = (pg_query::split_with_parser(&text), has_body) {
             let Ok(own) = statements(&text, &Limits::default()) else { return Ok(()) };
             prop_assert_eq!(own.len(), theirs.len(), "{}", text);
             for (own, theirs) in own.iter().zip(theirs) {

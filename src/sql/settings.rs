@@ -215,11 +215,9 @@ fn fits(takes: Takes, value: &str) -> bool {
             !value.is_empty() && value.len() <= 64 && name
         }
         Takes::Limit => {
-            let digits =
-                value.trim_start_matches('-').trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
-            !digits.is_empty()
-                && digits.len() <= 12
-                && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+            let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+            let limited = digits.bytes().any(|b| (b'1'..=b'9').contains(&b));
+            limited && digits.len() <= 12 && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
         }
     }
 }

@@ -35,7 +35,9 @@ pub fn all() -> Vec<Golden> {
         let text = std::fs::read_to_string(&path).expect("a file of cases");
         cases.extend(toml::from_str::<File>(&text).expect("a well-formed file of cases").case);
     }
-    cases.into_iter().filter_map(|case| Golden::new(case, 9)).collect()
+    let all = cases.into_iter().filter_map(|case| Golden::new(case, 9));
+    // What the witness cannot read stands on the verifier alone, and says so in the audit log.
+    all.filter(|golden| !matches!(golden.witness(&golden.rewritten), Witness::CannotRead(_))).collect()
 }
 
 /// Why the witness may agree with a mutant; nothing where there is no reason.

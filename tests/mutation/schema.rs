@@ -15,6 +15,7 @@ const TENANT_TABLES: &[(&str, &[&str])] = &[
     ("folders", &["tenant_id", "id", "parent_id", "name"]),
     ("events", &["tenant_id", "id", "at"]),
     ("notes", &["tenant_id", "id", "text_"]),
+    ("audit", &["id", "tenant_id", "what", "at"]),
     ("MixedCase", &["tenant_id", "Odd \"Col"]),
     ("v_documents", &["tenant_id", "id", "title"]),
     ("v_upd", &["tenant_id", "id", "title", "amount"]),
