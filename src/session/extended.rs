@@ -268,14 +268,19 @@ impl Active {
                 request::target(io.server, b'D', b'S', prepared.name())?;
                 self.queue.push_back(Expect::Parameters { client: planned.parameters });
             }
-            Target::Portal(name) => {
-                let portal = self.portals.find(name).ok_or_else(|| no_portal(name))?;
-                let Some(server_name) = portal.server_name.clone() else {
+            Target::Portal(name) => match self.portals.find(name).map(|portal| portal.server_name.clone()) {
+                Some(Some(server_name)) => request::target(io.server, b'D', b'P', &server_name)?,
+                Some(None) => {
                     self.say(io, fixed::NO_DATA);
                     return Ok(());
-                };
-                request::target(io.server, b'D', b'P', &server_name)?;
-            }
+                }
+                // A cursor that SQL declared is a portal of the server by its own name: drivers describe it. In
+                // a transaction every portal of the leased connection is this session's.
+                None if !name.is_empty() && self.status() == TransactionStatus::Open => {
+                    request::target(io.server, b'D', b'P', name.as_bytes())?;
+                }
+                None => return Err(no_portal(name).into()),
+            },
         }
         self.queue.push_back(Expect::Row);
         self.batch = Batch::Open { sent: true };

@@ -4,16 +4,12 @@
 use std::collections::BTreeSet;
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AExpr, AExprKind, AIndirection, ColumnRef, Node, SubLink, SubLinkType};
+use pg_query::protobuf::{AIndirection, ColumnRef, Node, SubLink, SubLinkType};
 
-use crate::catalog::RelationKind;
 use crate::policy::{Refusal, SqlState};
 
 use super::super::build;
-use super::super::leaksafe::Total;
-use super::super::resolve::oid;
-use super::super::typed::{Collation, ColumnInfo, Expr, type_expression};
-use super::scope::{ColumnKind, ColumnType, Found, Scope};
+use super::scope::{ColumnKind, Found, Scope};
 use super::{Binder, FORM};
 
 /// What an expression or a query reads and does.
@@ -167,130 +163,7 @@ impl Binder<'_> {
         })
     }
 
-    /// The type of a bound expression, as far as it is known.
-    pub fn type_of(&self, scope: &Scope<'_>, node: &Node) -> Option<ColumnType> {
-        if let Some(NodeEnum::ColumnRef(column)) = &node.node {
-            return self.resolve_ref(scope, column).ok()?.ty;
-        }
-        let columns = |c: &ColumnRef| self.column_info(scope, c);
-        let typed = type_expression(node, &columns, &|n| Some(self.parameter_type(n)), self.catalog);
-        match (&typed, typed.ty()) {
-            (Expr::Other(_), _) => None,
-            (_, ty) if ty.oid == oid::UNKNOWN || ty.oid == oid::ANY => None,
-            (_, ty) => Some(ColumnType {
-                oid: ty.oid,
-                typmod: ty.typmod,
-                collation: match ty.collation {
-                    Collation::None => 0,
-                    Collation::Implicit(collation) => collation,
-                    // Whoever compares such a value could raise: no type, so nothing is total over it.
-                    Collation::Explicit(_) | Collation::Indeterminate => return None,
-                },
-            }),
-        }
-    }
-
-    /// What kind of output a bound expression makes.
-    pub fn output_kind(&mut self, scope: &Scope<'_>, node: &Node) -> ColumnKind {
-        match &node.node {
-            Some(NodeEnum::ColumnRef(column)) => match self.resolve_ref(scope, column) {
-                Ok(found) if !found.whole_row => found.kind,
-                _ => ColumnKind::Expression { total: false },
-            },
-            Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => ColumnKind::Expression { total: true },
-            _ => ColumnKind::Expression { total: self.is_total(scope, node) },
-        }
-    }
-
-    /// Whether a bound expression can be evaluated on any row without a trace.
-    pub fn is_total(&mut self, scope: &Scope<'_>, node: &Node) -> bool {
-        let columns = |c: &ColumnRef| self.column_info(scope, c);
-        let judged = self.leaksafe.judge(self.catalog, node, &columns, &|n| self.judged_type(n));
-        let (total, pins) = match judged {
-            Total::Yes { pins, bind_checks } => {
-                self.bind_checks.extend(bind_checks);
-                (true, pins)
-            }
-            Total::No { pins, .. } => (false, pins),
-        };
-        for location in pins {
-            self.pin(location);
-        }
-        total
-    }
-
-    /// The declared type of a parameter; `any` for one that nothing is known of.
-    fn parameter_type(&self, number: i32) -> crate::catalog::Oid {
-        let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
-        let declared = index.and_then(|i| self.statement.parameter_types.get(i)).copied();
-        declared.filter(|oid| *oid != 0).unwrap_or(oid::ANY)
-    }
-
-    /// The type of a parameter as the judge of totality takes it: none where its only place types it.
-    fn judged_type(&self, number: i32) -> Option<crate::catalog::Oid> {
-        match self.parameter_type(number) {
-            oid::ANY if uses(self.statement.text, number) == 1 => None,
-            declared => Some(declared),
-        }
-    }
-
-    fn column_info(&self, scope: &Scope<'_>, column: &ColumnRef) -> Option<ColumnInfo> {
-        let found = self.resolve_ref(scope, column).ok()?;
-        let ty = found.ty?;
-        let (base, bounded) = match &found.kind {
-            ColumnKind::Base { relation, number } => {
-                let trusted = self.catalog.relation(*relation).is_some_and(|r| r.trusted_opclasses);
-                (trusted, self.is_bounded(*relation, *number))
-            }
-            ColumnKind::System => (true, true),
-            ColumnKind::Expression { total } => (*total, false),
-            ColumnKind::Virtual | ColumnKind::Denied => (false, false),
-        };
-        Some(ColumnInfo {
-            type_oid: ty.oid,
-            typmod: ty.typmod,
-            collation: ty.collation,
-            bounded,
-            virtual_generated: found.kind == ColumnKind::Virtual,
-            base,
-        })
-    }
-
-    /// Whether `left = right` between two columns of these types can raise on no value.
-    pub fn equality_is_total(&self, left: ColumnType, right: ColumnType) -> bool {
-        let info = |ty: ColumnType| ColumnInfo {
-            type_oid: ty.oid,
-            typmod: ty.typmod,
-            collation: ty.collation,
-            bounded: false,
-            virtual_generated: false,
-            base: true,
-        };
-        let columns = |column: &ColumnRef| match build::names(&column.fields).as_deref() {
-            Some(["l"]) => Some(info(left)),
-            _ => Some(info(right)),
-        };
-        let equality = build::equals(build::column(&["l"]), build::column(&["r"]));
-        matches!(
-            self.leaksafe.judge(self.catalog, &equality, &columns, &|_| None),
-            Total::Yes { bind_checks, .. } if bind_checks.is_empty()
-        )
-    }
-
-    /// A value of the column cannot be longer than PostgreSQL's functions can take: `varchar(n)`, `char(n)`,
-    /// or a btree key.
-    fn is_bounded(&self, relation: crate::catalog::Oid, number: i16) -> bool {
-        let Some(relation) = self.catalog.relation(relation) else { return false };
-        let Some(column) = relation.column_numbered(number) else { return false };
-        let limited = matches!(column.type_oid, 1042 | 1043) && column.typmod > 4;
-        // An index of the parent holds no key of an inheritance child.
-        let inherited = !relation.is_partition
-            && relation.kind == RelationKind::Table
-            && self.catalog.relations().any(|r| r.inherits.contains(&relation.oid));
-        limited || (!inherited && relation.unique_keys.iter().any(|key| key.contains(&number)))
-    }
-
-    fn resolve_ref(&self, scope: &Scope<'_>, column: &ColumnRef) -> Result<Found, Refusal> {
+    pub(super) fn resolve_ref(&self, scope: &Scope<'_>, column: &ColumnRef) -> Result<Found, Refusal> {
         let path =
             build::names(&column.fields).ok_or_else(|| super::unsupported("* here", column.location))?;
         if let [database, _, _, _] = path.as_slice()
@@ -364,107 +237,6 @@ impl Binder<'_> {
             _ => Err(Refusal::new(SqlState("42P02"), FORM, format!("there is no parameter ${number}"))
                 .at(location)),
         }
-    }
-
-    fn operator_expression(
-        &mut self,
-        scope: &Scope<'_>,
-        expr: &mut AExpr,
-        facts: &mut Facts,
-    ) -> Result<(), Refusal> {
-        let location = expr.location;
-        let named = matches!(
-            AExprKind::try_from(expr.kind),
-            Ok(AExprKind::AexprOp
-                | AExprKind::AexprOpAny
-                | AExprKind::AexprOpAll
-                | AExprKind::AexprIn
-                | AExprKind::AexprDistinct
-                | AExprKind::AexprNotDistinct
-                | AExprKind::AexprNullif)
-        );
-        match AExprKind::try_from(expr.kind) {
-            Ok(AExprKind::Undefined) | Err(_) => {
-                return Err(super::unsupported("this operator expression", location));
-            }
-            Ok(_) if named => self.operator_name(&mut expr.name, location)?,
-            // LIKE, BETWEEN and SIMILAR name their operators themselves; those are pg_catalog's unless somebody
-            // else made one of that name.
-            Ok(_) => self.keyword_operator(&expr.name, location)?,
-        }
-        self.optional(scope, &mut expr.lexpr, facts)?;
-        self.optional(scope, &mut expr.rexpr, facts)
-    }
-
-    /// An operator by name: `pg_catalog`'s, or one of an extension that is known. It leaves qualified where
-    /// another schema of the search path has one of the same name.
-    pub fn operator_name(&mut self, name: &mut Vec<Node>, location: i32) -> Result<(), Refusal> {
-        let parts: Vec<String> = build::names(name)
-            .ok_or_else(|| super::unsupported("this operator", location))?
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        let (schema, bare) = match parts.as_slice() {
-            [bare] => (None, bare.as_str()),
-            [schema, bare] => (Some(schema.as_str()), bare.as_str()),
-            [database, schema, bare] if *database == self.catalog.database => {
-                (Some(schema.as_str()), bare.as_str())
-            }
-            _ => return Err(super::unsupported("an operator of another database", location)),
-        };
-        let candidates: Vec<_> = self
-            .catalog
-            .operators_named(bare)
-            .iter()
-            .filter(|o| schema.map_or_else(|| self.catalog.in_path(&o.schema), |s| o.schema == s))
-            .collect();
-        let builtin = candidates.iter().any(|o| o.schema == "pg_catalog");
-        let other = candidates.iter().find(|o| o.schema != "pg_catalog");
-        let undefined = || {
-            Refusal::new(SqlState::UNDEFINED_FUNCTION, FORM, format!("operator does not exist: {bare}"))
-                .at(location)
-        };
-        match (builtin, other) {
-            (false, None) => Err(undefined()),
-            (true, None) => Ok(()),
-            (_, Some(other)) => {
-                let trusted = candidates
-                    .iter()
-                    .filter(|o| o.schema != "pg_catalog")
-                    .all(|o| o.extension.as_deref().is_some_and(is_pure_extension));
-                if trusted && !builtin {
-                    *name = vec![build::text(&other.schema), build::text(bare)];
-                } else if !trusted {
-                    if !builtin {
-                        let message = format!("operator {bare} of schema {} is not allowed", other.schema);
-                        return Err(Refusal::new(SqlState::DENIED, super::ACCESS, message).at(location));
-                    }
-                    *name = vec![build::text("pg_catalog"), build::text(bare)];
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn keyword_operator(&self, name: &[Node], location: i32) -> Result<(), Refusal> {
-        let names = build::names(name).ok_or_else(|| super::unsupported("this operator", location))?;
-        let operators: &[&str] = match names.last().copied() {
-            Some("BETWEEN" | "NOT BETWEEN" | "BETWEEN SYMMETRIC" | "NOT BETWEEN SYMMETRIC") => {
-                &["<", "<=", ">", ">="]
-            }
-            Some(_) | None => &[],
-        };
-        let shadowed = names.iter().copied().chain(operators.iter().copied()).any(|name| {
-            self.catalog.operators_named(name).iter().any(|o| {
-                o.schema != "pg_catalog"
-                    && self.catalog.in_path(&o.schema)
-                    && !o.extension.as_deref().is_some_and(is_pure_extension)
-            })
-        });
-        if shadowed {
-            return Err(super::unsupported("an operator that another schema shadows", location));
-        }
-        Ok(())
     }
 
     fn sublink(
@@ -552,30 +324,4 @@ impl Binder<'_> {
         let relation = self.catalog.type_by_oid(oid).and_then(|t| self.catalog.relation(t.relation));
         relation.is_some_and(|r| r.column(field).is_some())
     }
-}
-
-/// Extensions whose operators depend on their operands alone.
-fn is_pure_extension(name: &str) -> bool {
-    const PURE: [&str; 12] = [
-        "btree_gin",
-        "btree_gist",
-        "citext",
-        "cube",
-        "fuzzystrmatch",
-        "hstore",
-        "intarray",
-        "isn",
-        "ltree",
-        "pg_trgm",
-        "seg",
-        "unaccent",
-    ];
-    PURE.contains(&name)
-}
-
-/// How often `$number` stands in a text, at most.
-fn uses(text: &str, number: i32) -> usize {
-    let name = format!("${number}");
-    let ends = |at: usize| !text.as_bytes().get(at + name.len()).is_some_and(u8::is_ascii_digit);
-    text.match_indices(&name).filter(|(at, _)| ends(*at)).count()
 }

@@ -5,13 +5,19 @@
 //! what was found: an outer level never looks into an inner one again, it only knows its output columns.
 
 mod call;
+mod derived;
 mod expression;
 mod from;
+mod function_item;
+mod join;
 mod json;
+mod operator;
+mod output_name;
 mod scope;
 mod select;
 mod star;
 mod target;
+mod totality;
 mod types;
 mod with;
 
@@ -30,7 +36,7 @@ use super::{Statement, World};
 
 pub(in crate::sql) use expression::Facts;
 pub(in crate::sql) use from::{columns_of, is_system};
-pub(in crate::sql) use scope::{ColumnKind, Found, Item, ItemColumn, Level, Place, Scope, Source};
+pub(in crate::sql) use scope::{ColumnKind, Item, ItemColumn, Level, Place, Scope, Source};
 pub(in crate::sql) use select::{Output, star_of};
 pub(in crate::sql) use target::{push_old_and_new, push_row, push_target};
 pub(in crate::sql) use with::Cte;

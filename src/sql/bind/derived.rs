@@ -1,0 +1,119 @@
+//! Relations that become derived tables: views, which are planned from their definition, and relations whose
+//! predicate has no place but inside a table of their own.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Alias, Node};
+
+use crate::catalog::Relation;
+use crate::config::model::Operation;
+use crate::policy::{Refusal, Tenancy};
+
+use super::super::build;
+use super::super::rewrite;
+use super::Binder;
+use super::from::push;
+use super::scope::{ColumnKind, Level, Place, Source};
+
+/// Views inside views, at most.
+const VIEW_DEPTH: usize = 16;
+
+impl Binder<'_> {
+    /// A view is planned from its definition, in a scope of its own, with the invoker's rights.
+    pub(super) fn view(
+        &mut self,
+        level: &mut Level,
+        node: &mut Node,
+        relation: &Relation,
+    ) -> Result<Vec<usize>, Refusal> {
+        let Some(NodeEnum::RangeVar(name)) = &node.node else { return Ok(Vec::new()) };
+        let location = name.location;
+        let access = self.policy.access(self.role, relation);
+        if !access.allows(Operation::Select) {
+            return Err(self
+                .demand(relation, Operation::Select, location)
+                .err()
+                .unwrap_or_else(|| self.no_relation(name)));
+        }
+        if self.view_depth >= VIEW_DEPTH {
+            return Err(super::unsupported("a view inside so many views", location));
+        }
+        let definition = relation.view_definition.as_deref().unwrap_or_default();
+        let definition = definition.trim().trim_end_matches(';');
+        let parsed = super::super::parse::parse_definition(definition)?;
+        let Some(NodeEnum::SelectStmt(mut select)) = parsed.node else {
+            return Err(super::unsupported("a view that is no SELECT", location));
+        };
+        self.view_depth += 1;
+        let output = self.select(None, &[], &mut select);
+        self.view_depth -= 1;
+        let output = output?;
+        self.touch(relation, Operation::Select);
+        let mut columns = output.columns;
+        for (column, real) in columns.iter_mut().zip(&relation.columns) {
+            column.name.clone_from(&real.name);
+            if access.denied_columns.contains(&real.name) {
+                column.kind = ColumnKind::Denied;
+            }
+        }
+        let alias = name
+            .alias
+            .clone()
+            .unwrap_or_else(|| Alias { aliasname: relation.name.clone(), colnames: Vec::new() });
+        let mut shown = *select;
+        if columns.iter().any(|c| c.kind == ColumnKind::Denied) {
+            let aliasname = self.fresh_alias("view");
+            let kept = columns.iter().filter(|c| c.kind != ColumnKind::Denied);
+            let targets = kept.map(|c| build::target(build::column(&[&aliasname, &c.name]), "")).collect();
+            let colnames = relation.columns.iter().map(|c| build::text(&c.name)).collect();
+            let inner = build::derived(shown, Some(Alias { aliasname, colnames }));
+            shown = build::select(targets, vec![inner], None);
+            columns.sort_by_key(|c| c.kind == ColumnKind::Denied);
+        }
+        *node = build::derived(shown, Some(alias.clone()));
+        self.edit(
+            location,
+            format!(
+                "view {}.{} is planned from its definition, every relation in it in its own scope",
+                relation.schema, relation.name
+            ),
+        );
+        let source = Source::Derived { tenanted: output.tenanted };
+        Ok(vec![push(level, Some(&alias), None, columns, source)])
+    }
+
+    /// Puts a relation into a derived table with its predicate inside.
+    pub(super) fn wrap_leaf(
+        &mut self,
+        level: &mut Level,
+        id: usize,
+        node: &mut Node,
+        relation: &Relation,
+        tenancy: &Tenancy,
+        why: &str,
+    ) -> Result<(), Refusal> {
+        let inner_name = self.fresh_alias("leaf");
+        let (outer_alias, range) = match &mut node.node {
+            Some(NodeEnum::RangeVar(name)) => (name.alias.take(), name),
+            Some(NodeEnum::RangeTableSample(sample)) => {
+                match sample.relation.as_deref_mut().map(|n| &mut n.node) {
+                    Some(Some(NodeEnum::RangeVar(name))) => (name.alias.take(), name),
+                    _ => return Err(super::unsupported("this TABLESAMPLE", -1)),
+                }
+            }
+            _ => return Err(super::unsupported(why, -1)),
+        };
+        range.alias = Some(Alias { aliasname: inner_name.clone(), colnames: Vec::new() });
+        let alias =
+            outer_alias.unwrap_or_else(|| Alias { aliasname: relation.name.clone(), colnames: Vec::new() });
+        let Some(item) = level.items.get_mut(id) else { return Ok(()) };
+        let access = self.policy.access(self.role, relation);
+        let shown = relation.columns.iter().filter(|c| !access.denied_columns.contains(&c.name));
+        let targets = shown.map(|c| build::target(build::column(&[&inner_name, &c.name]), ""));
+        let predicate = rewrite::predicate(self, relation, tenancy, &inner_name, None)?;
+        let select = build::select(targets.collect(), vec![std::mem::take(node)], predicate);
+        *node = build::derived(select, Some(alias));
+        item.place = Place::Inside;
+        item.source = Source::Derived { tenanted: tenancy.is_tenanted() };
+        Ok(())
+    }
+}

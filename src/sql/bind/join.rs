@@ -1,0 +1,209 @@
+//! Joins: where the relations below one can carry their predicates, USING and NATURAL, and the aliases that
+//! hide names.
+
+use pg_query::protobuf::{JoinExpr, JoinType};
+
+use crate::policy::{Refusal, Rule, SqlState};
+
+use super::super::build;
+use super::super::rewrite;
+use super::from::{Above, Around, push, unleaf};
+use super::scope::{ColumnKind, Found, ItemColumn, Level, Merged, Place, Scope, Source};
+use super::{Binder, Facts};
+
+impl Binder<'_> {
+    pub(super) fn join(
+        &mut self,
+        around: Around<'_>,
+        above: Above,
+        level: &mut Level,
+        join: &mut JoinExpr,
+        facts: &mut Facts,
+    ) -> Result<Vec<usize>, Refusal> {
+        let number = level.joins;
+        level.joins += 1;
+        let kind = JoinType::try_from(join.jointype).unwrap_or(JoinType::Undefined);
+        let merging = join.is_natural || !join.using_clause.is_empty();
+        let above = if join.alias.is_some() {
+            Above { place: Place::Inside, wrap: Some("the join's alias hides its name") }
+        } else {
+            above
+        };
+        let nullable = match above.wrap {
+            Some(why) if join.alias.is_some() => Above { place: Place::Inside, wrap: Some(why) },
+            _ if merging => Above {
+                place: Place::Inside,
+                wrap: Some("USING on a nullable side leaves its predicate no place"),
+            },
+            _ => Above { place: Place::On(number), wrap: None },
+        };
+        let full = Above { place: Place::Inside, wrap: Some("FULL JOIN keeps the rows of both sides") };
+        let (above_left, above_right) = match kind {
+            JoinType::JoinInner => (above, above),
+            JoinType::JoinLeft => (above, nullable),
+            JoinType::JoinRight => (nullable, above),
+            JoinType::JoinFull => (full, full),
+            _ => return Err(super::unsupported("this kind of join", -1)),
+        };
+        let (Some(left), Some(right)) = (&mut join.larg, &mut join.rarg) else {
+            return Err(super::unsupported("a join without two sides", -1));
+        };
+        let left = self.bind_item(around, above_left, level, left, facts)?;
+        let right = self.bind_item(around, above_right, level, right, facts)?;
+        if merging {
+            self.merge_columns(around, level, join, &left, &right)?;
+        }
+        let mut both = left.clone();
+        both.extend(&right);
+        {
+            let scope = Scope { outer: around.outer, level, window: Some(&both), ctes: around.ctes };
+            join.quals = self.condition_of(&scope, join.quals.take(), facts)?;
+        }
+        rewrite::place_on(self, level, join, number, &both)?;
+        null_sides(level, kind, &left, &right);
+        self.join_alias(level, join, &both)?;
+        Ok(both)
+    }
+
+    /// USING and NATURAL: the merged columns. NATURAL becomes USING, so that a later ALTER TABLE does not
+    /// change the keys between planning and running.
+    fn merge_columns(
+        &mut self,
+        around: Around<'_>,
+        level: &mut Level,
+        join: &mut JoinExpr,
+        left: &[usize],
+        right: &[usize],
+    ) -> Result<(), Refusal> {
+        if join.is_natural {
+            let names = common_names(level, left, right);
+            join.is_natural = false;
+            if names.is_empty() {
+                if join.jointype != JoinType::JoinInner as i32 {
+                    join.quals = Some(Box::new(build::boolean(true)));
+                }
+                return Ok(());
+            }
+            join.using_clause = names.iter().map(|n| build::text(n)).collect();
+        }
+        let names: Vec<String> = build::names(&join.using_clause)
+            .ok_or_else(|| super::unsupported("this USING list", -1))?
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        level.conditions.set(true);
+        for name in names {
+            let (l, r) = {
+                let side = |window| Scope { outer: None, level, window: Some(window), ctes: around.ctes };
+                (side(left).resolve(&[&name], -1)?, side(right).resolve(&[&name], -1)?)
+            };
+            let tenanted = l
+                .items
+                .iter()
+                .chain(&r.items)
+                .any(|i| level.items.get(*i).is_some_and(|item| self.is_tenanted(&item.source)));
+            if tenanted && !self.merge_is_total(&l, &r) {
+                let message = format!("USING ({name}) compares values whose comparison may raise");
+                return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("barrier"), message)
+                    .hint("Write the join's condition with ON."));
+            }
+            self.add_merged(level, &name, &l, left, right);
+        }
+        Ok(())
+    }
+
+    fn merge_is_total(&self, left: &Found, right: &Found) -> bool {
+        let plain = |found: &Found| {
+            matches!(
+                found.kind,
+                ColumnKind::Base { .. } | ColumnKind::System | ColumnKind::Expression { total: true }
+            )
+        };
+        let (Some(l), Some(r)) = (left.ty, right.ty) else { return false };
+        plain(left) && plain(right) && self.equality_is_total(l, r)
+    }
+
+    fn add_merged(&self, level: &mut Level, name: &str, found: &Found, left: &[usize], right: &[usize]) {
+        let both = |id: &usize| left.contains(id) || right.contains(id);
+        let mut members = Vec::new();
+        level.merged.retain(|m| {
+            let inside = m.column.name == name && m.members.iter().any(|(item, _)| both(item));
+            if inside {
+                members.extend(m.members.iter().copied());
+            }
+            !inside
+        });
+        for id in left.iter().chain(right) {
+            let Some(item) = level.items.get(*id) else { continue };
+            if let Some(number) = item.columns.iter().position(|c| c.name == name)
+                && !members.contains(&(*id, number))
+            {
+                members.push((*id, number));
+            }
+        }
+        level.hidden.extend(members.iter().copied());
+        let column = ItemColumn { name: name.to_owned(), ty: found.ty, kind: found.kind.clone() };
+        level.merged.push(Merged { column, members });
+    }
+
+    /// `(a JOIN b) AS j`, and `USING (…) AS j`.
+    fn join_alias(&self, level: &mut Level, join: &JoinExpr, both: &[usize]) -> Result<(), Refusal> {
+        if let Some(alias) = &join.join_using_alias {
+            let names = build::names(&join.using_clause).unwrap_or_default();
+            let merged = level.merged.iter().filter(|m| names.contains(&m.column.name.as_str()));
+            let columns = merged.map(|m| m.column.clone()).collect();
+            let id = push(level, Some(alias), None, columns, Source::JoinAlias { members: both.to_vec() });
+            unleaf(level, id, false);
+        }
+        let Some(alias) = &join.alias else { return Ok(()) };
+        let mut columns: Vec<ItemColumn> = level
+            .merged
+            .iter()
+            .filter(|m| m.members.iter().any(|(i, _)| both.contains(i)))
+            .map(|m| m.column.clone())
+            .collect();
+        for id in both {
+            let Some(item) = level.items.get_mut(*id) else { continue };
+            let shown = item.columns.iter().enumerate().filter(|(n, _)| !level.hidden.contains(&(*id, *n)));
+            columns.extend(shown.map(|(_, c)| c.clone()));
+            item.name = None;
+            item.visible = false;
+        }
+        level.merged.retain(|m| !m.members.iter().any(|(i, _)| both.contains(i)));
+        let id = push(level, Some(alias), None, columns, Source::JoinAlias { members: both.to_vec() });
+        unleaf(level, id, true);
+        Ok(())
+    }
+}
+
+fn null_sides(level: &Level, kind: JoinType, left: &[usize], right: &[usize]) {
+    let nulled: Vec<&usize> = match kind {
+        JoinType::JoinLeft => right.iter().collect(),
+        JoinType::JoinRight => left.iter().collect(),
+        JoinType::JoinFull => left.iter().chain(right).collect(),
+        _ => Vec::new(),
+    };
+    for id in nulled {
+        if let Some(item) = level.items.get(*id) {
+            item.nulled.set(true);
+        }
+    }
+}
+
+fn common_names(level: &Level, left: &[usize], right: &[usize]) -> Vec<String> {
+    let names = |side: &[usize]| {
+        let mut names: Vec<String> = Vec::new();
+        for id in side {
+            let Some(item) = level.items.get(*id) else { continue };
+            for (number, column) in item.columns.iter().enumerate() {
+                let merged = level.merged.iter().any(|m| m.members.contains(&(*id, number)));
+                if (!level.hidden.contains(&(*id, number)) || merged) && !names.contains(&column.name) {
+                    names.push(column.name.clone());
+                }
+            }
+        }
+        names
+    };
+    let theirs = names(right);
+    names(left).into_iter().filter(|name| theirs.contains(name)).collect()
+}

@@ -1,0 +1,146 @@
+//! The types of bound expressions, and whether they are total: what the scope knows of columns and the client
+//! declared of parameters, as [`super::super::leaksafe`] asks for it.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{ColumnRef, Node};
+
+use crate::catalog::{Oid, RelationKind};
+
+use super::super::build;
+use super::super::leaksafe::Total;
+use super::super::resolve::oid;
+use super::super::typed::{Collation, ColumnInfo, Expr, type_expression};
+use super::Binder;
+use super::scope::{ColumnKind, ColumnType, Scope};
+
+impl Binder<'_> {
+    /// The type of a bound expression, as far as it is known.
+    pub fn type_of(&self, scope: &Scope<'_>, node: &Node) -> Option<ColumnType> {
+        if let Some(NodeEnum::ColumnRef(column)) = &node.node {
+            return self.resolve_ref(scope, column).ok()?.ty;
+        }
+        let columns = |c: &ColumnRef| self.column_info(scope, c);
+        let typed = type_expression(node, &columns, &|n| Some(self.parameter_type(n)), self.catalog);
+        match (&typed, typed.ty()) {
+            (Expr::Other(_), _) => None,
+            (_, ty) if ty.oid == oid::UNKNOWN || ty.oid == oid::ANY => None,
+            (_, ty) => Some(ColumnType {
+                oid: ty.oid,
+                typmod: ty.typmod,
+                collation: match ty.collation {
+                    Collation::None => 0,
+                    Collation::Implicit(collation) => collation,
+                    // Whoever compares such a value could raise: no type, so nothing is total over it.
+                    Collation::Explicit(_) | Collation::Indeterminate => return None,
+                },
+            }),
+        }
+    }
+
+    /// What kind of output a bound expression makes.
+    pub fn output_kind(&mut self, scope: &Scope<'_>, node: &Node) -> ColumnKind {
+        match &node.node {
+            Some(NodeEnum::ColumnRef(column)) => match self.resolve_ref(scope, column) {
+                Ok(found) if !found.whole_row => found.kind,
+                _ => ColumnKind::Expression { total: false },
+            },
+            Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => ColumnKind::Expression { total: true },
+            _ => ColumnKind::Expression { total: self.is_total(scope, node) },
+        }
+    }
+
+    /// Whether a bound expression can be evaluated on any row without a trace.
+    pub fn is_total(&mut self, scope: &Scope<'_>, node: &Node) -> bool {
+        let columns = |c: &ColumnRef| self.column_info(scope, c);
+        let judged = self.leaksafe.judge(self.catalog, node, &columns, &|n| self.judged_type(n));
+        let (total, pins) = match judged {
+            Total::Yes { pins, bind_checks } => {
+                self.bind_checks.extend(bind_checks);
+                (true, pins)
+            }
+            Total::No { pins, .. } => (false, pins),
+        };
+        for location in pins {
+            self.pin(location);
+        }
+        total
+    }
+
+    /// The declared type of a parameter; `any` for one that nothing is known of.
+    fn parameter_type(&self, number: i32) -> Oid {
+        let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
+        let declared = index.and_then(|i| self.statement.parameter_types.get(i)).copied();
+        declared.filter(|oid| *oid != 0).unwrap_or(oid::ANY)
+    }
+
+    /// The type of a parameter as the judge of totality takes it: none where its only place types it.
+    fn judged_type(&self, number: i32) -> Option<Oid> {
+        match self.parameter_type(number) {
+            oid::ANY if uses(self.statement.text, number) == 1 => None,
+            declared => Some(declared),
+        }
+    }
+
+    fn column_info(&self, scope: &Scope<'_>, column: &ColumnRef) -> Option<ColumnInfo> {
+        let found = self.resolve_ref(scope, column).ok()?;
+        let ty = found.ty?;
+        let (base, bounded) = match &found.kind {
+            ColumnKind::Base { relation, number } => {
+                let trusted = self.catalog.relation(*relation).is_some_and(|r| r.trusted_opclasses);
+                (trusted, self.is_bounded(*relation, *number))
+            }
+            ColumnKind::System => (true, true),
+            ColumnKind::Expression { total } => (*total, false),
+            ColumnKind::Virtual | ColumnKind::Denied => (false, false),
+        };
+        Some(ColumnInfo {
+            type_oid: ty.oid,
+            typmod: ty.typmod,
+            collation: ty.collation,
+            bounded,
+            virtual_generated: found.kind == ColumnKind::Virtual,
+            base,
+        })
+    }
+
+    /// A value of the column cannot be longer than PostgreSQL's functions can take: `varchar(n)`, `char(n)`,
+    /// or a btree key.
+    fn is_bounded(&self, relation: Oid, number: i16) -> bool {
+        let Some(relation) = self.catalog.relation(relation) else { return false };
+        let Some(column) = relation.column_numbered(number) else { return false };
+        let limited = matches!(column.type_oid, 1042 | 1043) && column.typmod > 4;
+        // An index of the parent holds no key of an inheritance child.
+        let inherited = !relation.is_partition
+            && relation.kind == RelationKind::Table
+            && self.catalog.relations().any(|r| r.inherits.contains(&relation.oid));
+        limited || (!inherited && relation.unique_keys.iter().any(|key| key.contains(&number)))
+    }
+
+    /// Whether `left = right` between two columns of these types can raise on no value.
+    pub fn equality_is_total(&self, left: ColumnType, right: ColumnType) -> bool {
+        let info = |ty: ColumnType| ColumnInfo {
+            type_oid: ty.oid,
+            typmod: ty.typmod,
+            collation: ty.collation,
+            bounded: false,
+            virtual_generated: false,
+            base: true,
+        };
+        let columns = |column: &ColumnRef| match build::names(&column.fields).as_deref() {
+            Some(["l"]) => Some(info(left)),
+            _ => Some(info(right)),
+        };
+        let equality = build::equals(build::column(&["l"]), build::column(&["r"]));
+        matches!(
+            self.leaksafe.judge(self.catalog, &equality, &columns, &|_| None),
+            Total::Yes { bind_checks, .. } if bind_checks.is_empty()
+        )
+    }
+}
+
+/// How often `$number` stands in a text, at most.
+fn uses(text: &str, number: i32) -> usize {
+    let name = format!("${number}");
+    let ends = |at: usize| !text.as_bytes().get(at + name.len()).is_some_and(u8::is_ascii_digit);
+    text.match_indices(&name).filter(|(at, _)| ends(*at)).count()
+}
