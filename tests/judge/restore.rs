@@ -43,10 +43,11 @@ impl Pristine {
         let set_sequences = superuser.values(SEQUENCES)[0][0].clone();
         let listed = superuser.values(TABLES);
         let digest = |filter: &dyn Fn(&[String]) -> Option<String>| {
-            let of = listed.iter().filter_map(|row| Some((&row[0], filter(row)?)));
-            let parts = of.map(|(name, filter)| {
+            let of = listed.iter().filter_map(|row| Some((&row[0], &row[3], filter(row)?)));
+            // Stored columns alone: a virtual one can raise.
+            let parts = of.map(|(name, columns, filter)| {
                 format!(
-                    "select '{}', coalesce(md5(string_agg(t::text, E'\\n' order by t::text)), '') \
+                    "select '{}', coalesce(md5(string_agg(row({columns})::text, E'\\n' order by row({columns})::text)), '') \
                      from only {name} t where {filter}",
                     name.replace('\'', "''")
                 )
