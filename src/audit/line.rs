@@ -144,7 +144,7 @@ fn relations(out: &mut Vec<u8>, relations: &[(String, Operation)]) {
 }
 
 /// The statement as it was sent, with `?` for literals and the tenant's parameter.
-fn statement(plan: &Plan) -> String {
+pub fn statement(plan: &Plan) -> String {
     match &plan.planned.action {
         Action::Send { sql, .. } | Action::Set { sql, .. } => {
             let mut text = Vec::new();

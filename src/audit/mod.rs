@@ -23,6 +23,7 @@ pub mod verify;
 pub mod writer;
 
 pub use event::{Event, Verdict};
+pub use line::statement;
 pub use redact::redact;
 pub use ring::{Full, Ring};
 pub use sink::SinkError;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use crate::audit::{Event, Ring, Verdict};
+use crate::audit::{self, Event, Ring, Verdict};
 use crate::auth::{AuthError, Principal};
 use crate::metrics;
 use crate::policy::Refusal;
@@ -72,6 +72,15 @@ impl Auditor for Books {
         let error = error.and_then(|code| code.try_into().ok());
         let verdict = Verdict::Ran { plan: (*plan).clone(), rows: *rows, error, duration: duration_us };
         let event = self.event(session, account, verdict);
+        self.ring.settle(event);
+    }
+
+    fn raised(&mut self, session: u64, account: &Account<'_>) {
+        let host::Verdict::Raised { plan, refusal } = &account.verdict else {
+            return self.ring.release();
+        };
+        let statement = audit::statement(plan);
+        let event = self.event(session, account, Verdict::refused(refusal, Some(&statement)));
         self.ring.settle(event);
     }
 

@@ -3,10 +3,20 @@
 use super::active::{Active, Batch};
 use super::copy::Copying;
 use super::host::Host;
-use super::relay::{Lost, Seen, account};
+use super::relay::{Lost, Seen, account, account_raised};
 use super::reply::{Expect, Part, Running};
+use crate::policy::Refusal;
 use crate::wire::backend::ErrorFields;
 use crate::wire::{WireError, answer};
+
+/// Why a statement failed.
+#[derive(Debug, Clone, Copy)]
+enum Failure<'f> {
+    /// The server's error code.
+    Server(&'f [u8]),
+    /// A guard of the rewritten statement raised.
+    Raised(&'f Refusal),
+}
 
 impl Active {
     /// An error ends what is at the front, and in the extended protocol everything up to the next Sync.
@@ -22,14 +32,14 @@ impl Active {
         let mut out = Vec::new();
         let message = fields.field(b'M').and_then(|m| std::str::from_utf8(m).ok()).unwrap_or_default();
         let raised = if code == b"22P02" { host.raised(message) } else { None };
-        let code = match &raised {
+        let failure = match &raised {
             Some(refusal) => {
                 answer::refusal(&mut out, answer::Severity::Error, refusal, "", 0);
-                refusal.state.0.as_bytes()
+                Failure::Raised(refusal)
             }
             None => {
                 answer::server_error(&mut out, &fields);
-                code
+                Failure::Server(code)
             }
         };
         match self.queue.front_mut() {
@@ -45,7 +55,7 @@ impl Active {
                     })
                     .collect();
                 query.done = 0;
-                self.failed(host, &running, code);
+                self.failed(host, &running, failure);
             }
             // The Sync itself failed (a deferred constraint): ReadyForQuery follows all the same.
             Some(Expect::Ready) => {}
@@ -58,7 +68,7 @@ impl Active {
             Some(_) => {
                 if let Some(expect) = self.queue.pop_front() {
                     let stale = fields.field(b'R') == Some(b"RevalidateCachedQuery");
-                    self.undo(host, expect, Some(code), stale);
+                    self.undo(host, expect, Some(failure), stale);
                 }
                 self.skip_to_sync(host);
             }
@@ -67,13 +77,20 @@ impl Active {
         Ok(Seen::Instead(out))
     }
 
-    fn failed(&self, host: &mut dyn Host, running: &[Running], code: &[u8]) {
+    fn failed(&self, host: &mut dyn Host, running: &[Running], failure: Failure<'_>) {
         for (index, running) in running.iter().enumerate() {
             if index == 0 {
-                account(host, &self.who, running, 0, Some(code));
+                self.account_failure(host, running, failure);
             } else {
                 host.release_audit();
             }
+        }
+    }
+
+    fn account_failure(&self, host: &mut dyn Host, running: &Running, failure: Failure<'_>) {
+        match failure {
+            Failure::Server(code) => account(host, &self.who, running, 0, Some(code)),
+            Failure::Raised(refusal) => account_raised(host, &self.who, running, refusal),
         }
     }
 
@@ -95,8 +112,8 @@ impl Active {
         }
     }
 
-    /// What was sent has failed (`code`), or was not even looked at.
-    fn undo(&mut self, host: &mut dyn Host, expect: Expect, code: Option<&[u8]>, stale: bool) {
+    /// What was sent has failed, or was not even looked at.
+    fn undo(&mut self, host: &mut dyn Host, expect: Expect, failure: Option<Failure<'_>>, stale: bool) {
         match expect {
             Expect::Parse { prepared, client } => {
                 if let Some(server) = &mut self.server {
@@ -121,8 +138,8 @@ impl Active {
                     server.prepared.put_back(prepared);
                 }
             }
-            Expect::Execute(running) => match code {
-                Some(code) => account(host, &self.who, &running, 0, Some(code)),
+            Expect::Execute(running) => match failure {
+                Some(failure) => self.account_failure(host, &running, failure),
                 None => host.release_audit(),
             },
             _ => {}

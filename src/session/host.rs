@@ -153,6 +153,13 @@ pub enum Verdict<'a> {
         /// [`Host::clock`] when it was sent.
         started: u64,
     },
+    /// It was sent, and one of its own guards raised: the server refused it on the policy's behalf.
+    Raised {
+        /// Its plan.
+        plan: &'a Arc<Plan>,
+        /// What the guard stands for.
+        refusal: &'a Refusal,
+    },
     /// It was not sent.
     Refused {
         /// Why.

@@ -6,6 +6,7 @@ use super::active::{Active, Batch};
 use super::copy::Copying;
 use super::host::{Account, Host, Verdict};
 use super::reply::{Expect, Part, Running};
+use crate::policy::Refusal;
 use crate::sql::StatementKind;
 use crate::wire::backend::{self, ErrorFields, TransactionStatus};
 use crate::wire::frame::HEADER;
@@ -352,6 +353,17 @@ pub(super) fn account(
     error: Option<&[u8]>,
 ) {
     let verdict = Verdict::Ran { plan: &running.plan, rows, error, started: running.started };
+    host.account(Account { who, tenant: running.tenant.as_ref(), verdict });
+}
+
+/// Accounts for a statement whose guard raised.
+pub(super) fn account_raised(
+    host: &mut dyn Host,
+    who: &crate::auth::Principal,
+    running: &Running,
+    refusal: &Refusal,
+) {
+    let verdict = Verdict::Raised { plan: &running.plan, refusal };
     host.account(Account { who, tenant: running.tenant.as_ref(), verdict });
 }
 

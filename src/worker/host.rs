@@ -114,6 +114,10 @@ impl Host for Surroundings<'_> {
                 metrics.statement(duration, error.is_some());
                 auditor.settle(self.session, &account, duration);
             }
+            Verdict::Raised { refusal, .. } => {
+                metrics.refused(refusal.rule.0);
+                auditor.raised(self.session, &account);
+            }
             Verdict::Refused { refusal, .. } => {
                 metrics.refused(refusal.rule.0);
                 auditor.refused(self.session, &account);

@@ -15,6 +15,8 @@ pub trait Auditor: std::fmt::Debug + Send {
     fn release(&mut self);
     /// A statement has ended: into reserved room.
     fn settle(&mut self, session: u64, account: &Account<'_>, duration_us: u64);
+    /// A statement's guard raised: into reserved room.
+    fn raised(&mut self, session: u64, account: &Account<'_>);
     /// A statement was refused: without a reservation. Without room the refusal stands all the same.
     fn refused(&mut self, session: u64, account: &Account<'_>);
     /// A client has logged in; false where there is no room.
@@ -65,6 +67,7 @@ impl Auditor for Silent {
     }
     fn release(&mut self) {}
     fn settle(&mut self, _: u64, _: &Account<'_>, _: u64) {}
+    fn raised(&mut self, _: u64, _: &Account<'_>) {}
     fn refused(&mut self, _: u64, _: &Account<'_>) {}
 }
 

@@ -123,6 +123,10 @@ impl Host for Tables {
                 let error = error.map(|code| String::from_utf8_lossy(code).into_owned());
                 format!("{tenant} ran {rows} {}", error.unwrap_or_default())
             }
+            Verdict::Raised { refusal, .. } => {
+                self.audit_room += 1;
+                format!("{tenant} raised {}", refusal.state)
+            }
             Verdict::Refused { refusal, .. } => format!("{tenant} refused {}", refusal.state),
         });
     }
