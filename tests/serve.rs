@@ -108,6 +108,9 @@ async fn a_configuration_becomes_a_proxy_that_accounts_for_everything() {
     assert_eq!(titles.iter().map(|row| row.get(0)).collect::<Vec<String>>(), ["one", "two"]);
     let refused = client.batch_execute("drop table app.documents").await.unwrap_err();
     assert_eq!(refused.code().unwrap().code(), "42501");
+    // The server raises the guard; what is said, written and counted is the refusal that it stands for.
+    let moved = client.batch_execute("insert into documents values (2, 4, 'four')").await.unwrap_err();
+    assert_eq!(moved.code().unwrap().code(), "42501");
     let wrong = turned_away(&proxy, "acme", "pencils").await;
     assert!(wrong.starts_with("28P01"), "{wrong}");
     assert_eq!(turned_away(&proxy, "nobody", "pencil").await, wrong);
@@ -135,7 +138,8 @@ async fn a_configuration_becomes_a_proxy_that_accounts_for_everything() {
         "pgbulkhead_logins_total 1",
         "pgbulkhead_login_failures_total 2",
         "pgbulkhead_statements_total{verdict=\"allowed\"} 2",
-        "pgbulkhead_statements_total{verdict=\"refused\"} 2",
+        "pgbulkhead_statements_total{verdict=\"refused\"} 3",
+        "pgbulkhead_refusals_total{rule=\"tenant-column\"} 1",
     ] {
         assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
     }
@@ -150,6 +154,7 @@ async fn a_configuration_becomes_a_proxy_that_accounts_for_everything() {
     assert_eq!(count("\"event\":\"login\",\"verdict\":\"allowed\""), 1);
     assert_eq!(count("\"event\":\"login\",\"verdict\":\"refused\",\"sqlstate\":\"28P01\""), 2);
     assert_eq!(count("\"event\":\"statement\",\"verdict\":\"allowed\""), 2);
-    assert_eq!(count("\"event\":\"statement\",\"verdict\":\"refused\""), 2);
+    assert_eq!(count("\"event\":\"statement\",\"verdict\":\"refused\""), 3);
+    assert_eq!(count("\"rule\":\"tenant-column\""), 1);
     assert_eq!(count("\"relations\":[\"select app.documents\"]"), 1);
 }

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::stream::Stream;
-use super::tls::{self, TlsError};
+use crate::catalog::tls::{self, TlsError};
 use crate::config::model::{AuthMethod, BackendTls, Database, Secret};
 use crate::session::server::Server;
 use crate::wire::backend::{self, ErrorFields};
@@ -99,7 +99,10 @@ impl Target {
     pub fn new(database: &Database, timeout: Duration) -> Result<Self, TlsError> {
         Ok(Self {
             name: database.name.as_str().into(),
-            tls: tls::client_config(database)?,
+            tls: match database.tls {
+                BackendTls::Disable => None,
+                _ => Some(Arc::new(tls::client_config(database)?)),
+            },
             database: database.clone(),
             timeout,
         })

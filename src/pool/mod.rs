@@ -1,7 +1,7 @@
 //! Server connections of one worker to one database: opened, leased, given back, cancelled, closed.
 //!
-//! * [`connect`]: TLS, authentication and the pinned settings of a new connection; [`tls`]: how far a server's
-//!   certificate is verified; [`stream`]: a socket with or without TLS.
+//! * [`connect`]: TLS, authentication and the pinned settings of a new connection; [`stream`]: a socket with or
+//!   without TLS.
 //! * [`lease`]: who has a connection, and who waits for one.
 //! * [`cancel`]: asking the server to cancel what runs on a connection.
 
@@ -9,7 +9,6 @@ pub mod cancel;
 pub mod connect;
 pub mod lease;
 pub mod stream;
-pub mod tls;
 
 pub use connect::{ConnectError, Target};
 pub use lease::{Lease, Limits, Pool, Waiter};

@@ -24,10 +24,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::auth::{Principals, TokenVerifier};
+use crate::catalog::tls::TlsError;
 use crate::config::Config;
 use crate::plan::Planner;
 use crate::pool::Target;
-use crate::pool::tls::TlsError;
 
 use observe::{Auditor, Metrics};
 use orders::{Order, Orders};

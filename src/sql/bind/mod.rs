@@ -173,6 +173,25 @@ impl<'a> Binder<'a> {
         Ok(relation)
     }
 
+    /// The schema and the name of a name of one to three parts; a database must be this one.
+    pub fn schema_and_name(
+        &self,
+        parts: &[Node],
+        what: &str,
+        location: i32,
+    ) -> Result<(Option<String>, String), Refusal> {
+        let parts = super::build::names(parts)
+            .ok_or_else(|| unsupported(&format!("{what} of this name"), location))?;
+        match parts.as_slice() {
+            [name] => Ok((None, (*name).to_owned())),
+            [schema, name] => Ok((Some((*schema).to_owned()), (*name).to_owned())),
+            [database, schema, name] if *database == self.catalog.database => {
+                Ok((Some((*schema).to_owned()), (*name).to_owned()))
+            }
+            _ => Err(unsupported(&format!("{what} of another database"), location)),
+        }
+    }
+
     /// PostgreSQL's own words for a relation that is not there.
     pub fn no_relation(&self, name: &RangeVar) -> Refusal {
         let shown = if name.schemaname.is_empty() {

@@ -41,19 +41,8 @@ impl Binder<'_> {
     /// An operator by name: `pg_catalog`'s, or one of an extension that is known. It leaves qualified where
     /// another schema of the search path has one of the same name.
     pub fn operator_name(&mut self, name: &mut Vec<Node>, location: i32) -> Result<(), Refusal> {
-        let parts: Vec<String> = build::names(name)
-            .ok_or_else(|| super::unsupported("this operator", location))?
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        let (schema, bare) = match parts.as_slice() {
-            [bare] => (None, bare.as_str()),
-            [schema, bare] => (Some(schema.as_str()), bare.as_str()),
-            [database, schema, bare] if *database == self.catalog.database => {
-                (Some(schema.as_str()), bare.as_str())
-            }
-            _ => return Err(super::unsupported("an operator of another database", location)),
-        };
+        let (schema, bare) = self.schema_and_name(name, "an operator", location)?;
+        let (schema, bare) = (schema.as_deref(), bare.as_str());
         let candidates: Vec<_> = self
             .catalog
             .operators_named(bare)

@@ -35,19 +35,8 @@ impl Binder<'_> {
         if name.setof || name.pct_type {
             return Err(super::unsupported("SETOF or %TYPE here", location));
         }
-        let parts: Vec<String> = build::names(&name.names)
-            .ok_or_else(|| super::unsupported("this type name", location))?
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        let (schema, bare) = match parts.as_slice() {
-            [bare] => (None, bare.as_str()),
-            [schema, bare] => (Some(schema.as_str()), bare.as_str()),
-            [database, schema, bare] if *database == self.catalog.database => {
-                (Some(schema.as_str()), bare.as_str())
-            }
-            _ => return Err(super::unsupported("a type of another database", location)),
-        };
+        let (schema, bare) = self.schema_and_name(&name.names, "a type", location)?;
+        let (schema, bare) = (schema.as_deref(), bare.as_str());
         let undefined = || {
             Refusal::new(SqlState::UNDEFINED_OBJECT, RULE, format!("type \"{bare}\" does not exist"))
                 .at(location)
