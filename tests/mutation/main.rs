@@ -34,7 +34,8 @@ fn every_golden_statement_is_verified_and_witnessed() {
 fn the_witness_alone_refuses_every_mutant_of_a_predicate_or_a_relation() {
     let (mut survivors, mut unexplained) = (0, 0);
     let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for golden in golden::all() {
+    // Foreign keys that the rewriter's cases prove are not the witness's to see: its theorem is about rows.
+    for golden in golden::own() {
         for mutant in mutants::of(&golden.rewritten) {
             let answer = golden.witness(&mutant.sql);
             let refused = matches!(answer, Witness::Contradicts(_));
