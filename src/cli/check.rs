@@ -109,7 +109,32 @@ async fn look(config: &Config, database: &Database, told: &mut Told) -> Result<(
     }
     let world = world(config, database, 1).await?;
     told.good(&format!("{name}: {}", relations(&world)));
+    let telling = telling_keys(&world);
+    if !telling.is_empty() {
+        told.warn(&format!(
+            "{name}: these unique keys lack the tenant column, so their errors tell that somebody has a value: {}",
+            telling.join(", ")
+        ));
+    }
     Ok(())
+}
+
+/// Unique keys of tenant relations without the tenant column. Keys that the server fills by itself are left
+/// out: nobody chooses their values.
+fn telling_keys(world: &World) -> Vec<String> {
+    let mut telling = Vec::new();
+    for relation in world.catalog.relations() {
+        let Tenancy::Tenant { column, .. } = world.policy.tenancy(relation.oid) else { continue };
+        for key in relation.unique_keys.iter().filter(|key| !key.contains(column)) {
+            let columns: Vec<_> = key.iter().filter_map(|number| relation.column_numbered(*number)).collect();
+            if columns.iter().any(|c| !c.has_default) {
+                let names: Vec<_> = columns.iter().map(|c| c.name.as_str()).collect();
+                telling.push(format!("{}.{} ({})", relation.schema, relation.name, names.join(", ")));
+            }
+        }
+    }
+    telling.sort();
+    telling
 }
 
 /// How many relations of each tenancy there are.
