@@ -1,5 +1,7 @@
 //! The pipeline: parse, bind and rewrite, print, verify, witness.
 
+use std::collections::HashSet;
+
 use crate::config::model;
 use crate::policy::{Refusal, Rule, SqlState};
 
@@ -79,11 +81,9 @@ fn verified(
     decided: &Decided,
 ) -> Result<(VerifiedSql, Vec<Pin>, Witnessed), Refusal> {
     let (template, mut pins) = lift::template(tree, statement, &[])?;
-    for index in &decided.pinned {
-        if !pins.iter().any(|p| p.index == *index) {
-            pins.extend(pin(statement, *index));
-        }
-    }
+    let known: HashSet<usize> = pins.iter().map(|p| p.index).collect();
+    let decided_on = decided.pinned.iter().filter(|index| !known.contains(index));
+    pins.extend(decided_on.filter_map(|index| pin(statement, *index)));
     let sql = verify::verify(tree, template, statement, tenant_parameter)?;
     let witnessed = if decided.relations.is_empty() {
         Witnessed::NotAsked

@@ -21,7 +21,8 @@ mod totality;
 mod types;
 mod with;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt::Write;
 
 use pg_query::protobuf::{Node, RangeVar};
 
@@ -78,6 +79,7 @@ pub(in crate::sql) struct Binder<'a> {
     pub set_config: Option<(String, String, bool)>,
     /// Names of WITH RECURSIVE lists that are not defined yet, innermost list last.
     pub forward_names: Vec<Vec<String>>,
+    parameter_uses: HashMap<i32, usize>,
     aliases: u32,
     own_aliases: HashSet<String>,
 }
@@ -103,6 +105,7 @@ impl<'a> Binder<'a> {
             may_set_config: false,
             set_config: None,
             forward_names: Vec::new(),
+            parameter_uses: totality::parameter_uses(statement.text),
             aliases: 0,
             own_aliases: HashSet::new(),
         }
@@ -246,7 +249,23 @@ pub(in crate::sql) fn denied_column(name: &str, location: i32) -> Refusal {
 
 /// The name of a node kind, for refusals.
 pub(in crate::sql) fn kind_of(node: &Node) -> String {
-    let debug = format!("{:?}", node.node);
-    let inner = debug.trim_start_matches("Some(");
-    inner.chars().take_while(char::is_ascii_alphanumeric).collect()
+    let mut head = Head(String::new());
+    // Ends with an error as soon as the name is whole: a subtree is not printed for its head.
+    let _ = node.node.as_ref().map(|inner| write!(head, "{inner:?}"));
+    head.0
+}
+
+/// Takes the first word of what is written, and no more.
+struct Head(String);
+
+impl Write for Head {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        for c in text.chars() {
+            if !c.is_ascii_alphanumeric() {
+                return Err(std::fmt::Error);
+            }
+            self.0.push(c);
+        }
+        Ok(())
+    }
 }

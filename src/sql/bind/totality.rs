@@ -1,6 +1,8 @@
 //! The types of bound expressions, and whether they are total: what the scope knows of columns and the client
 //! declared of parameters, as [`super::super::leaksafe`] asks for it.
 
+use std::collections::HashMap;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnRef, Node};
 
@@ -76,7 +78,7 @@ impl Binder<'_> {
     /// The type of a parameter as the judge of totality takes it: none where its only place types it.
     fn judged_type(&self, number: i32) -> Option<Oid> {
         match self.parameter_type(number) {
-            oid::ANY if uses(self.statement.text, number) == 1 => None,
+            oid::ANY if self.parameter_uses.get(&number) == Some(&1) => None,
             declared => Some(declared),
         }
     }
@@ -138,9 +140,26 @@ impl Binder<'_> {
     }
 }
 
-/// How often `$number` stands in a text, at most.
-fn uses(text: &str, number: i32) -> usize {
-    let name = format!("${number}");
-    let ends = |at: usize| !text.as_bytes().get(at + name.len()).is_some_and(u8::is_ascii_digit);
-    text.match_indices(&name).filter(|(at, _)| ends(*at)).count()
+/// How often each `$number` stands in a text, at most: strings and comments count too.
+pub(super) fn parameter_uses(text: &str) -> HashMap<i32, usize> {
+    let mut uses = HashMap::new();
+    for after in text.split('$').skip(1) {
+        let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+        if let Some(number) = after.get(..digits).and_then(|d| d.parse().ok()) {
+            let count: &mut usize = uses.entry(number).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+    uses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parameter_uses;
+
+    #[test]
+    fn every_mention_of_a_parameter_counts() {
+        let uses = parameter_uses("a = $1 and b = $12 or c = $1 -- $1\n and d = '$2' || $tag$x$tag$");
+        assert_eq!((uses.get(&1), uses.get(&12), uses.get(&2)), (Some(&3), Some(&1), Some(&1)));
+    }
 }
