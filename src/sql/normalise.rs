@@ -193,8 +193,8 @@ impl Normaliser {
         let mut next = whole.len();
         while let Some(token) = lexer.next_token().map_err(|e| refuse(e, whole))? {
             if token.kind == Kind::Semicolon && scan.nesting == 0 {
-                next = token.end;
                 if scan.first.is_some() {
+                    next = token.end;
                     break;
                 }
                 scan.run = token.end;
@@ -387,6 +387,14 @@ mod tests {
         for text in ["select 'a", "select \"a", "select $$a$", "select /* /* */", "select E'a\\'"] {
             assert_eq!(state(text), SqlState::SYNTAX, "{text}");
         }
+    }
+
+    #[test]
+    fn statement_behind_empty_ones_is_found_once() {
+        for text in [";select 1", ";;select 1 -- ;", "; /* ; */ ; select 1 ;", ";;select 1;;"] {
+            assert_eq!(statements(text, &Limits::default()).unwrap().len(), 1, "{text}");
+        }
+        assert_eq!(statements("select 1;;select 2 -- ;", &Limits::default()).unwrap().len(), 2);
     }
 
     #[test]
