@@ -59,7 +59,7 @@ impl Binder<'_> {
             let scope = Scope { outer: around.outer, level, window: Some(&both), ctes: around.ctes };
             join.quals = self.condition_of(&scope, join.quals.take(), facts)?;
         }
-        rewrite::place_on(self, level, join, number, &both)?;
+        rewrite::place_on(self, level, join, number)?;
         null_sides(level, kind, &left, &right);
         self.join_alias(level, join, &both)?;
         Ok(both)

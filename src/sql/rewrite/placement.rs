@@ -39,7 +39,6 @@ pub(in crate::sql) fn place_on(
     level: &Level,
     join: &mut JoinExpr,
     number: usize,
-    _sides: &[usize],
 ) -> Result<(), Refusal> {
     let added = predicates(binder, level, Place::On(number))?;
     if !added.is_empty() {
