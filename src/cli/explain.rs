@@ -109,9 +109,6 @@ fn allowed(statement: &Statement<'_>, planned: &Planned, tenant: Option<&TenantI
         let place = edit.position.map_or(String::new(), |at| format!("at {at}: "));
         row("edit", &format!("{place}{}", edit.reason));
     }
-    for check in &planned.tenant_checks {
-        row("checks", &format!("{:?} must be the tenant, for {}", check.source, check.relation));
-    }
     row(
         "witness",
         match decision.witnessed {

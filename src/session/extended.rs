@@ -222,7 +222,7 @@ impl Active {
             return Ok(());
         };
         let tenant = self.tenancy.tenant(host.now_unix()).cloned();
-        admit(planned, &statement.declared, message, tenant.as_ref())?;
+        admit(planned, message, tenant.as_ref())?;
         let prepared = match &planned.on_server {
             OnServer::Named(prepared) => prepared.clone(),
             OnServer::PerBind => per_bind(planned, &statement.declared, tenant.as_ref()),

@@ -3,8 +3,7 @@
 
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::sql::{
-    Action, Decision, Piece, Planned, Statement, StatementKind, Template, TenantCheck, TenantValue,
-    VerifiedSql, Witnessed, World,
+    Action, Decision, Piece, Planned, Statement, StatementKind, Template, VerifiedSql, Witnessed, World,
 };
 
 /// Plans a statement.
@@ -36,17 +35,10 @@ pub fn plan(_: &World, _: &str, statement: &Statement<'_>) -> Result<Planned, Re
         ("reset", _) => Action::Set { sql, name, value: None, local },
         _ => Action::Send { sql, kind, needs_tenant: false },
     };
-    let check = |source| TenantCheck { source, type_oid: 23, relation: "t".to_owned() };
-    let tenant_checks = match word(0) {
-        "insert" if statement.text.contains("$1") => vec![check(TenantValue::Parameter(1))],
-        "insert" => vec![check(TenantValue::Literal(0))],
-        _ => Vec::new(),
-    };
     Ok(Planned {
         action,
         parameters: highest_parameter(statement.text),
         tenant_type: Some(23),
-        tenant_checks,
         bind_checks: Vec::new(),
         pins: Vec::new(),
         decision: Decision {

@@ -107,13 +107,13 @@ impl Active {
                     let message = "COPY together with other statements is not supported";
                     return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("form"), message));
                 }
-                checks::literals(plan, literals, tenant.as_ref())?;
+                checks::literals(plan, literals)?;
                 ahead.passes(*kind);
                 Ok(Decided::Send { sql, plan, literals, tenant })
             }
             Action::Set { sql, local, .. } => {
                 self.settings.may_set(*local)?;
-                checks::literals(plan, literals, None)?;
+                checks::literals(plan, literals)?;
                 let tenant = ahead.tenancy.tenant(now).cloned();
                 ahead.passes(StatementKind::Other);
                 Ok(Decided::Send { sql, plan, literals, tenant })

@@ -156,13 +156,8 @@ pub(super) fn count_values(message: &Bind<'_>, parameters: u16) -> Result<(), Re
     Ok(())
 }
 
-/// A tenant is bound where one is needed, and values that must be the tenant's are.
-pub(super) fn admit(
-    planned: &Planned,
-    declared: &[Oid],
-    message: &Bind<'_>,
-    tenant: Option<&TenantId>,
-) -> Result<(), Refusal> {
+/// A tenant is bound where one is needed, and the plan holds for these literals and values.
+pub(super) fn admit(planned: &Planned, message: &Bind<'_>, tenant: Option<&TenantId>) -> Result<(), Refusal> {
     let needs = match &planned.plan.planned.action {
         Action::Send { sql, needs_tenant, .. } => *needs_tenant || sql.uses_tenant(),
         _ => false,
@@ -170,9 +165,8 @@ pub(super) fn admit(
     if needs && tenant.is_none() {
         return Err(unbound());
     }
-    if !planned.plan.planned.pins.is_empty() || !planned.plan.planned.tenant_checks.is_empty() {
-        checks::literals(&planned.plan, &planned.literals(), tenant)?;
-        checks::parameters(&planned.plan, declared, message, tenant)?;
+    if !planned.plan.planned.pins.is_empty() {
+        checks::literals(&planned.plan, &planned.literals())?;
     }
     checks::bare_conditions(&planned.plan, message)
 }

@@ -37,7 +37,7 @@ pub use lift::{TENANT_PARAMETER, template};
 pub use normalise::{Literal, LiteralClass, Normalised, Normaliser, Statement, statements};
 pub use parse::Tree;
 pub use plan::plan;
-pub use planned::{Action, Decision, Edit, Pin, Planned, StatementKind, TenantCheck, TenantValue, Witnessed};
+pub use planned::{Action, Decision, Edit, Pin, Planned, StatementKind, Witnessed};
 pub use template::{Piece, Template};
 pub use verify::{VerifiedSql, verify};
 pub use witness::{Witness, witness};

@@ -50,7 +50,6 @@ pub fn plan(world: &World, role: &str, statement: &Statement<'_>) -> Result<Plan
         action,
         parameters,
         tenant_type: decided.tenant_type,
-        tenant_checks: Vec::new(),
         bind_checks: decided.bind_checks,
         pins,
         decision: Decision {

@@ -17,8 +17,6 @@ pub struct Planned {
     pub parameters: u16,
     /// Type of the tenant's parameter, where `sql` uses the tenant.
     pub tenant_type: Option<Oid>,
-    /// Values that must be the tenant's own, byte for byte, checked when the literals or parameters are known.
-    pub tenant_checks: Vec<TenantCheck>,
     /// What the values of parameters must satisfy at Bind, where a bare condition relies on it.
     pub bind_checks: Vec<BindCheck>,
     /// Literals that a decision looked at: the plan holds for exactly these tokens.
@@ -44,7 +42,6 @@ impl Planned {
             + edits.iter().map(|edit| edit.reason.len() + 40).sum::<usize>()
             + self.pins.iter().map(|pin| pin.token.len() + 32).sum::<usize>()
             + self.bind_checks.len().saturating_mul(64)
-            + self.tenant_checks.iter().map(|check| check.relation.len() + 56).sum::<usize>()
     }
 }
 
@@ -123,26 +120,6 @@ pub enum StatementKind {
     Cursor,
     /// Anything else that is allowed.
     Other,
-}
-
-/// A value that must equal the tenant's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TenantCheck {
-    /// Where the value is.
-    pub source: TenantValue,
-    /// Type of the tenant column (a binary parameter is read by it).
-    pub type_oid: Oid,
-    /// The relation whose tenant column would get the value, for the error.
-    pub relation: String,
-}
-
-/// Where a client gives a tenant's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TenantValue {
-    /// A lifted literal: its value (quotes undone) must equal the tenant's text.
-    Literal(usize),
-    /// Parameter `$n`, from 1.
-    Parameter(u16),
 }
 
 /// A literal that a decision looked at.

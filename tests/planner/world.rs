@@ -79,7 +79,6 @@ pub fn planned(statement: &Statement<'_>) -> Result<Planned, Refusal> {
         action: Action::Empty,
         parameters: 0,
         tenant_type: None,
-        tenant_checks: Vec::new(),
         bind_checks: Vec::new(),
         pins,
         decision: Decision {
