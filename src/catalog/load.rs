@@ -5,6 +5,7 @@
 //! `pg_catalog` alone and each name in the queries is qualified, so nothing that a user created stands in
 //! for a catalog.
 
+mod explain;
 mod queries;
 mod role;
 
@@ -21,6 +22,7 @@ use super::snapshot::{
 use super::tls::{self, TlsError};
 use crate::config::model::{BackendTls, Database};
 
+pub use explain::explain;
 pub use role::{Finding, Severity, check_backend_role};
 
 /// How long opening the connection may take.

@@ -14,7 +14,7 @@ use crate::sql::World;
 
 use super::failure::{Failure, plural};
 use super::serve::OBSERVE;
-use super::world::{configuration, runtime, world};
+use super::world::{barrier_faults, configuration, runtime, world};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -109,6 +109,11 @@ async fn look(config: &Config, database: &Database, told: &mut Told) -> Result<(
     }
     let world = world(config, database, 1).await?;
     told.good(&format!("{name}: {}", relations(&world)));
+    let faults = barrier_faults(config, database, &world).await?;
+    match faults.is_empty() {
+        true => told.good(&format!("{name}: the server's plans show the barrier")),
+        false => faults.iter().for_each(|fault| told.bad(&format!("{name}: {fault}"))),
+    }
     let telling = telling_keys(&world);
     if !telling.is_empty() {
         told.warn(&format!(

@@ -8,13 +8,10 @@ use anstyle::{AnsiColor, Style};
 use crate::config::Config;
 use crate::config::model::{Database, Operation, TenantSource, User};
 use crate::policy::{Refusal, TenantId};
-use crate::sql::{self, Action, Limits, Planned, Statement, VerifiedSql, Witnessed, World};
+use crate::sql::{self, Action, Limits, Planned, Statement, VerifiedSql, Witnessed};
 
 use super::failure::Failure;
-use super::world::{configuration, runtime, world};
-
-/// Parsers recurse: a planning thread's stack, as in the running proxy.
-const STACK_BYTES: usize = 64 << 20;
+use super::world::{configuration, deep, runtime, world};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -51,7 +48,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let mut all = true;
     for statement in &statements {
-        match plan(&world, &user.role, statement)? {
+        match deep(|| sql::plan(&world, &user.role, statement))? {
             Ok(planned) => allowed(statement, &planned, tenant.as_ref()),
             Err(refusal) => {
                 all = false;
@@ -60,17 +57,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
     }
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Plans on a stack that is deep enough.
-fn plan(world: &World, role: &str, statement: &Statement<'_>) -> Result<Result<Planned, Refusal>, Failure> {
-    let planned = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, || sql::plan(world, role, statement))?;
-        thread.join().map_err(|_| std::io::Error::other("planning has panicked"))
-    });
-    planned.map_err(Failure::system("cannot plan"))
 }
 
 fn database<'c>(config: &'c Config, args: &Args) -> Result<&'c Database, Failure> {

@@ -14,12 +14,13 @@ use crate::config::Config;
 use crate::config::model::{Barrier, Database, Mode};
 use crate::metrics::{Metrics, http, raise_to};
 use crate::plan::{self, Planner};
+use crate::sql::World;
 use crate::worker::{self, Running};
 
 use super::books::{Books, Counting, Quarantine};
 use super::failure::Failure;
 use super::tls;
-use super::world::{runtime, world};
+use super::world::{barrier_faults, runtime, world};
 
 /// What `mode = "observe"` gets.
 pub(super) const OBSERVE: &str = "mode = \"observe\" is not there yet: statements are rewritten and refused";
@@ -96,8 +97,8 @@ impl Proxy {
     pub fn reload(&mut self) {
         self.epoch = self.epoch.saturating_add(1);
         for (database, planner) in self.config.databases.iter().zip(&self.planners) {
-            let loaded =
-                runtime().and_then(|runtime| runtime.block_on(world(&self.config, database, self.epoch)));
+            let loaded = runtime()
+                .and_then(|runtime| runtime.block_on(proven_world(&self.config, database, self.epoch)));
             match loaded {
                 Ok(world) => {
                     planner.set_world(world);
@@ -129,10 +130,20 @@ fn planners(config: &Config) -> Result<Vec<Arc<Planner>>, Failure> {
     };
     let planner = |database| {
         runtime.block_on(fit(config, database))?;
-        let world = runtime.block_on(world(config, database, 1))?;
+        let world = runtime.block_on(proven_world(config, database, 1))?;
         Planner::new(world, settings).map(Arc::new).map_err(Failure::system("cannot start planning"))
     };
     config.databases.iter().map(planner).collect()
+}
+
+/// The world of a database whose server shows that the barrier holds.
+async fn proven_world(config: &Config, database: &Database, epoch: u64) -> Result<World, Failure> {
+    let world = world(config, database, epoch).await?;
+    let findings = barrier_faults(config, database, &world).await?;
+    match findings.is_empty() {
+        true => Ok(world),
+        false => Err(Failure::Backend { database: database.name.clone(), findings }),
+    }
 }
 
 /// Refuses a server or a backend role through which a hole would be worth too much.

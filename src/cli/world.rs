@@ -1,17 +1,22 @@
 //! What several verbs need: a configuration, and the world of one of its databases.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
-use crate::catalog;
-use crate::config::model::Database;
+use crate::catalog::{self, load::explain};
+use crate::config::model::{Barrier, Database};
 use crate::config::{self, Config};
 use crate::policy::Policy;
-use crate::sql::World;
+use crate::sql::{self, World};
 
 use super::failure::Failure;
+
+/// A planning stack.
+const STACK_BYTES: usize = 64 << 20;
 
 /// Reads a configuration with the process's environment.
 pub(super) fn configuration(path: &Path) -> Result<Config, Failure> {
@@ -31,4 +36,30 @@ pub(super) async fn world(config: &Config, database: &Database, epoch: u64) -> R
     let policy = Policy::compile(config, &snapshot, epoch, &nonce)
         .map_err(|errors| Failure::Policy { database: database.name.clone(), errors })?;
     Ok(World::new(Arc::new(snapshot), Arc::new(policy)))
+}
+
+/// Runs what plans statements on a stack that is deep enough, as in the running proxy: parsers recurse.
+pub(super) fn deep<T: Send>(what: impl FnOnce() -> T + Send) -> Result<T, Failure> {
+    let done = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, what)?;
+        thread.join().map_err(|_| io::Error::other("planning has panicked"))
+    });
+    done.map_err(Failure::system("cannot plan"))
+}
+
+/// Shows on the server itself that the barrier holds: what is wrong with its plans of guarded statements, in
+/// sentences. Nothing where the barrier is off or no relation needs it.
+pub(super) async fn barrier_faults(
+    config: &Config,
+    database: &Database,
+    world: &World,
+) -> Result<Vec<String>, Failure> {
+    if config.tenancy.barrier == Barrier::Off {
+        return Ok(Vec::new());
+    }
+    let roles: BTreeSet<&str> = config.users.iter().map(|user| user.role.as_str()).collect();
+    let probes = deep(|| sql::proof::probes(world, &roles))?;
+    let statements: Vec<&str> = probes.iter().map(|probe| probe.sql.as_str()).collect();
+    let plans = explain(database, &statements).await?;
+    Ok(probes.iter().zip(&plans).filter_map(|(probe, plan)| probe.fault(plan)).collect())
 }

@@ -16,6 +16,7 @@ pub mod normalise;
 pub mod parse;
 mod plan;
 pub mod planned;
+pub mod proof;
 pub mod resolve;
 pub mod rewrite;
 mod settings;

@@ -4,17 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pgbulkhead::catalog::load::load;
-use pgbulkhead::config::{Environment, parse};
+use pgbulkhead::config::{Config, Environment, parse};
 use pgbulkhead::demo::EmbeddedPostgres;
 use pgbulkhead::policy::Policy;
 use pgbulkhead::sql::World;
 
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
 
-/// The corpus schema in a server of our own, and the corpus configuration, with more rules behind it,
-/// compiled against it.
-pub fn of(postgres: &EmbeddedPostgres, rules: &str) -> World {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+/// The corpus configuration with more rules behind it, for a server of our own.
+pub fn configuration(postgres: &EmbeddedPostgres, rules: &str) -> Config {
     let text = std::fs::read_to_string(Path::new(CORPUS).join("pgbulkhead.toml")).expect("the configuration");
     let verifier = postgres_protocol::password::scram_sha_256(b"for the tests only");
     let text = text
@@ -22,8 +20,14 @@ pub fn of(postgres: &EmbeddedPostgres, rules: &str) -> World {
         .replace("dbname = \"ccm\"", "dbname = \"postgres\"")
         .replace("SCRAM-SHA-256$…", &verifier);
     let text = text + rules;
-    let config =
-        parse("pgbulkhead.toml", &text, &Environment::default()).expect("the configuration is well formed");
+    parse("pgbulkhead.toml", &text, &Environment::default()).expect("the configuration is well formed")
+}
+
+/// The corpus schema in a server of our own, and the corpus configuration, with more rules behind it,
+/// compiled against it.
+pub fn of(postgres: &EmbeddedPostgres, rules: &str) -> World {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let config = configuration(postgres, rules);
     runtime.block_on(async {
         let login = format!(
             "host=127.0.0.1 port={} user={} dbname=postgres",
