@@ -211,7 +211,7 @@ fn fits(takes: Takes, value: &str) -> bool {
         Takes::TimeZone => {
             let name = value
                 .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'+' | b'-' | b'.'));
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'+' | b'-' | b'.' | b':'));
             !value.is_empty() && value.len() <= 64 && name
         }
         Takes::Limit => {

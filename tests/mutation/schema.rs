@@ -19,6 +19,7 @@ const TENANT_TABLES: &[(&str, &[&str])] = &[
     ("MixedCase", &["tenant_id", "Odd \"Col"]),
     ("v_documents", &["tenant_id", "id", "title"]),
     ("v_upd", &["tenant_id", "id", "title", "amount"]),
+    ("mv_totals", &["tenant_id", "n", "total", "first_title"]),
 ];
 
 /// The schema `app`.

@@ -102,7 +102,7 @@ impl Binder<'_> {
                 .iter()
                 .chain(&r.items)
                 .any(|i| level.items.get(*i).is_some_and(|item| self.is_tenanted(&item.source)));
-            if tenanted && !self.merge_is_total(&l, &r) {
+            if tenanted && !self.merge_is_total(level, &l, &r) {
                 let message = format!("USING ({name}) compares values whose comparison may raise");
                 return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("barrier"), message)
                     .hint("Write the join's condition with ON."));
@@ -112,12 +112,17 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn merge_is_total(&self, left: &Found, right: &Found) -> bool {
-        let plain = |found: &Found| {
-            matches!(
-                found.kind,
-                ColumnKind::Base { .. } | ColumnKind::System | ColumnKind::Expression { total: true }
-            )
+    /// An expression of a sub-select counts as a plain value: the join is a condition, and below a condition
+    /// such a sub-select is fenced, so that its expressions are evaluated on the tenant's rows only.
+    fn merge_is_total(&self, level: &Level, left: &Found, right: &Found) -> bool {
+        let fenced = |found: &Found| {
+            let sources = found.items.iter().map(|id| level.items.get(*id).map(|item| &item.source));
+            sources.into_iter().all(|s| matches!(s, Some(Source::Derived { .. } | Source::Cte(_))))
+        };
+        let plain = |found: &Found| match found.kind {
+            ColumnKind::Base { .. } | ColumnKind::System | ColumnKind::Expression { total: true } => true,
+            ColumnKind::Expression { total: false } | ColumnKind::Virtual => fenced(found),
+            ColumnKind::Denied => false,
         };
         let (Some(l), Some(r)) = (left.ty, right.ty) else { return false };
         plain(left) && plain(right) && self.equality_is_total(l, r)
