@@ -3,9 +3,12 @@
 #[path = "support/world.rs"]
 mod world;
 
+use std::time::Duration;
+
 use pgbulkhead::catalog::load::explain;
 use pgbulkhead::demo::EmbeddedPostgres;
 use pgbulkhead::demo::embedded::Options;
+use pgbulkhead::pool::{Target, driver};
 use pgbulkhead::sql::proof::probes;
 
 #[test]
@@ -25,9 +28,10 @@ fn prove() {
     assert_eq!(kinds.len(), 6, "the corpus has a relation for every kind: {kinds:?}");
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let explained = |statements: &[&str]| {
-        runtime.block_on(explain(&config.databases[0], statements)).expect("the server explains")
-    };
+    let target = Target::new(&config.databases[0], Duration::from_secs(10)).expect("a server");
+    let client = runtime.block_on(driver::client(&target)).expect("a connection");
+    let explained =
+        |statements: &[&str]| runtime.block_on(explain(&client, statements)).expect("the server explains");
     let statements: Vec<_> = probes.iter().map(|probe| probe.sql.as_str()).collect();
     for (probe, plan) in probes.iter().zip(explained(&statements)) {
         println!("{}: {}", probe.kind, probe.sql);

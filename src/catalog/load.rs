@@ -1,4 +1,4 @@
-//! Reads a [`Snapshot`] from the server, over a connection of its own that ends with the load.
+//! Reads a [`Snapshot`] from the server, over a connection that the caller opens for it.
 //!
 //! Everything is read in one read-only snapshot (`REPEATABLE READ`), so the relations, keys and functions
 //! of a [`Snapshot`] belong together even while somebody changes the schema. The session's search path is
@@ -10,7 +10,6 @@ mod queries;
 mod role;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row};
@@ -19,42 +18,13 @@ use super::snapshot::{
     Cast, Collation, Column, ForeignKey, Function, Generated, Oid, Operator, Range, Relation, RelationKind,
     Snapshot, Type,
 };
-use super::tls::{self, TlsError};
-use crate::config::model::{BackendTls, Database};
 
 pub use explain::explain;
 pub use role::{Finding, Severity, check_backend_role};
 
-/// How long opening the connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Why the catalog could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The server could not be reached, or it refused the backend role.
-    #[error("cannot connect to database {database:?} at {host}:{port} as {user:?}: {source}")]
-    Connect {
-        /// `[[databases]] name`.
-        database: String,
-        /// Its host.
-        host: String,
-        /// Its port.
-        port: u16,
-        /// The backend role.
-        user: String,
-        /// What the driver says; never a password.
-        #[source]
-        source: tokio_postgres::Error,
-    },
-    /// The TLS settings of the database do not work.
-    #[error("cannot use TLS towards database {database:?}: {source}")]
-    Tls {
-        /// `[[databases]] name`.
-        database: String,
-        /// What is wrong with them.
-        #[source]
-        source: TlsError,
-    },
     /// A catalog query failed.
     #[error("cannot read {what} of the catalog: {source}")]
     Query {
@@ -74,84 +44,38 @@ pub enum LoadError {
     },
 }
 
-/// Reads the whole catalog of `database` into a snapshot that `epoch` names.
+/// Reads the whole catalog into a snapshot that `epoch` names, over a connection as the backend role. The
+/// connection's session settings are changed.
 ///
 /// # Errors
-/// When the server cannot be reached, refuses the role, or its catalogs are not those of PostgreSQL 14 or
-/// later.
-pub async fn load(database: &Database, epoch: u64) -> Result<Snapshot, LoadError> {
-    let client = connect(database).await?;
+/// When the connection is lost, or the server's catalogs are not those of PostgreSQL 14 or later.
+pub async fn load(client: &Client, search_path: &[String], epoch: u64) -> Result<Snapshot, LoadError> {
     client.batch_execute(queries::BEGIN).await.map_err(failed("the session"))?;
-    let (version, name) = head(&client).await?;
-    let mut snapshot = Snapshot::new(epoch, version, name, database.search_path.clone());
-    for relation in relations(&client, version).await? {
+    let (version, name) = head(client).await?;
+    let mut snapshot = Snapshot::new(epoch, version, name, search_path.to_vec());
+    for relation in relations(client, version).await? {
         snapshot.add_relation(relation);
     }
-    for row in rows(&client, "types", queries::TYPES).await? {
+    for row in rows(client, "types", queries::TYPES).await? {
         snapshot.add_type(type_of(&row)?);
     }
-    for row in rows(&client, "functions", queries::FUNCTIONS).await? {
+    for row in rows(client, "functions", queries::FUNCTIONS).await? {
         snapshot.add_function(function_of(&row)?);
     }
-    for row in rows(&client, "operators", queries::OPERATORS).await? {
+    for row in rows(client, "operators", queries::OPERATORS).await? {
         snapshot.add_operator(operator_of(&row)?);
     }
-    for row in rows(&client, "casts", queries::CASTS).await? {
+    for row in rows(client, "casts", queries::CASTS).await? {
         snapshot.add_cast(cast_of(&row)?);
     }
-    for row in rows(&client, "collations", queries::COLLATIONS).await? {
+    for row in rows(client, "collations", queries::COLLATIONS).await? {
         snapshot.add_collation(collation_of(&row)?);
     }
-    for row in rows(&client, "ranges", queries::RANGES).await? {
+    for row in rows(client, "ranges", queries::RANGES).await? {
         snapshot.add_range(range_of(&row)?);
     }
     client.batch_execute("COMMIT").await.map_err(failed("the session"))?;
     Ok(snapshot)
-}
-
-/// Opens a connection as the backend role. It ends when the client is dropped.
-async fn connect(database: &Database) -> Result<Client, LoadError> {
-    let mut config = tokio_postgres::Config::new();
-    config
-        .host(&database.host)
-        .port(database.port)
-        .dbname(&database.dbname)
-        .user(&database.user)
-        .application_name("pgbulkhead catalog")
-        .connect_timeout(CONNECT_TIMEOUT);
-    if let Some(password) = &database.password {
-        config.password(&password.0);
-    }
-    let refused = |source| LoadError::Connect {
-        database: database.name.clone(),
-        host: database.host.clone(),
-        port: database.port,
-        user: database.user.clone(),
-        source,
-    };
-    if database.tls == BackendTls::Disable {
-        config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-        let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(refused)?;
-        tokio::spawn(drive(connection));
-        return Ok(client);
-    }
-    config.ssl_mode(match database.tls {
-        BackendTls::Prefer => tokio_postgres::config::SslMode::Prefer,
-        _ => tokio_postgres::config::SslMode::Require,
-    });
-    let tls = tls::client_config(database)
-        .map_err(|source| LoadError::Tls { database: database.name.clone(), source })?;
-    let connector = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
-    let (client, connection) = config.connect(connector).await.map_err(refused)?;
-    tokio::spawn(drive(connection));
-    Ok(client)
-}
-
-/// Runs a connection until its client is gone. An error shows itself at the query that meets it.
-async fn drive<F: Future<Output = Result<(), tokio_postgres::Error>>>(connection: F) {
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "catalog connection ended");
-    }
 }
 
 async fn rows(client: &Client, what: &'static str, sql: &str) -> Result<Vec<Row>, LoadError> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 
 use crate::auth::TokenVerifier;
-use crate::catalog::load::{LoadError, Severity, check_backend_role};
+use crate::catalog::load::{Severity, check_backend_role};
 use crate::config::Config;
 use crate::config::model::{Barrier, Database, Mode};
 use crate::policy::Tenancy;
@@ -14,7 +14,7 @@ use crate::sql::World;
 
 use super::failure::{Failure, plural};
 use super::serve::OBSERVE;
-use super::world::{barrier_faults, configuration, runtime, world};
+use super::world::{barrier_faults, client, configuration, runtime, world};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -90,22 +90,20 @@ fn summary(config: &Config) -> String {
 /// A server that cannot be reached is a warning: the configuration may be checked far from it.
 async fn look(config: &Config, database: &Database, told: &mut Told) -> Result<(), Failure> {
     let name = &database.name;
-    let findings = check_backend_role(database, &database.search_path, config.general.server_floor).await;
-    match findings {
-        Ok(findings) => {
-            for finding in findings {
-                let text = format!("{name}: {finding}");
-                match finding.severity {
-                    Severity::Warn => told.warn(&text),
-                    Severity::Refuse => told.bad(&text),
-                }
-            }
-        }
-        Err(error @ LoadError::Connect { .. }) => {
-            told.warn(&format!("{name}: not looked at: {error}"));
+    let client = match client(config, database).await {
+        Ok(client) => client,
+        Err(failure @ Failure::Server { .. }) => {
+            told.warn(&format!("{name}: not looked at: {failure}"));
             return Ok(());
         }
-        Err(error) => return Err(error.into()),
+        Err(failure) => return Err(failure),
+    };
+    for finding in check_backend_role(&client, &database.search_path, config.general.server_floor).await? {
+        let text = format!("{name}: {finding}");
+        match finding.severity {
+            Severity::Warn => told.warn(&text),
+            Severity::Refuse => told.bad(&text),
+        }
     }
     let world = world(config, database, 1).await?;
     told.good(&format!("{name}: {}", relations(&world)));

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use crate::audit::{SinkError, VerifyError};
 use crate::auth::tokens::KeyError;
 use crate::catalog::load::LoadError;
+use crate::catalog::tls::TlsError;
 use crate::config;
 use crate::demo::DemoError;
 use crate::policy::PolicyError;
+use crate::pool::ConnectError;
 use crate::worker::StartError;
 
 use super::tls::TlsFault;
@@ -27,6 +29,24 @@ pub enum Failure {
         database: String,
         /// Everything that does not fit.
         errors: Vec<PolicyError>,
+    },
+    /// The server could not be reached, or it refused the backend role.
+    #[error("cannot connect to database \"{database}\" at {place}: {source}")]
+    Server {
+        /// `[[databases]] name`.
+        database: String,
+        /// Its host and port.
+        place: String,
+        /// What is wrong; never a password.
+        source: ConnectError,
+    },
+    /// TLS towards the server cannot be set up.
+    #[error("cannot use TLS towards database \"{database}\": {source}")]
+    ServerTls {
+        /// `[[databases]] name`.
+        database: String,
+        /// What is wrong with its settings.
+        source: TlsError,
     },
     /// The catalog cannot be read.
     #[error(transparent)]

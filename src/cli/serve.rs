@@ -20,7 +20,7 @@ use crate::worker::{self, Running};
 use super::books::{Books, Counting, Quarantine};
 use super::failure::Failure;
 use super::tls;
-use super::world::{barrier_faults, runtime, world};
+use super::world::{barrier_faults, client, runtime, world};
 
 /// What `mode = "observe"` gets.
 pub(super) const OBSERVE: &str = "mode = \"observe\" is not there yet: statements are rewritten and refused";
@@ -148,7 +148,8 @@ async fn proven_world(config: &Config, database: &Database, epoch: u64) -> Resul
 
 /// Refuses a server or a backend role through which a hole would be worth too much.
 async fn fit(config: &Config, database: &Database) -> Result<(), Failure> {
-    let findings = check_backend_role(database, &database.search_path, config.general.server_floor).await?;
+    let client = client(config, database).await?;
+    let findings = check_backend_role(&client, &database.search_path, config.general.server_floor).await?;
     let mut refused = Vec::new();
     for finding in findings {
         match finding.severity {

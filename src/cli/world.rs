@@ -6,11 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
+use tokio_postgres::Client;
 
 use crate::catalog::{self, load::explain};
 use crate::config::model::{Barrier, Database};
 use crate::config::{self, Config};
 use crate::policy::Policy;
+use crate::pool::{Target, driver};
 use crate::sql::{self, World};
 
 use super::failure::Failure;
@@ -29,9 +31,21 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
     runtime.map_err(Failure::system("cannot start"))
 }
 
+/// Opens a connection to a database's server, as the backend role.
+pub(super) async fn client(config: &Config, database: &Database) -> Result<Client, Failure> {
+    let target = Target::new(database, config.general.server_connect_timeout)
+        .map_err(|source| Failure::ServerTls { database: database.name.clone(), source })?;
+    driver::client(&target).await.map_err(|source| Failure::Server {
+        database: database.name.clone(),
+        place: format!("{}:{} as {}", database.host, database.port, database.user),
+        source,
+    })
+}
+
 /// Loads a database's catalog and compiles the policy against it. `epoch` numbers both.
 pub(super) async fn world(config: &Config, database: &Database, epoch: u64) -> Result<World, Failure> {
-    let snapshot = catalog::load(database, epoch).await?;
+    let client = client(config, database).await?;
+    let snapshot = catalog::load(&client, &database.search_path, epoch).await?;
     let nonce = uuid::Uuid::now_v7().simple().to_string();
     let policy = Policy::compile(config, &snapshot, epoch, &nonce)
         .map_err(|errors| Failure::Policy { database: database.name.clone(), errors })?;
@@ -60,6 +74,7 @@ pub(super) async fn barrier_faults(
     let roles: BTreeSet<&str> = config.users.iter().map(|user| user.role.as_str()).collect();
     let probes = deep(|| sql::proof::probes(world, &roles))?;
     let statements: Vec<&str> = probes.iter().map(|probe| probe.sql.as_str()).collect();
-    let plans = explain(database, &statements).await?;
+    let client = client(config, database).await?;
+    let plans = explain(&client, &statements).await?;
     Ok(probes.iter().zip(&plans).filter_map(|(probe, plan)| probe.fault(plan)).collect())
 }

@@ -41,6 +41,14 @@ pub struct General {
     pub pool_mode: PoolMode,
     /// Server connections per (database, worker).
     pub default_pool_size: usize,
+    /// Server connections per (database, worker) that are kept open, idle or not.
+    pub min_pool_size: usize,
+    /// Further server connections per (database, worker) for clients that have waited for `reserve_timeout`.
+    pub reserve_pool_size: usize,
+    /// How long a client waits before the reserve serves it.
+    pub reserve_timeout: Duration,
+    /// Server connections per (database, worker) that the clients of one tenant may hold at once; none: all.
+    pub max_tenant_connections: Option<usize>,
     /// Worker threads; PERF: one up to four cores.
     pub workers: usize,
     /// Clients at once, over all workers.
@@ -57,6 +65,14 @@ pub struct General {
     pub idle_timeout: Duration,
     /// A server connection is not used again after this.
     pub server_lifetime: Duration,
+    /// A server connection that was idle for so long is asked whether it lives before it is used again.
+    pub server_check_delay: Duration,
+    /// After how long without a byte a server connection is probed, and how often after that.
+    pub tcp_keepalive: Duration,
+    /// How long what was sent to a server may stay unacknowledged.
+    pub tcp_user_timeout: Duration,
+    /// How long a statement may run before it is cancelled and its client let go; none: for ever.
+    pub query_timeout: Option<Duration>,
     /// Plans kept in the shared cache.
     pub plan_cache_entries: usize,
     /// Bytes of plans kept in the shared cache.
@@ -75,6 +91,43 @@ pub struct General {
     pub tls_cert_file: Option<PathBuf>,
     /// Private key, PEM.
     pub tls_key_file: Option<PathBuf>,
+}
+
+impl Default for General {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 6432))],
+            metrics_listen: None,
+            pool_mode: PoolMode::Transaction,
+            default_pool_size: 16,
+            min_pool_size: 0,
+            reserve_pool_size: 0,
+            reserve_timeout: Duration::from_secs(5),
+            max_tenant_connections: None,
+            // One up to four processors, then one for each four.
+            workers: std::thread::available_parallelism().map_or(1, |all| all.get().div_ceil(4)),
+            max_client_conn: 5000,
+            client_login_timeout: Duration::from_secs(60),
+            client_write_timeout: Duration::from_secs(60),
+            checkout_timeout: Duration::from_secs(30),
+            server_connect_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(600),
+            server_lifetime: Duration::from_secs(3600),
+            server_check_delay: Duration::from_secs(30),
+            tcp_keepalive: Duration::from_secs(60),
+            tcp_user_timeout: Duration::from_secs(60),
+            query_timeout: None,
+            plan_cache_entries: 10_000,
+            plan_cache_bytes: 64 << 20,
+            max_statement_bytes: 1 << 20,
+            quarantine_file: None,
+            witness: Witness::WhenPossible,
+            server_floor: ServerFloor::Warn,
+            tls: ClientTls::Disable,
+            tls_cert_file: None,
+            tls_key_file: None,
+        }
+    }
 }
 
 /// `pool_mode`.
@@ -128,8 +181,8 @@ pub struct Database {
     pub dbname: String,
     /// The one backend role.
     pub user: String,
-    /// Its password, already resolved from `password`, `password_env` or `password_file`.
-    pub password: Option<Secret>,
+    /// Where its password comes from.
+    pub password: Password,
     /// TLS towards the server.
     pub tls: BackendTls,
     /// CA bundle for `verify-ca` and `verify-full`.
@@ -138,8 +191,63 @@ pub struct Database {
     pub search_path: Vec<String>,
     /// Pool size, where it differs from `default_pool_size`.
     pub pool_size: Option<usize>,
+    /// Where it differs from `[general] min_pool_size`.
+    pub min_pool_size: Option<usize>,
+    /// Where it differs from `[general] reserve_pool_size`.
+    pub reserve_pool_size: Option<usize>,
+    /// Where it differs from `[general] max_tenant_connections`.
+    pub max_tenant_connections: Option<usize>,
     /// The method that the server must ask for.
     pub auth_method: AuthMethod,
+    /// Whether SCRAM is bound to the TLS connection.
+    pub channel_binding: ChannelBinding,
+}
+
+impl Database {
+    /// A database of the same name on its server, with the default of everything else and without a password.
+    pub fn new(name: &str, host: &str, port: u16, user: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            host: host.to_owned(),
+            port,
+            dbname: name.to_owned(),
+            user: user.to_owned(),
+            password: Password::None,
+            tls: BackendTls::Prefer,
+            tls_ca_file: None,
+            search_path: vec!["public".to_owned()],
+            pool_size: None,
+            min_pool_size: None,
+            reserve_pool_size: None,
+            max_tenant_connections: None,
+            auth_method: AuthMethod::Trust,
+            channel_binding: ChannelBinding::Prefer,
+        }
+    }
+}
+
+/// Where the backend role's password comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Password {
+    /// There is none.
+    None,
+    /// `password` or `password_env`.
+    Text(Secret),
+    /// `password_file`: read anew for each connection, without the newline at its end.
+    File(PathBuf),
+    /// `password_command`.
+    Command(PasswordCommand),
+}
+
+/// `password_command`: a program that prints the password, an IAM token of RDS for example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PasswordCommand {
+    /// The program and its arguments. No shell stands between.
+    pub words: Vec<String>,
+    /// What it printed is not used for longer (`password_lifetime`).
+    pub lifetime: Duration,
+    /// How long it may run (`password_timeout`).
+    pub timeout: Duration,
 }
 
 /// A password or key: never printed.
@@ -174,6 +282,19 @@ pub enum AuthMethod {
     ScramSha256,
     /// The server must let the role in without asking. The default without a password.
     Trust,
+    /// The password in clear, as an IAM token of RDS is sent: with `tls = "verify-full"` only.
+    Password,
+}
+
+/// `channel_binding` of a database (libpq's).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelBinding {
+    /// Never.
+    Disable,
+    /// SCRAM-SHA-256-PLUS where the server offers it under TLS.
+    Prefer,
+    /// SCRAM-SHA-256-PLUS or nothing.
+    Require,
 }
 
 /// `[tenancy]`.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::authentication::sasl::{self, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
 use postgres_protocol::message::frontend;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -15,9 +15,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
 
+use super::password::{PasswordError, Passwords};
 use super::stream::Stream;
+use crate::auth::end_point::server_end_point;
 use crate::catalog::tls::{self, TlsError};
-use crate::config::model::{AuthMethod, BackendTls, Database, Secret};
+use crate::config::model::{AuthMethod, BackendTls, ChannelBinding, Database, Secret};
 use crate::session::server::Server;
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::reader::Reader;
@@ -28,12 +30,13 @@ const LONGEST: usize = 64 * 1024;
 /// Longest server nonce (with ours in front) and salt.
 const LONGEST_SCRAM: usize = 1024;
 
-/// A server and how to get in.
-#[derive(Debug)]
+/// A server and how to get in. A clone shares the passwords.
+#[derive(Debug, Clone)]
 pub struct Target {
     /// `[[databases]] name`.
     pub name: Arc<str>,
     database: Database,
+    passwords: Arc<Passwords>,
     tls: Option<Arc<ClientConfig>>,
     timeout: Duration,
 }
@@ -70,6 +73,12 @@ pub enum ConnectError {
     /// SCRAM did not end well: a wrong password, or a server that could not prove itself.
     #[error("SCRAM failed: {0}")]
     Scram(String),
+    /// There is no password.
+    #[error("{0}")]
+    Password(#[from] PasswordError),
+    /// The driver of the program's own queries.
+    #[error("{0}")]
+    Driver(#[from] tokio_postgres::Error),
     /// The server refused.
     #[error("the server refused: {message} ({code})")]
     Refused {
@@ -81,6 +90,17 @@ pub enum ConnectError {
     /// A pinned parameter is not what was asked for.
     #[error("the server reports {0} = {1}")]
     Parameter(String, String),
+}
+
+impl ConnectError {
+    /// Whether another password could help.
+    fn is_of_login(&self) -> bool {
+        match self {
+            Self::Scram(_) => true,
+            Self::Refused { code, .. } => matches!(code.as_str(), "28P01" | "28000"),
+            _ => false,
+        }
+    }
 }
 
 /// What a new connection is.
@@ -103,19 +123,28 @@ impl Target {
                 BackendTls::Disable => None,
                 _ => Some(Arc::new(tls::client_config(database)?)),
             },
+            passwords: Arc::new(Passwords::new(database.password.clone())),
             database: database.clone(),
             timeout,
         })
     }
 
-    /// Opens a connection and brings it to its first ReadyForQuery.
+    /// Opens a connection and brings it to its first ReadyForQuery. A `password_command` has a time limit of its
+    /// own before that.
     pub async fn connect(&self) -> Result<Connected, ConnectError> {
-        tokio::time::timeout(self.timeout, async {
+        let password = self.passwords.current().await?;
+        let connecting = async {
             let stream = self.open().await?;
-            self.log_in(stream).await
-        })
-        .await
-        .map_err(|_| ConnectError::Timeout)?
+            self.log_in(stream, password.as_ref()).await
+        };
+        let connected = tokio::time::timeout(self.timeout, connecting).await;
+        let connected = connected.unwrap_or(Err(ConnectError::Timeout));
+        if let (Err(error), Some(password)) = (&connected, &password)
+            && error.is_of_login()
+        {
+            self.passwords.refused(password);
+        }
+        connected
     }
 
     /// Opens a socket with the TLS that the database asks for; cancels use it too.
@@ -140,7 +169,7 @@ impl Target {
         }
     }
 
-    async fn log_in(&self, mut stream: Stream) -> Result<Connected, ConnectError> {
+    async fn log_in(&self, mut stream: Stream, password: Option<&Secret>) -> Result<Connected, ConnectError> {
         let mut out = BytesMut::new();
         let search_path = search_path(&self.database.search_path);
         frontend::startup_message(
@@ -159,7 +188,7 @@ impl Target {
             &mut out,
         )?;
         stream.write_all(&out).await?;
-        self.authenticate(&mut stream).await?;
+        self.authenticate(&mut stream, password).await?;
         let (mut reported, mut key) = (Vec::new(), None);
         loop {
             let (tag, body) = read(&mut stream).await?;
@@ -181,43 +210,101 @@ impl Target {
     }
 
     /// Up to AuthenticationOk.
-    async fn authenticate(&self, stream: &mut Stream) -> Result<(), ConnectError> {
+    async fn authenticate(&self, stream: &mut Stream, password: Option<&Secret>) -> Result<(), ConnectError> {
         let configured = self.database.auth_method;
         let wrong = |asked| Err(ConnectError::Method { asked, configured });
         let body = authentication(stream).await?;
-        match (code(&body)?, configured) {
-            (0, AuthMethod::Trust) => Ok(()),
-            (10, AuthMethod::ScramSha256) => {
-                let mut mechanisms = Reader::new(body.get(4..).unwrap_or_default());
-                let mut offered = false;
-                loop {
-                    match mechanisms.c_str()? {
-                        "" => break,
-                        name => offered |= name == SCRAM_SHA_256,
-                    }
-                }
-                match (offered, &self.database.password) {
-                    (true, Some(password)) => scram(stream, password).await,
-                    (true, None) => Err(ConnectError::Scram("no password is configured".to_owned())),
-                    (false, _) => wrong("another SASL mechanism"),
+        match (code(&body)?, configured, password) {
+            (0, AuthMethod::Trust, _) => Ok(()),
+            (10, AuthMethod::ScramSha256, Some(password)) => {
+                let offered = Offered::read(body.get(4..).unwrap_or_default())?;
+                match self.mechanism(stream, &offered) {
+                    Ok((name, binding)) => scram(stream, password, name, binding).await,
+                    Err(asked) => wrong(asked),
                 }
             }
-            (0, _) => wrong("nothing"),
-            (3, _) => wrong("a password in clear"),
-            (5, _) => wrong("MD5"),
-            (10, _) => wrong("SCRAM"),
+            (3, AuthMethod::Password, Some(password)) if self.is_verified(stream) => {
+                let mut out = BytesMut::new();
+                frontend::password_message(password.0.as_bytes(), &mut out)?;
+                stream.write_all(&out).await?;
+                match code(&authentication(stream).await?)? {
+                    0 => Ok(()),
+                    _ => Err(WireError::Unexpected(b'R').into()),
+                }
+            }
+            (0, ..) => wrong("nothing"),
+            (3, ..) => wrong("a password in clear"),
+            (5, ..) => wrong("MD5"),
+            (10, ..) => wrong("SCRAM"),
             _ => wrong("an unknown method"),
+        }
+    }
+
+    /// Whether the server has proved that it is the one that was asked for.
+    fn is_verified(&self, stream: &Stream) -> bool {
+        self.database.tls == BackendTls::VerifyFull && matches!(stream, Stream::Tls(_))
+    }
+
+    /// The mechanism to use: -PLUS where it can be had. Without it the server is told that it could have been
+    /// had, so that it notices if somebody took it from its offer (RFC 5802, section 6).
+    fn mechanism(
+        &self,
+        stream: &Stream,
+        offered: &Offered,
+    ) -> Result<(&'static str, sasl::ChannelBinding), &'static str> {
+        let end_point = match self.database.channel_binding {
+            ChannelBinding::Disable => None,
+            ChannelBinding::Prefer | ChannelBinding::Require => {
+                stream.peer_certificate().and_then(|certificate| server_end_point(&certificate))
+            }
+        };
+        match (end_point, self.database.channel_binding) {
+            (Some(hash), _) if offered.plus => {
+                Ok((SCRAM_SHA_256_PLUS, sasl::ChannelBinding::tls_server_end_point(hash.to_vec())))
+            }
+            (_, ChannelBinding::Require) => Err("SCRAM without channel binding"),
+            _ if !offered.plain => Err("another SASL mechanism"),
+            (Some(_), _) => Ok((SCRAM_SHA_256, sasl::ChannelBinding::unrequested())),
+            (None, _) => Ok((SCRAM_SHA_256, sasl::ChannelBinding::unsupported())),
         }
     }
 }
 
-/// SCRAM-SHA-256. The server's iterations are bounded by postgres-protocol (100 000) and run off the
+/// SASL mechanisms of AuthenticationSASL.
+#[derive(Debug, Default)]
+struct Offered {
+    plain: bool,
+    plus: bool,
+}
+
+impl Offered {
+    fn read(list: &[u8]) -> Result<Self, WireError> {
+        let mut list = Reader::new(list);
+        let mut offered = Self::default();
+        loop {
+            match list.c_str()? {
+                "" => return Ok(offered),
+                name => {
+                    offered.plain |= name == SCRAM_SHA_256;
+                    offered.plus |= name == SCRAM_SHA_256_PLUS;
+                }
+            }
+        }
+    }
+}
+
+/// SCRAM-SHA-256 or -PLUS. The server's iterations are bounded by postgres-protocol (100 000) and run off the
 /// executor; its signature is checked.
-async fn scram(stream: &mut Stream, password: &Secret) -> Result<(), ConnectError> {
+async fn scram(
+    stream: &mut Stream,
+    password: &Secret,
+    mechanism: &str,
+    binding: sasl::ChannelBinding,
+) -> Result<(), ConnectError> {
     let failed = |error: io::Error| ConnectError::Scram(error.to_string());
-    let mut client = ScramSha256::new(password.0.as_bytes(), ChannelBinding::unsupported());
+    let mut client = ScramSha256::new(password.0.as_bytes(), binding);
     let mut out = BytesMut::new();
-    frontend::sasl_initial_response(SCRAM_SHA_256, client.message(), &mut out)?;
+    frontend::sasl_initial_response(mechanism, client.message(), &mut out)?;
     stream.write_all(&out).await?;
     let body = authentication(stream).await?;
     let first = sasl_data(&body, 11)?.to_vec();

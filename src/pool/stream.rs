@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -56,6 +57,17 @@ impl Stream {
             Self::Tls(tls) => {
                 let mut byte = [0; 1];
                 Pin::new(tls.as_mut()).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+            }
+        }
+    }
+
+    /// The other side's certificate, DER; none in clear.
+    pub fn peer_certificate(&self) -> Option<CertificateDer<'static>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => {
+                let (_, connection) = tls.get_ref();
+                connection.peer_certificates()?.first().map(|certificate| certificate.clone().into_owned())
             }
         }
     }

@@ -6,6 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::connect::{ConnectError, Target};
+use super::driver;
+use crate::config::model::{AuthMethod, BackendTls, Database, Password, Secret};
 use crate::config::{self, Environment};
 
 /// A target whose server answers the first packet, and each one after it, with these bytes.
@@ -52,6 +54,35 @@ async fn weaker_method_than_the_configured_one_is_refused() {
     }
     let result = connect_to(vec![m(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0")], "disable", "").await;
     assert!(matches!(result, Err(ConnectError::Method { .. })), "{result:?}");
+}
+
+/// Also on a connection of the program's own.
+#[tokio::test]
+async fn password_in_clear_is_for_verified_servers_only() {
+    let config = |method| {
+        let mut database = Database::new("db", "127.0.0.1", 1, "x");
+        database.password = Password::Text(Secret("s3cret".to_owned()));
+        database.tls = BackendTls::Disable;
+        database.auth_method = method;
+        database
+    };
+    for method in [AuthMethod::ScramSha256, AuthMethod::Password, AuthMethod::Trust] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut database = config(method);
+        database.port = listener.local_addr().unwrap().port();
+        let target = Target::new(&database, Duration::from_secs(5)).unwrap();
+        let server = async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            packet(&mut socket).await;
+            socket.write_all(&m(b'R', b"\0\0\0\x03")).await.unwrap();
+            let mut rest = Vec::new();
+            socket.read_to_end(&mut rest).await.unwrap();
+            rest
+        };
+        let (result, rest) = tokio::join!(async { driver::client(&target).await.map(|_| ()) }, server);
+        assert!(matches!(result, Err(ConnectError::Method { .. })), "{result:?}");
+        assert!(rest.is_empty(), "{method:?}: something was answered");
+    }
 }
 
 #[tokio::test]

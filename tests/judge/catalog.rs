@@ -1,8 +1,12 @@
 //! The catalog of the corpus schema, as the proxy reads it.
 
+use std::time::Duration;
+
 use pgbulkhead::catalog::load::{Severity, check_backend_role};
 use pgbulkhead::catalog::{Generated, Relation, RelationKind, Snapshot, load};
-use pgbulkhead::config::model::{AuthMethod, BackendTls, Database, ServerFloor};
+use pgbulkhead::config::model::{BackendTls, Database, ServerFloor};
+use pgbulkhead::pool::{Target, driver};
+use tokio_postgres::Client;
 
 use crate::support::fixture::Server;
 
@@ -10,9 +14,8 @@ pub fn judge(server: &Server) -> Result<(), String> {
     server.create_database("ccm_catalog");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| error.to_string())?.block_on(async {
-        let database = database(server, "app_backend");
         let began = std::time::Instant::now();
-        let snapshot = load(&database, 7).await.map_err(|error| error.to_string())?;
+        let snapshot = read(server, 7).await?;
         println!("catalog: {} relations in {:?}", snapshot.relations().count(), began.elapsed());
         assert_eq!((snapshot.epoch, snapshot.database.as_str()), (7, "ccm_catalog"));
         assert_eq!(snapshot.server_version_num / 10_000, server.major());
@@ -20,25 +23,23 @@ pub fn judge(server: &Server) -> Result<(), String> {
         keys_are_complete(&snapshot);
         children_and_views_are_known(&snapshot);
         functions_types_and_operators_are_known(&snapshot);
-        an_opclass_of_a_partition_is_distrusted_in_its_parent(server, &database).await?;
+        an_opclass_of_a_partition_is_distrusted_in_its_parent(server).await?;
         the_role_is_looked_at(server).await
     })
 }
 
-fn database(server: &Server, user: &str) -> Database {
-    Database {
-        name: "ccm".into(),
-        host: "127.0.0.1".into(),
-        port: server.port(),
-        dbname: "ccm_catalog".into(),
-        user: user.into(),
-        password: None,
-        tls: BackendTls::Disable,
-        tls_ca_file: None,
-        search_path: vec!["app".into(), "ext".into()],
-        pool_size: None,
-        auth_method: AuthMethod::Trust,
-    }
+/// A connection as this user.
+async fn client(server: &Server, user: &str) -> Result<Client, String> {
+    let mut database = Database::new("ccm_catalog", "127.0.0.1", server.port(), user);
+    database.tls = BackendTls::Disable;
+    let target = Target::new(&database, Duration::from_secs(10)).map_err(|error| error.to_string())?;
+    driver::client(&target).await.map_err(|error| error.to_string())
+}
+
+async fn read(server: &Server, epoch: u64) -> Result<Snapshot, String> {
+    let client = client(server, "app_backend").await?;
+    let search_path = ["app".to_owned(), "ext".to_owned()];
+    load(&client, &search_path, epoch).await.map_err(|error| error.to_string())
 }
 
 fn relation<'a>(snapshot: &'a Snapshot, name: &str) -> &'a Relation {
@@ -137,10 +138,7 @@ fn functions_types_and_operators_are_known(snapshot: &Snapshot) {
     assert_eq!(snapshot.collation(100).map(|c| c.name.clone()), Some("default".into()));
 }
 
-async fn an_opclass_of_a_partition_is_distrusted_in_its_parent(
-    server: &Server,
-    database: &Database,
-) -> Result<(), String> {
+async fn an_opclass_of_a_partition_is_distrusted_in_its_parent(server: &Server) -> Result<(), String> {
     let mut superuser = server.superuser("ccm_catalog");
     superuser.run(
         "create function app.compare(int8, int8) returns int4 language sql immutable as 'select btint8cmp($1, $2)';
@@ -148,7 +146,7 @@ async fn an_opclass_of_a_partition_is_distrusted_in_its_parent(
            operator 1 <, operator 2 <=, operator 3 =, operator 4 >=, operator 5 >, function 1 app.compare(int8, int8);
          create index on app.events_2024_02 (id app.own_ops)",
     );
-    let snapshot = load(database, 8).await.map_err(|error| error.to_string())?;
+    let snapshot = read(server, 8).await?;
     assert!(!relation(&snapshot, "events_2024_02").trusted_opclasses);
     assert!(!relation(&snapshot, "events").trusted_opclasses);
     assert!(relation(&snapshot, "events_2024_01").trusted_opclasses);
@@ -158,7 +156,8 @@ async fn an_opclass_of_a_partition_is_distrusted_in_its_parent(
 async fn the_role_is_looked_at(server: &Server) -> Result<(), String> {
     let look = async |user: &str| {
         let schemas = ["app".to_owned(), "ext".to_owned()];
-        let findings = check_backend_role(&database(server, user), &schemas, ServerFloor::Warn).await;
+        let client = client(server, user).await?;
+        let findings = check_backend_role(&client, &schemas, ServerFloor::Warn).await;
         findings.map_err(|error| error.to_string())
     };
     let findings = look("app_backend").await?;

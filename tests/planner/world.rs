@@ -4,39 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgbulkhead::catalog::Snapshot;
-use pgbulkhead::config::model::{
-    Audit, AuditSink, Barrier, ClientTls, Config, General, Mode, Nulls, PoolMode, ServerFloor, Tenancy,
-    Witness,
-};
+use pgbulkhead::config::model::{Audit, AuditSink, Barrier, Config, General, Mode, Nulls, Tenancy};
 use pgbulkhead::policy::{Policy, Refusal, Rule, SqlState};
 use pgbulkhead::sql::{Action, Decision, Pin, Planned, Statement, Witnessed, World};
 
 fn config() -> Config {
     let second = Duration::from_secs(1);
     Config {
-        general: General {
-            listen: Vec::new(),
-            metrics_listen: None,
-            pool_mode: PoolMode::Transaction,
-            default_pool_size: 1,
-            workers: 1,
-            max_client_conn: 1,
-            client_login_timeout: second,
-            client_write_timeout: second,
-            checkout_timeout: second,
-            server_connect_timeout: second,
-            idle_timeout: second,
-            server_lifetime: second,
-            plan_cache_entries: 1,
-            plan_cache_bytes: 1,
-            max_statement_bytes: 1,
-            quarantine_file: None,
-            witness: Witness::WhenPossible,
-            server_floor: ServerFloor::Warn,
-            tls: ClientTls::Disable,
-            tls_cert_file: None,
-            tls_key_file: None,
-        },
+        general: General::default(),
         databases: Vec::new(),
         tenancy: Tenancy {
             column: "tenant_id".to_owned(),

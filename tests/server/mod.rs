@@ -1,7 +1,6 @@
 //! A server that `PGBULKHEAD_TEST_DSN` names, its catalog, and a source of random cases.
 
 use pgbulkhead::catalog::{Snapshot, load};
-use pgbulkhead::config::model::{AuthMethod, BackendTls, Database};
 
 /// A connection, and the catalog behind it.
 pub struct Server {
@@ -41,30 +40,16 @@ impl Server {
     pub fn connect(setup: &str, search_path: &[&str]) -> Self {
         let dsn = std::env::var("PGBULKHEAD_TEST_DSN").expect("PGBULKHEAD_TEST_DSN names a scratch database");
         let config: tokio_postgres::Config = dsn.parse().unwrap();
-        let host = match &config.get_hosts()[0] {
-            tokio_postgres::config::Host::Tcp(host) => host.clone(),
-            tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
-        };
-        let database = Database {
-            name: "test".into(),
-            host,
-            port: config.get_ports().first().copied().unwrap_or(5432),
-            dbname: config.get_dbname().unwrap().into(),
-            user: config.get_user().unwrap().into(),
-            password: None,
-            tls: BackendTls::Disable,
-            tls_ca_file: None,
-            search_path: search_path.iter().map(|s| (*s).to_owned()).collect(),
-            pool_size: None,
-            auth_method: AuthMethod::Trust,
-        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (client, catalog) = runtime.block_on(async {
             let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
             tokio::spawn(connection);
             client.batch_execute(setup).await.unwrap();
             client.batch_execute(&format!("SET search_path = {}", search_path.join(", "))).await.unwrap();
-            (client, load::load(&database, 1).await.unwrap())
+            let search_path: Vec<_> = search_path.iter().map(|s| (*s).to_owned()).collect();
+            let (reader, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+            tokio::spawn(connection);
+            (client, load::load(&reader, &search_path, 1).await.unwrap())
         });
         Self { runtime, client, catalog }
     }

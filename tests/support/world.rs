@@ -43,7 +43,7 @@ pub fn of(postgres: &EmbeddedPostgres, rules: &str) -> World {
             .batch_execute(&schema.join("\n").replace(":DBNAME", "postgres"))
             .await
             .expect("the schema loads");
-        let catalog = load(&config.databases[0], 1).await.expect("the catalog loads");
+        let catalog = load(&client, &config.databases[0].search_path, 1).await.expect("the catalog loads");
         let policy = Policy::compile(&config, &catalog, 1, "n0nce").expect("the policy compiles");
         World::new(Arc::new(catalog), Arc::new(policy))
     })

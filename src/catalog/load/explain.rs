@@ -1,9 +1,8 @@
 //! Asks the server how it would run a statement.
 
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::{LoadError, connect, failed};
-use crate::config::model::Database;
+use super::{LoadError, failed};
 
 /// Without the value of a parameter, as a prepared statement of many tenants is planned.
 const SETTINGS: &str = "BEGIN READ ONLY; SET LOCAL plan_cache_mode = force_generic_plan";
@@ -12,10 +11,9 @@ const SETTINGS: &str = "BEGIN READ ONLY; SET LOCAL plan_cache_mode = force_gener
 /// order of `statements`. Nothing is run.
 ///
 /// # Errors
-/// When the server cannot be reached or cannot plan one of them.
-pub async fn explain(database: &Database, statements: &[&str]) -> Result<Vec<serde_json::Value>, LoadError> {
+/// When the connection is lost or the server cannot plan one of them.
+pub async fn explain(client: &Client, statements: &[&str]) -> Result<Vec<serde_json::Value>, LoadError> {
     let what = "a plan";
-    let client = connect(database).await?;
     client.batch_execute(SETTINGS).await.map_err(failed(what))?;
     let mut plans = Vec::new();
     for statement in statements {

@@ -1,10 +1,11 @@
 //! What the backend role must not be. Every client's statement runs as this role, so what it may do
 //! beyond its tables is what a hole in the proxy would be worth.
 
+use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::{LoadError, connect, failed, field, queries};
-use crate::config::model::{Database, ServerFloor};
+use super::{LoadError, failed, field, queries};
+use crate::config::model::ServerFloor;
 
 /// How bad a [`Finding`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,18 +36,17 @@ impl std::fmt::Display for Finding {
 /// are known not to.
 const FLOORS: [(u32, u32); 5] = [(14, 140_024), (15, 150_020), (16, 160_015), (17, 170_011), (18, 180_007)];
 
-/// Looks at the server's version and at the backend role of `database`, whose tables lie in
-/// `protected_schemas`. `floor` says what a server below its major's floor means.
+/// Looks at the server's version and at the backend role, which `client` has logged in as and whose tables lie
+/// in `protected_schemas`. `floor` says what a server below its major's floor means.
 ///
 /// # Errors
-/// When the server cannot be reached or refuses the role.
+/// When the connection is lost.
 pub async fn check_backend_role(
-    database: &Database,
+    client: &Client,
     protected_schemas: &[String],
     floor: ServerFloor,
 ) -> Result<Vec<Finding>, LoadError> {
     let what = "the backend role";
-    let client = connect(database).await?;
     client.batch_execute(queries::BEGIN).await.map_err(failed(what))?;
     let rows = client
         .query_typed(queries::ROLE, &[(&protected_schemas, Type::TEXT_ARRAY)])

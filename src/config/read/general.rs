@@ -1,6 +1,5 @@
 //! `[general]`, `[tenancy]` and `[audit]`: the sections that are there once, and their defaults.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::model::{
@@ -12,30 +11,45 @@ use super::values::{address, duration, existing_file, filled, identifier, number
 
 /// Reads `[general]`.
 pub(super) fn general(mut section: Section<'_>) -> Option<General> {
-    let listen = section.or("listen", vec![SocketAddr::from(([127, 0, 0, 1], 6432))], filled(address));
+    let d = General::default();
     let general = General {
+        listen: section.or("listen", d.listen, filled(address)),
         metrics_listen: section.optional("metrics_listen", address),
-        pool_mode: section.or("pool_mode", PoolMode::Transaction, one_of(&POOL_MODES)),
-        default_pool_size: section.or("default_pool_size", 16, number(1, 10_000)),
-        workers: section.or("workers", usual_workers(), number(1, 256)),
-        max_client_conn: section.or("max_client_conn", 5000, number(1, 1_000_000)),
-        client_login_timeout: section.or("client_login_timeout", Duration::from_secs(60), duration),
-        client_write_timeout: section.or("client_write_timeout", Duration::from_secs(60), duration),
-        checkout_timeout: section.or("checkout_timeout", Duration::from_secs(30), duration),
-        server_connect_timeout: section.or("server_connect_timeout", Duration::from_secs(15), duration),
-        idle_timeout: section.or("idle_timeout", Duration::from_secs(600), duration),
-        server_lifetime: section.or("server_lifetime", Duration::from_secs(3600), duration),
-        plan_cache_entries: section.or("plan_cache_entries", 10_000, number(16, 10_000_000)),
-        plan_cache_bytes: section.or("plan_cache_bytes", 64 << 20, size(1 << 20, 1 << 40)),
-        max_statement_bytes: section.or("max_statement_bytes", 1 << 20, size(1 << 10, 64 << 20)),
+        pool_mode: section.or("pool_mode", d.pool_mode, one_of(&POOL_MODES)),
+        default_pool_size: section.or("default_pool_size", d.default_pool_size, number(1, 10_000)),
+        min_pool_size: section.or("min_pool_size", d.min_pool_size, number(0, 10_000)),
+        reserve_pool_size: section.or("reserve_pool_size", d.reserve_pool_size, number(0, 10_000)),
+        reserve_timeout: section.or("reserve_timeout", d.reserve_timeout, duration),
+        max_tenant_connections: section.optional("max_tenant_connections", number(1, 10_000)),
+        workers: section.or("workers", d.workers, number(1, 256)),
+        max_client_conn: section.or("max_client_conn", d.max_client_conn, number(1, 1_000_000)),
+        client_login_timeout: section.or("client_login_timeout", d.client_login_timeout, duration),
+        client_write_timeout: section.or("client_write_timeout", d.client_write_timeout, duration),
+        checkout_timeout: section.or("checkout_timeout", d.checkout_timeout, duration),
+        server_connect_timeout: section.or("server_connect_timeout", d.server_connect_timeout, duration),
+        idle_timeout: section.or("idle_timeout", d.idle_timeout, duration),
+        server_lifetime: section.or("server_lifetime", d.server_lifetime, duration),
+        server_check_delay: section.or("server_check_delay", d.server_check_delay, duration),
+        tcp_keepalive: section.or("tcp_keepalive", d.tcp_keepalive, duration),
+        tcp_user_timeout: section.or("tcp_user_timeout", d.tcp_user_timeout, duration),
+        query_timeout: section.optional("query_timeout", duration),
+        plan_cache_entries: section.or("plan_cache_entries", d.plan_cache_entries, number(16, 10_000_000)),
+        plan_cache_bytes: section.or("plan_cache_bytes", d.plan_cache_bytes, size(1 << 20, 1 << 40)),
+        max_statement_bytes: section.or(
+            "max_statement_bytes",
+            d.max_statement_bytes,
+            size(1 << 10, 64 << 20),
+        ),
         quarantine_file: section.optional("quarantine_file", path),
-        witness: section.or("witness", Witness::WhenPossible, one_of(&WITNESSES)),
-        server_floor: section.or("server_floor", ServerFloor::Warn, one_of(&SERVER_FLOORS)),
-        tls: section.or("tls", ClientTls::Disable, one_of(&CLIENT_TLS)),
+        witness: section.or("witness", d.witness, one_of(&WITNESSES)),
+        server_floor: section.or("server_floor", d.server_floor, one_of(&SERVER_FLOORS)),
+        tls: section.or("tls", d.tls, one_of(&CLIENT_TLS)),
         tls_cert_file: section.optional("tls_cert_file", existing_file),
         tls_key_file: section.optional("tls_key_file", existing_file),
-        listen,
     };
+    if general.min_pool_size > general.default_pool_size {
+        section.complain_here("`min_pool_size` is larger than `default_pool_size`".to_owned(), None);
+    }
     let certified = general.tls_cert_file.is_some() && general.tls_key_file.is_some();
     if general.tls != ClientTls::Disable && !certified {
         let message = "`tls` needs `tls_cert_file` and `tls_key_file`".to_owned();
@@ -76,11 +90,6 @@ pub(super) fn audit(mut section: Section<'_>) -> Option<Audit> {
     };
     section.finish();
     Some(Audit { sink: sink?, flush_interval, queue })
-}
-
-/// One worker up to four processors, then one for each four.
-fn usual_workers() -> usize {
-    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(4))
 }
 
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::model::{
-    AuditSink, AuthMethod, PoolMode, TableKind, TenantSource, TokenAlgorithm, UserAuth,
+    AuditSink, AuthMethod, Password, PoolMode, Secret, TableKind, TenantSource, TokenAlgorithm, UserAuth,
 };
 
 const VERIFIER: &str = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
@@ -121,7 +121,7 @@ fn a_password_comes_from_one_place() {
     let set = env(&[("PW", "s3cret")]);
     let config = parse("x", &format!("{base}password_env = \"PW\"\n"), &set).unwrap();
     let database = &config.databases[0];
-    assert_eq!(database.password.as_ref().map(|secret| secret.0.as_str()), Some("s3cret"));
+    assert_eq!(database.password, Password::Text(Secret("s3cret".to_owned())));
     assert_eq!(database.auth_method, AuthMethod::ScramSha256);
     assert!(!format!("{config:?}").contains("s3cret"));
     let both = parse("x", &format!("{base}password_env = \"PW\"\npassword = \"hush hush\"\n"), &set);
@@ -201,4 +201,51 @@ fn rules_of_roles_are_read() {
     assert!(
         wrong(&with("[[roles]]\nname = \"r\"\n[[roles.rules]]\ntable = \"a.b\"\n")).contains("lacks `allow`")
     );
+}
+
+/// A configuration whose database has these lines more.
+fn database(lines: &str) -> String {
+    with("").replace("user = \"app_backend\"\n", &format!("user = \"app_backend\"\n{lines}\n"))
+}
+
+#[test]
+fn a_command_gives_the_password() {
+    let command = "password_command = [\"aws\", \"rds\", \"token\"]\npassword_lifetime = \"10m\"";
+    let config = good(&database(command));
+    let Password::Command(command) = &config.databases[0].password else { panic!("no command") };
+    assert_eq!(command.words, ["aws", "rds", "token"]);
+    assert_eq!(config.databases[0].auth_method, AuthMethod::ScramSha256);
+    for (lines, what) in [
+        ("password = \"x\"\npassword_command = [\"y\"]", "only one of `password`"),
+        ("password = \"x\"\npassword_lifetime = \"1m\"", "belong to `password_command`"),
+        ("password_command = []", "`password_command`: must not be empty"),
+        ("password_file = \"/nowhere/password\"", "`password_file`: /nowhere/password"),
+        ("auth_method = \"password\"", "needs a password"),
+    ] {
+        let told = wrong(&database(lines));
+        assert!(told.contains(what), "{lines}: {told}");
+    }
+}
+
+#[test]
+fn a_password_in_clear_needs_a_verified_server() {
+    for tls in ["disable", "prefer", "require"] {
+        let lines = format!("password = \"x\"\nauth_method = \"password\"\ntls = \"{tls}\"");
+        assert!(wrong(&database(&lines)).contains("in clear to an unverified server"), "{tls}");
+    }
+    let lines =
+        "password = \"x\"\nauth_method = \"password\"\ntls = \"verify-full\"\ntls_ca_file = \"Cargo.toml\"";
+    assert_eq!(good(&database(lines)).databases[0].auth_method, AuthMethod::Password);
+    let lines = "password = \"x\"\nchannel_binding = \"require\"\ntls = \"disable\"";
+    assert!(wrong(&database(lines)).contains("needs TLS"));
+}
+
+#[test]
+fn sizes_of_a_pool_fit_each_other() {
+    assert!(wrong(&with("").replace("[general]\n", "[general]\nmin_pool_size = 17\n")).contains("larger"));
+    assert!(wrong(&database("pool_size = 2\nmin_pool_size = 3")).contains("larger than `pool_size`"));
+    let config = good(&database(
+        "pool_size = 3\nmin_pool_size = 3\nreserve_pool_size = 2\nmax_tenant_connections = 1",
+    ));
+    assert_eq!(config.databases[0].reserve_pool_size, Some(2));
 }
