@@ -78,6 +78,7 @@ impl Bench {
             bounded: *name == "bounded",
             virtual_generated: *name == "virt",
             base: *name != "expr",
+            origin: None,
         })
     }
 

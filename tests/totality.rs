@@ -409,6 +409,7 @@ fn column(catalog: &Snapshot, column: &ColumnRef) -> Option<ColumnInfo> {
         bounded: false,
         virtual_generated: false,
         base: true,
+        origin: None,
     })
 }
 

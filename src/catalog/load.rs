@@ -15,8 +15,8 @@ use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row};
 
 use super::snapshot::{
-    Cast, Collation, Column, ForeignKey, Function, Generated, Oid, Operator, Range, Relation, RelationKind,
-    Snapshot, Type,
+    Cast, Collation, Column, ForeignKey, Function, Generated, IndexExpression, Oid, Operator, Range,
+    Relation, RelationKind, Snapshot, Type,
 };
 
 pub use explain::explain;
@@ -132,6 +132,12 @@ async fn relations(client: &Client, version: u32) -> Result<Vec<Relation>, LoadE
             relation.foreign_keys.push(foreign_key_of(&row)?);
         }
     }
+    for row in rows(client, "index keys", queries::INDEX_KEYS).await? {
+        let of: Oid = field(&row, "index keys", "relation")?;
+        if let Some(relation) = places.get(&of).and_then(|at| relations.get_mut(*at)) {
+            add_index_key(relation, &row)?;
+        }
+    }
     distrust_ancestors(&mut relations, &places);
     Ok(relations)
 }
@@ -178,6 +184,8 @@ fn relation_of(row: &Row) -> Result<Relation, LoadError> {
         owned_by: owner.zip(owner_column),
         trusted_opclasses: field(row, what, "trusted_opclasses")?,
         row_security: field(row, what, "row_security")?,
+        index_expressions: Vec::new(),
+        btree_keys: Vec::new(),
     })
 }
 
@@ -208,6 +216,18 @@ fn add_key(relation: &mut Relation, row: &Row) -> Result<(), LoadError> {
     }
     if field(row, "keys", "is_immediate")? {
         relation.unique_keys.push(columns);
+    }
+    Ok(())
+}
+
+fn add_index_key(relation: &mut Relation, row: &Row) -> Result<(), LoadError> {
+    let what = "index keys";
+    let btree = field(row, what, "btree")?;
+    let expression: Option<String> = field(row, what, "expression")?;
+    match expression {
+        Some(expression) => relation.index_expressions.push(IndexExpression { expression, btree }),
+        None if btree => relation.btree_keys.push(field(row, what, "number")?),
+        None => {}
     }
     Ok(())
 }

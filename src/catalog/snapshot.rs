@@ -66,6 +66,19 @@ pub struct Relation {
     pub trusted_opclasses: bool,
     /// Row-level security is enabled.
     pub row_security: bool,
+    /// What its full indexes have as keys beside plain columns.
+    pub index_expressions: Vec<IndexExpression>,
+    /// Attribute numbers of the keys of its full btree indexes: such a value is no longer than a key can be.
+    pub btree_keys: Vec<i16>,
+}
+
+/// An expression that a full index has as a key: it was evaluated on every stored row, of every partition too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexExpression {
+    /// As `pg_get_indexdef` prints it with an empty search path.
+    pub expression: String,
+    /// The index is a btree: the value is no longer than a key can be.
+    pub btree: bool,
 }
 
 /// `pg_class.relkind`.

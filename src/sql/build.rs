@@ -75,6 +75,15 @@ pub(in crate::sql) fn equals(left: Node, right: Node) -> Node {
     operator("=", left, right)
 }
 
+/// `left = right`, by the search path.
+pub(in crate::sql) fn unqualified_equals(left: Node, right: Node) -> Node {
+    let mut equality = equals(left, right);
+    if let Some(NodeEnum::AExpr(expr)) = &mut equality.node {
+        expr.name = vec![text("=")];
+    }
+    equality
+}
+
 /// `left OPERATOR(pg_catalog.name) right`.
 pub(in crate::sql) fn operator(name: &str, left: Node, right: Node) -> Node {
     node(NodeEnum::AExpr(Box::new(AExpr {

@@ -9,14 +9,19 @@
 //! What would undo an entry, and where it is looked at:
 //! 1. two collations, or one that is not deterministic: `total`, at every call;
 //! 2. a part without columns, which the server evaluates on the first row that gets there: it must be total itself, or
-//!    of literals and immutable functions alone, which are folded when the statement is planned;
+//!    of literals and immutable functions alone, which are folded when the statement is planned, or stand behind a gate
+//!    ([`super::rewrite`]);
 //! 3. functions or operators that somebody replaced: `table`, at load;
 //! 4. ranges over numeric, whose estimators raise: `total`;
 //! 5. virtual generated columns and columns that are expressions: the caller, by [`ColumnInfo`];
 //! 6. operator classes of others: the caller, by [`ColumnInfo::base`].
+//!
+//! What is not total may be so over the rows that there are: where an index has the expression as a key (`proof`).
 
 mod condition;
 mod constants;
+mod patterns;
+mod proof;
 mod table;
 mod total;
 mod types;
@@ -27,7 +32,8 @@ use crate::catalog::{Oid, Snapshot};
 
 use super::typed::{ColumnInfo, Expr, type_expression};
 
-pub use constants::BindRule;
+pub use constants::{BindRule, LARGEST_QUERY};
+pub use patterns::{QueryPieces, query_pieces};
 pub use table::{Condition, LeakSafe};
 
 /// The largest parameter of a text type that a bare condition may meet, in bytes.

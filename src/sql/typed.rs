@@ -60,6 +60,8 @@ pub struct ColumnInfo {
     /// It is a stored column of a relation of this query level, or reaches one through plain output columns alone;
     /// and that relation's indexes use trusted operator classes only.
     pub base: bool,
+    /// The relation and the attribute number of the stored column that it is.
+    pub origin: Option<(Oid, i16)>,
 }
 
 /// A typed expression.

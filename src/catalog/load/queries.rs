@@ -74,6 +74,30 @@ FROM pg_catalog.pg_index i
 WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
 ORDER BY i.indrelid, i.indisprimary DESC, i.indexrelid";
 
+/// Keys of full indexes: valid, without a predicate, over every row that anybody can see (`indcheckxmin` is set
+/// where older snapshots can see rows that it has not), and over the rows of every partition. An index of an
+/// inheritance parent says nothing of its children, and a foreign partition has no indexes.
+pub(super) const INDEX_KEYS: &str = "
+SELECT i.indrelid AS relation, k.number, a.amname = 'btree' AS btree,
+       CASE WHEN k.number = 0 THEN pg_catalog.pg_get_indexdef(i.indexrelid, k.at::pg_catalog.int4, false) END
+         AS expression
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
+JOIN pg_catalog.pg_am a ON a.oid = x.relam
+CROSS JOIN pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k(number, at)
+WHERE i.indisvalid AND i.indisready AND i.indislive AND NOT i.indcheckxmin AND i.indpred IS NULL
+  AND k.at <= i.indnkeyatts AND t.relkind IN ('r', 'p', 'm')
+  AND t.relnamespace <> 'pg_catalog'::pg_catalog.regnamespace AND x.relnamespace <> 'pg_toast'::pg_catalog.regnamespace
+  AND CASE WHEN t.relkind = 'p' THEN
+        NOT EXISTS (SELECT FROM pg_catalog.pg_partition_tree(i.indrelid) p
+                    JOIN pg_catalog.pg_class c ON c.oid = p.relid WHERE c.relkind NOT IN ('r', 'p'))
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_partition_tree(i.indexrelid) p
+                        JOIN pg_catalog.pg_index c ON c.indexrelid = p.relid
+                        WHERE c.indcheckxmin OR NOT (c.indisvalid AND c.indisready AND c.indislive))
+      ELSE NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhparent = i.indrelid) END
+ORDER BY i.indrelid, i.indexrelid, k.at";
+
 /// Validated foreign keys. One that points at a partitioned table has a copy for each partition
 /// (`conparentid` of the same relation): the copies say nothing more.
 pub(super) const FOREIGN_KEYS: &str = "

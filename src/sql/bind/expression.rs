@@ -257,9 +257,7 @@ impl Binder<'_> {
             _ => return Err(super::unsupported("this sub-select", location)),
         }
         self.optional(scope, &mut sublink.testexpr, facts)?;
-        if !sublink.oper_name.is_empty() {
-            self.operator_name(&mut sublink.oper_name, location)?;
-        }
+        self.sublink_operator(sublink)?;
         let Some(query) = &mut sublink.subselect else {
             return Err(super::unsupported("an empty sub-select", location));
         };

@@ -6,7 +6,7 @@ use pg_query::protobuf::{JoinExpr, JoinType};
 use crate::policy::{Refusal, Rule, SqlState};
 
 use super::super::build;
-use super::super::rewrite;
+use super::super::rewrite::{self, Clause};
 use super::from::{Above, Around, push, unleaf};
 use super::scope::{ColumnKind, Found, ItemColumn, Level, Merged, Place, Scope, Source};
 use super::{Binder, Facts};
@@ -57,7 +57,7 @@ impl Binder<'_> {
         both.extend(&right);
         {
             let scope = Scope { outer: around.outer, level, window: Some(&both), ctes: around.ctes };
-            join.quals = self.condition_of(&scope, join.quals.take(), facts)?;
+            join.quals = self.condition_of(&scope, Clause::On, join.quals.take(), facts)?;
         }
         rewrite::place_on(self, level, join, number)?;
         null_sides(level, kind, &left, &right);

@@ -38,7 +38,7 @@ use super::{Statement, World};
 pub(in crate::sql) use expression::Facts;
 pub(in crate::sql) use from::{columns_of, is_system};
 pub(in crate::sql) use scope::{ColumnKind, Item, ItemColumn, Level, Place, Scope, Source};
-pub(in crate::sql) use select::{Output, star_of};
+pub(in crate::sql) use select::{Output, Single, star_of};
 pub(in crate::sql) use target::{push_old_and_new, push_row, push_target};
 pub(in crate::sql) use with::Cte;
 

@@ -1,6 +1,6 @@
 //! Operators: each name is one of `pg_catalog`'s, or of an extension that is known.
 
-use pg_query::protobuf::{AExpr, AExprKind, Node};
+use pg_query::protobuf::{AExpr, AExprKind, Node, SubLink, SubLinkType};
 
 use crate::policy::{Refusal, SqlState};
 
@@ -75,6 +75,24 @@ impl Binder<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// The operator of IN, ANY and ALL over a sub-select. IN names none: where another schema of the search path
+    /// shadows `=`, it becomes ANY with its name.
+    pub fn sublink_operator(&mut self, sublink: &mut SubLink) -> Result<(), Refusal> {
+        let any = sublink.sub_link_type == SubLinkType::AnySublink as i32;
+        let location = sublink.location;
+        if !sublink.oper_name.is_empty() {
+            return self.operator_name(&mut sublink.oper_name, location);
+        }
+        if any {
+            let mut equals = vec![build::text("=")];
+            self.operator_name(&mut equals, location)?;
+            if equals.len() > 1 {
+                sublink.oper_name = equals;
+            }
+        }
+        Ok(())
     }
 
     fn keyword_operator(&self, name: &[Node], location: i32) -> Result<(), Refusal> {

@@ -1,13 +1,15 @@
 //! A query level of SELECT: bound from its FROM outwards, then rewritten.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{LockingClause, Node, ResTarget, SelectStmt, SetOperation, WindowDef};
+use pg_query::protobuf::{
+    Integer, LimitOption, LockingClause, Node, ResTarget, SelectStmt, SetOperation, WindowDef, a_const,
+};
 
 use crate::config::model::Operation;
 use crate::policy::Refusal;
 
 use super::super::build;
-use super::super::rewrite;
+use super::super::rewrite::{self, Clause};
 use super::output_name::figure_name;
 use super::scope::{ColumnKind, ItemColumn, Level, Scope, Source};
 use super::{Binder, Facts};
@@ -20,8 +22,23 @@ pub(in crate::sql) struct Output {
     pub tenanted: bool,
     /// Items of outer levels that were read, and whether anything in it is volatile.
     pub facts: Facts,
-    /// A plain SELECT over plain relations, which PostgreSQL can make a semi-join of.
+    /// A plain SELECT over plain relations, of which PostgreSQL surely makes a join under EXISTS in WHERE
+    /// (convert_EXISTS_sublink_to_join, subselect.c): what it reads of other levels it reads in its WHERE.
     pub simple: bool,
+    /// A query of which PostgreSQL surely makes a join under IN in WHERE, where it reads nothing of the level
+    /// around it (convert_ANY_sublink_to_join).
+    pub joinable: bool,
+    /// It has one row, or at most one, by its own form.
+    pub single: Option<Single>,
+}
+
+/// Why a query has no second row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sql) enum Single {
+    /// It aggregates all of its rows: what it puts out is evaluated above its scans.
+    Aggregated,
+    /// LIMIT 1, at this place of the statement.
+    Limited(i32),
 }
 
 impl Binder<'_> {
@@ -63,7 +80,7 @@ impl Binder<'_> {
         };
         let had_with = select.with_clause.is_some();
         self.fence_ctes(&names, select.with_clause.as_mut());
-        Ok(Output { simple: output.simple && !had_with, ..output })
+        Ok(Output { simple: output.simple && !had_with, joinable: output.joinable && !had_with, ..output })
     }
 
     fn set_operation(
@@ -86,8 +103,8 @@ impl Binder<'_> {
         let output = Output {
             columns,
             tenanted: left.tenanted || right.tenanted,
-            facts: Facts::default(),
-            simple: false,
+            joinable: left.joinable && right.joinable,
+            ..Output::default()
         };
         let level = Level::at(depth_below(outer));
         let scope = Scope { outer, level: &level, window: None, ctes };
@@ -132,7 +149,8 @@ impl Binder<'_> {
         }
         self.limits(&scope, select, &mut facts)?;
         let tenanted = facts.tenanted;
-        Ok(Output { columns, tenanted, facts: facts.below(level.depth), simple: false })
+        let facts = facts.below(level.depth);
+        Ok(Output { columns, tenanted, facts, joinable: true, ..Output::default() })
     }
 
     fn plain_select(
@@ -148,8 +166,10 @@ impl Binder<'_> {
             self.name_columns(select);
         }
         self.bind_from(outer, ctes, &mut level, &mut select.from_clause, &mut facts)?;
+        let correlated_from = facts.reads.iter().any(|(depth, _)| *depth < level.depth);
         let scope = Scope { outer, level: &level, window: None, ctes };
-        select.where_clause = self.condition_of(&scope, select.where_clause.take(), &mut facts)?;
+        select.where_clause =
+            self.condition_of(&scope, Clause::Where, select.where_clause.take(), &mut facts)?;
         self.expand_stars(&scope, &mut select.target_list, explicit)?;
         let columns = self.target_list(&scope, &mut select.target_list, &mut facts)?;
         for distinct in select.distinct_clause.iter_mut().filter(|d| d.node.is_some()) {
@@ -172,7 +192,10 @@ impl Binder<'_> {
         }
         let tenanted = facts.tenanted || level.items.iter().any(|i| self.is_tenanted(&i.source));
         let relations_only = level.items.iter().all(|i| matches!(i.source, Source::Relation { .. }));
-        let simple = relations_only
+        let joinable = !level.items.is_empty();
+        let simple = joinable
+            && relations_only
+            && !correlated_from
             && !grouped
             && !facts.aggregate
             && !facts.set_returning
@@ -181,8 +204,15 @@ impl Binder<'_> {
             && select.limit_count.is_none()
             && select.limit_offset.is_none()
             && select.locking_clause.is_empty();
+        // An aggregate over what levels around read is theirs.
+        let own_aggregate = facts.aggregate && facts.reads.iter().all(|(depth, _)| *depth == level.depth);
+        let single = match limit_of_one(select) {
+            _ if facts.set_returning => None,
+            _ if own_aggregate && select.group_clause.is_empty() => Some(Single::Aggregated),
+            limit => limit.map(Single::Limited),
+        };
         rewrite::level(self, &level, select)?;
-        Ok(Output { columns, tenanted, facts: facts.below(level.depth), simple })
+        Ok(Output { single, columns, tenanted, facts: facts.below(level.depth), simple, joinable })
     }
 
     /// Binds a target list and gives its columns.
@@ -404,6 +434,20 @@ impl Binder<'_> {
             Source::Cte(number) => self.ctes.get(*number).is_none_or(|c| c.tenanted),
             Source::Function | Source::JoinAlias { .. } => false,
         }
+    }
+}
+
+/// The place of a literal LIMIT 1 that gives the same row each time: a join may run its query again, and the next
+/// run of one that locks its row finds another.
+fn limit_of_one(select: &SelectStmt) -> Option<i32> {
+    if select.sort_clause.is_empty() || !select.locking_clause.is_empty() {
+        return None;
+    }
+    let Some(NodeEnum::AConst(limit)) = select.limit_count.as_ref()?.node.as_ref() else { return None };
+    let ties = select.limit_option == LimitOption::WithTies as i32;
+    match &limit.val {
+        Some(a_const::Val::Ival(Integer { ival: 1 })) if !ties => Some(limit.location),
+        _ => None,
     }
 }
 

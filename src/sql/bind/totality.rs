@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{ColumnRef, Node};
+use pg_query::protobuf::{ColumnRef, FuncCall, Node};
 
-use crate::catalog::{Oid, RelationKind};
+use crate::catalog::Oid;
 
 use super::super::build;
 use super::super::leaksafe::Total;
@@ -20,6 +20,11 @@ impl Binder<'_> {
     pub fn type_of(&self, scope: &Scope<'_>, node: &Node) -> Option<ColumnType> {
         if let Some(NodeEnum::ColumnRef(column)) = &node.node {
             return self.resolve_ref(scope, column).ok()?.ty;
+        }
+        if let Some(NodeEnum::FuncCall(call)) = &node.node
+            && let Some(ty) = self.aggregate_type(scope, call)
+        {
+            return Some(ty);
         }
         let columns = |c: &ColumnRef| self.column_info(scope, c);
         let typed = type_expression(node, &columns, &|n| Some(self.parameter_type(n)), self.catalog);
@@ -36,6 +41,27 @@ impl Binder<'_> {
                     Collation::Explicit(_) | Collation::Indeterminate => return None,
                 },
             }),
+        }
+    }
+
+    /// The type of a count, and of the least or greatest value of a type that has its own such aggregate.
+    fn aggregate_type(&self, scope: &Scope<'_>, call: &FuncCall) -> Option<ColumnType> {
+        const INT8: ColumnType = ColumnType { oid: oid::INT8, typmod: -1, collation: 0 };
+        if call.over.is_some() {
+            return None;
+        }
+        match build::names(&call.funcname)?.as_slice() {
+            ["pg_catalog", "count"] => Some(INT8),
+            ["pg_catalog", name @ ("min" | "max")] => {
+                let [argument] = call.args.as_slice() else { return None };
+                let of = self.type_of(scope, argument)?;
+                let own = |f: &&std::sync::Arc<crate::catalog::Function>| {
+                    f.schema == "pg_catalog" && f.kind == 'a' && f.arguments == [of.oid] && f.result == of.oid
+                };
+                self.catalog.functions_named(name).iter().find(own)?;
+                Some(ColumnType { typmod: -1, ..of })
+            }
+            _ => None,
         }
     }
 
@@ -76,14 +102,14 @@ impl Binder<'_> {
     }
 
     /// The type of a parameter as the judge of totality takes it: none where its only place types it.
-    fn judged_type(&self, number: i32) -> Option<Oid> {
+    pub fn judged_type(&self, number: i32) -> Option<Oid> {
         match self.parameter_type(number) {
             oid::ANY if self.parameter_uses.get(&number) == Some(&1) => None,
             declared => Some(declared),
         }
     }
 
-    fn column_info(&self, scope: &Scope<'_>, column: &ColumnRef) -> Option<ColumnInfo> {
+    pub fn column_info(&self, scope: &Scope<'_>, column: &ColumnRef) -> Option<ColumnInfo> {
         let found = self.resolve_ref(scope, column).ok()?;
         let ty = found.ty?;
         let (base, bounded) = match &found.kind {
@@ -102,20 +128,20 @@ impl Binder<'_> {
             bounded,
             virtual_generated: found.kind == ColumnKind::Virtual,
             base,
+            origin: match found.kind {
+                ColumnKind::Base { relation, number } => Some((relation, number)),
+                _ => None,
+            },
         })
     }
 
     /// A value of the column cannot be longer than PostgreSQL's functions can take: `varchar(n)`, `char(n)`,
-    /// or a btree key.
+    /// or the key of a btree.
     fn is_bounded(&self, relation: Oid, number: i16) -> bool {
         let Some(relation) = self.catalog.relation(relation) else { return false };
         let Some(column) = relation.column_numbered(number) else { return false };
         let limited = matches!(column.type_oid, 1042 | 1043) && column.typmod > 4;
-        // An index of the parent holds no key of an inheritance child.
-        let inherited = !relation.is_partition
-            && relation.kind == RelationKind::Table
-            && self.catalog.relations().any(|r| r.inherits.contains(&relation.oid));
-        limited || (!inherited && relation.unique_keys.iter().any(|key| key.contains(&number)))
+        limited || relation.btree_keys.contains(&number)
     }
 
     /// Whether `left = right` between two columns of these types can raise on no value.
@@ -127,12 +153,14 @@ impl Binder<'_> {
             bounded: false,
             virtual_generated: false,
             base: true,
+            origin: None,
         };
         let columns = |column: &ColumnRef| match build::names(&column.fields).as_deref() {
             Some(["l"]) => Some(info(left)),
             _ => Some(info(right)),
         };
-        let equality = build::equals(build::column(&["l"]), build::column(&["r"]));
+        // By the search path, as IN and USING find it.
+        let equality = build::unqualified_equals(build::column(&["l"]), build::column(&["r"]));
         matches!(
             self.leaksafe.judge(self.catalog, &equality, &columns, &|_| None),
             Total::Yes { bind_checks, .. } if bind_checks.is_empty()

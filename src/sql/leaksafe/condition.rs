@@ -11,11 +11,13 @@ use super::{BindRule, Condition, LARGEST_TEXT, types};
 /// The longest text that functions of class S take, all inputs together, in bytes.
 const LONGEST_BOUNDED: usize = 64 << 20;
 /// Bytes of a text of 10 000 000 characters, the largest bound that counts.
-const LARGEST_BOUND: usize = 40_000_000;
+pub(super) const LARGEST_BOUND: usize = 40_000_000;
 /// The most digits that arithmetic of `numeric(p, s)` may come to.
 const MOST_DIGITS: usize = 10_000;
 /// Digits that a division adds: its scale is at most NUMERIC_MAX_DISPLAY_SCALE (numeric.h).
 const DIGITS_OF_DIVISION: usize = 1_100;
+/// The most digits, before and after the point, of a numeric that is cast to double precision.
+const MOST_DIGITS_OF_FLOAT: usize = 300;
 /// The longest literal that numeric arithmetic takes.
 const LONGEST_NUMBER: usize = 100;
 /// The longest text beside a trigram operator.
@@ -136,6 +138,16 @@ impl Judge<'_> {
                 0 | -1 => Err("a division by 0 or -1"),
                 _ => Ok(result),
             },
+            Condition::NumericFloat => {
+                // What the text of the number says is within the exponents of a double precision.
+                let few = first.digits.is_some_and(|digits| digits <= MOST_DIGITS_OF_FLOAT);
+                few.then_some(result).ok_or("a numeric that may be beyond a double precision")
+            }
+            Condition::Cut => {
+                let length = self.integer(arguments.get(1))?;
+                let bytes = usize::try_from(length).ok().and_then(|n| n.checked_mul(4));
+                Ok(Facts { bytes: bytes.filter(|b| *b <= LARGEST_BOUND), ..result })
+            }
             Condition::Numeric => {
                 self.arithmetic(arguments, facts, 1).map(|digits| Facts { digits: Some(digits), ..result })
             }
@@ -210,57 +222,6 @@ impl Judge<'_> {
             return Err("two texts without bounds");
         }
         Ok(())
-    }
-
-    /// A pattern: a literal, a literal with its ESCAPE, either under lower or upper, or a parameter.
-    fn pattern(&mut self, expr: Option<&Expr>) -> Result<(), Reason> {
-        const REASON: Reason = "a pattern that is no checked literal";
-        match expr {
-            Some(Expr::Const { ty, .. }) if types::is_text(ty.oid) => {
-                let text = self.literal(expr)?;
-                constants::pattern(text, Some('\\')).then_some(()).ok_or(REASON)
-            }
-            Some(Expr::Param { number, ty }) if types::is_text(ty.oid) => {
-                self.check(*number, BindRule::LikePattern);
-                Ok(())
-            }
-            Some(Expr::Cast { argument, path: CastPath::Binary, .. }) => self.pattern(Some(argument)),
-            Some(Expr::Call { function, arguments, .. }) if is_builtin(function) => {
-                match (function.source.as_str(), &**arguments) {
-                    ("lower" | "upper", [inner]) => self.pattern(Some(inner)),
-                    ("like_escape", [pattern, escape]) => {
-                        let escape = self.literal(Some(escape))?;
-                        let mut characters = escape.chars();
-                        let (Some(escape), None) = (characters.next(), characters.next()) else {
-                            return Err(REASON);
-                        };
-                        let text = self.literal(Some(pattern))?;
-                        constants::pattern(text, Some(escape)).then_some(()).ok_or(REASON)
-                    }
-                    _ => Err(REASON),
-                }
-            }
-            _ => Err(REASON),
-        }
-    }
-
-    fn tsquery(&mut self, arguments: &[Expr], facts: &[Facts]) -> Result<(), Reason> {
-        const TSQUERY: u32 = 3615;
-        const MADE_BY: [&str; 4] =
-            ["to_tsquery_byid", "plainto_tsquery_byid", "phraseto_tsquery_byid", "websearch_to_tsquery_byid"];
-        const REASON: Reason = "a query that is no checked literal";
-        let folded = |(a, f): &(&Expr, &Facts)| a.ty().oid == TSQUERY && f.folded;
-        let Some((query, _)) = arguments.iter().zip(facts).find(folded) else { return Err(REASON) };
-        let text = match query {
-            Expr::Const { .. } => self.literal(Some(query))?,
-            Expr::Call { function, arguments, .. }
-                if is_builtin(function) && MADE_BY.contains(&function.source.as_str()) =>
-            {
-                self.literal(arguments.get(1))?
-            }
-            _ => return Err(REASON),
-        };
-        constants::tsquery(text).then_some(()).ok_or(REASON)
     }
 
     /// The recursion is no deeper than the shallower side.
@@ -379,7 +340,7 @@ impl Judge<'_> {
     }
 
     /// A literal's text, which the judgement then holds for.
-    fn literal<'e>(&mut self, expr: Option<&'e Expr>) -> Result<&'e str, Reason> {
+    pub fn literal<'e>(&mut self, expr: Option<&'e Expr>) -> Result<&'e str, Reason> {
         match expr {
             Some(Expr::Const { text: Some(text), location, .. }) => {
                 self.pins.push(*location);
@@ -392,7 +353,7 @@ impl Judge<'_> {
         }
     }
 
-    fn integer(&mut self, expr: Option<&Expr>) -> Result<i64, Reason> {
+    pub fn integer(&mut self, expr: Option<&Expr>) -> Result<i64, Reason> {
         self.literal(expr)?.trim().parse().map_err(|_| "a literal that is no integer")
     }
 
@@ -468,7 +429,9 @@ fn within(bytes: Option<usize>) -> Result<usize, Reason> {
 fn bounded(function: &Function, arguments: &[Expr], facts: &[Facts]) -> Result<Option<usize>, Reason> {
     // Case mapping can make three bytes of one.
     const MAPPING: [&str; 3] = ["lower", "upper", "initcap"];
-    if !arguments.iter().all(|a| types::is_text(a.ty().oid)) {
+    // concat takes literals as they are.
+    let literal = |a: &Expr| matches!(a, Expr::Const { ty, .. } if ty.oid == oid::UNKNOWN);
+    if !arguments.iter().all(|a| types::is_text(a.ty().oid) || literal(a)) {
         return Err("a value that is no text");
     }
     let sum = facts.iter().try_fold(0_usize, |sum, f| sum.checked_add(f.bytes?));

@@ -12,13 +12,13 @@ pub enum BindRule {
 }
 
 /// The longest LIKE pattern, in bytes: time grows with pattern times value.
-const LONGEST_PATTERN: usize = 256;
+pub(super) const LONGEST_PATTERN: usize = 256;
 /// The largest jsonb literal of a containment, in bytes.
 const LARGEST_JSONB: usize = 8 * 1024;
 /// How deep such a jsonb may be nested.
 const DEEPEST_JSONB: usize = 64;
 /// The largest text of a query, in bytes, and how many operators it may have.
-const LARGEST_QUERY: usize = 4096;
+pub const LARGEST_QUERY: usize = 4096;
 const MOST_QUERY_OPERATORS: usize = 64;
 /// How many elements a literal array may have.
 const MOST_ELEMENTS: usize = 1_000;

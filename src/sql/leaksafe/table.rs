@@ -1,8 +1,10 @@
 //! The list of total operators and functions, checked against the catalog.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::catalog::{Function, Oid, Snapshot};
+
+use super::proof::{self, Proof};
 
 /// Under which condition an operator or function is total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +51,10 @@ pub enum Condition {
     Unit,
     /// Arrays of listed element types.
     Array,
+    /// `numeric(p, s)` to double precision.
+    NumericFloat,
+    /// A text cut to a literal length, as an explicit cast does.
+    Cut,
     /// Built-in ranges and multiranges, not over numeric.
     Range,
     /// pg_trgm's `%` and its kin: over bounded texts.
@@ -60,6 +66,10 @@ pub enum Condition {
 pub struct LeakSafe {
     operators: HashMap<Oid, Condition>,
     functions: HashMap<Oid, Condition>,
+    /// Total where an index has evaluated them.
+    indexed: HashSet<Oid>,
+    /// What indexes have evaluated, by relation.
+    pub(super) proofs: HashMap<Oid, Vec<Proof>>,
     dropped: usize,
 }
 
@@ -101,10 +111,14 @@ impl LeakSafe {
                 "function" if entry.is_function_of(catalog) => {
                     list.functions.insert(entry.oid, entry.condition);
                 }
+                "proved" if entry.is_function_of(catalog) => {
+                    list.indexed.insert(entry.oid);
+                }
                 _ => list.dropped = list.dropped.saturating_add(1),
             }
         }
         list.add_trigram_operators(catalog, &trigram);
+        list.proofs = proof::proofs(&list, catalog);
         list
     }
 
@@ -116,6 +130,11 @@ impl LeakSafe {
     /// The condition under which a function is total, if it may be. Casts by a function are among them.
     pub fn function(&self, oid: Oid) -> Option<Condition> {
         self.functions.get(&oid).copied()
+    }
+
+    /// Whether a function is total where an index has evaluated it on every row.
+    pub(super) fn is_proved_by_index(&self, function: Oid) -> bool {
+        self.indexed.contains(&function)
     }
 
     /// How many entries the catalog does not have as they were read, for a metric.
@@ -200,6 +219,8 @@ fn condition_named(name: &str) -> Option<Condition> {
         "field" => Condition::Field,
         "unit" => Condition::Unit,
         "array" => Condition::Array,
+        "numeric-float" => Condition::NumericFloat,
+        "cut" => Condition::Cut,
         "range" => Condition::Range,
         "trigram" => Condition::Trigram,
         _ => return None,

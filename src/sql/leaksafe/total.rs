@@ -4,7 +4,8 @@ use crate::catalog::{Function, Oid, Snapshot};
 
 use super::super::resolve::{CastPath, base_type, oid};
 use super::super::typed::{Collation, Expr, merged};
-use super::condition::Facts;
+use super::condition::{Facts, LARGEST_BOUND};
+use super::proof::{literals, proof_of};
 use super::types;
 use super::{BindCheck, BindRule, Condition, LARGEST_TEXT, LeakSafe, Total};
 
@@ -36,6 +37,16 @@ pub(super) struct Judge<'a> {
 impl Judge<'_> {
     /// What is known of an expression that is total, or why it is not.
     fn visit(&mut self, expr: &Expr) -> Result<Facts, Reason> {
+        let outcome = self.judged(expr);
+        let Err(reason) = outcome else { return outcome };
+        let proof = proof_of(&self.list.proofs, expr).ok_or(reason)?;
+        // It is this expression with these literals that was evaluated.
+        literals(expr, &mut self.pins);
+        let bytes = proof.bounded.then_some(LARGEST_BOUND);
+        Ok(Facts { columns: true, bytes, ..Facts::default() })
+    }
+
+    fn judged(&mut self, expr: &Expr) -> Result<Facts, Reason> {
         match expr {
             Expr::Column(column) if column.virtual_generated => {
                 Err("a virtual generated column is an expression")

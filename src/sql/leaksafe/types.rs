@@ -114,6 +114,14 @@ pub(super) fn printed(catalog: &Snapshot, ty: Oid) -> Option<usize> {
     }
 }
 
+/// Types whose input functions do not recurse over the text.
+pub(super) fn is_read_flat(ty: Oid) -> bool {
+    matches!(
+        ty,
+        INT2 | oid::INT4 | oid::INT8 | FLOAT4 | FLOAT8 | oid::NUMERIC | oid::BOOL | UUID | INET | CIDR
+    )
+}
+
 /// How many digits an integer has that is cast to numeric.
 pub(super) fn digits_of_integer(source: Oid, target: Oid) -> Option<usize> {
     match source {

@@ -19,15 +19,23 @@
 //! stands in `CASE WHEN pg_catalog.now() IS NOT NULL`, because the planner's statistics go through a fence
 //! and not through a CASE. HAVING waits behind `count(*) >= 0`, which keeps it above the scan.
 
-use pg_query::NodeEnum;
-use pg_query::protobuf::{BoolExprType, Node, SubLink, SubLinkType};
+use pg_query::protobuf::Node;
 
 use crate::config::model::Barrier;
 use crate::policy::{Refusal, Tenancy};
 
-use super::super::bind::{Binder, ColumnKind, Facts, Item, Output, Scope, Source, unsupported};
+use super::super::bind::{Binder, Facts, Item, Scope, Source, unsupported};
 use super::super::build;
 use super::placement::item_predicate;
+
+/// Where a condition stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sql) enum Clause {
+    /// WHERE of a query level.
+    Where,
+    /// ON, of MERGE too.
+    On,
+}
 
 /// The items whose predicates a guard tests: (depth of the level, number in it).
 type Guard = Vec<(usize, usize)>;
@@ -37,6 +45,7 @@ impl Binder<'_> {
     pub fn condition_of(
         &mut self,
         scope: &Scope<'_>,
+        clause: Clause,
         condition: Option<Box<Node>>,
         facts: &mut Facts,
     ) -> Result<Option<Box<Node>>, Refusal> {
@@ -46,12 +55,15 @@ impl Binder<'_> {
         let mut guarded: Vec<(Guard, Vec<Node>)> = Vec::new();
         for mut conjunct in build::conjuncts(*condition) {
             let mut own = Facts::default();
-            let membership = self.membership(scope, &mut conjunct, &mut own)?;
+            let membership = self.membership(scope, clause, &mut conjunct, &mut own)?;
             if membership.is_none() {
                 self.expression(scope, &mut conjunct, &mut own)?;
             }
             let total = |binder: &mut Self| membership.unwrap_or_else(|| binder.is_total(scope, &conjunct));
             if !self.is_exposed(scope, &own) || total(self) {
+                bare.push(conjunct);
+            } else if let Some(gates) = self.gates(scope, clause, &own, &conjunct) {
+                bare.extend(gates);
                 bare.push(conjunct);
             } else {
                 let guard = self.guard_of(scope, &own);
@@ -166,65 +178,6 @@ impl Binder<'_> {
         let name = item.name.as_deref().unwrap_or_default();
         let absent = build::null_test(build::column(&[name, &never_null]), true);
         Ok(Some(build::or(vec![predicate, absent])))
-    }
-
-    /// `EXISTS (…)` and `x IN (…)`, plain or negated: bound here, and whether it may stay bare, so that
-    /// PostgreSQL can make a semi-join of it. None for any other conjunct, which is then unbound still.
-    fn membership(
-        &mut self,
-        scope: &Scope<'_>,
-        conjunct: &mut Node,
-        own: &mut Facts,
-    ) -> Result<Option<bool>, Refusal> {
-        let node = match &mut conjunct.node {
-            Some(NodeEnum::BoolExpr(not)) if not.boolop == BoolExprType::NotExpr as i32 => {
-                match not.args.as_mut_slice() {
-                    [inner] => inner,
-                    _ => return Ok(None),
-                }
-            }
-            _ => conjunct,
-        };
-        let Some(NodeEnum::SubLink(sublink)) = &mut node.node else { return Ok(None) };
-        let equality = build::names(&sublink.oper_name).is_some_and(|n| n.is_empty() || n == ["="]);
-        let exists = sublink.sub_link_type == SubLinkType::ExistsSublink as i32;
-        let any = sublink.sub_link_type == SubLinkType::AnySublink as i32 && equality;
-        if !exists && !any {
-            return Ok(None);
-        }
-        if !sublink.oper_name.is_empty() {
-            let location = sublink.location;
-            self.operator_name(&mut sublink.oper_name, location)?;
-        }
-        self.optional(scope, &mut sublink.testexpr, own)?;
-        let Some(query) = &mut sublink.subselect else { return Err(unsupported("an empty sub-select", -1)) };
-        let output = self.statement_in(Some(scope), scope.ctes, query)?;
-        own.merge(output.facts.clone());
-        own.tenanted |= output.tenanted;
-        own.sublink = true;
-        let bare =
-            output.simple && !own.volatile && (exists || self.total_membership(scope, sublink, &output));
-        Ok(Some(bare))
-    }
-
-    /// Whether the tested expression, the sub-select's output and the comparison between them are total.
-    fn total_membership(&mut self, scope: &Scope<'_>, sublink: &SubLink, output: &Output) -> bool {
-        let Some(test) = &sublink.testexpr else { return false };
-        let tests: Vec<&Node> = match &test.node {
-            Some(NodeEnum::RowExpr(row)) => row.args.iter().collect(),
-            _ => vec![test],
-        };
-        if tests.len() != output.columns.len() {
-            return false;
-        }
-        tests.into_iter().zip(&output.columns).all(|(test, column)| {
-            let plain = matches!(
-                column.kind,
-                ColumnKind::Base { .. } | ColumnKind::System | ColumnKind::Expression { total: true }
-            );
-            let types = self.type_of(scope, test).zip(column.ty);
-            plain && self.is_total(scope, test) && types.is_some_and(|(l, r)| self.equality_is_total(l, r))
-        })
     }
 }
 

@@ -6,6 +6,7 @@ use crate::config::model::Operation;
 use crate::policy::Refusal;
 
 use super::super::bind::{Binder, Facts, Level, Output, Scope};
+use super::barrier::Clause;
 use super::placement;
 
 impl Binder<'_> {
@@ -17,12 +18,13 @@ impl Binder<'_> {
         self.bind_from(None, &names, &mut level, &mut delete.using_clause, &mut facts)?;
         let target = self.target_of(&mut level, delete.relation.as_mut(), Operation::Delete)?;
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
-        delete.where_clause = self.condition_of(&scope, delete.where_clause.take(), &mut facts)?;
+        delete.where_clause =
+            self.condition_of(&scope, Clause::Where, delete.where_clause.take(), &mut facts)?;
         let columns = self.returning(&scope, &target, delete.returning_clause.as_mut(), &mut facts)?;
         self.demand_reads(&target, &facts)?;
         placement::apply(self, &level, &mut delete.using_clause, &mut delete.where_clause)?;
         self.restrict_target(&target, &mut delete.where_clause)?;
         self.fence_ctes(&names, delete.with_clause.as_mut());
-        Ok(Output { columns, tenanted: true, facts: Facts::default(), simple: false })
+        Ok(Output { columns, tenanted: true, facts: Facts::default(), ..Output::default() })
     }
 }

@@ -39,7 +39,7 @@ impl Binder<'_> {
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
         let columns = self.returning(&scope, &target, insert.returning_clause.as_mut(), &mut facts)?;
         self.fence_ctes(&names, insert.with_clause.as_mut());
-        Ok(Output { columns, tenanted: true, facts: Facts::default(), simple: false })
+        Ok(Output { columns, tenanted: true, facts: Facts::default(), ..Output::default() })
     }
 
     /// Binds the source and gives the number of its columns; 0 for DEFAULT VALUES.

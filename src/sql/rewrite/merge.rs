@@ -11,6 +11,7 @@ use crate::policy::{Refusal, Tenancy};
 use super::super::bind::{Binder, Facts, Level, Output, Scope, kind_of, unsupported};
 use super::super::build;
 use super::assignment::{proofs, target_column};
+use super::barrier::Clause;
 use super::placement;
 use super::predicate::{tenant_value, write_predicate};
 use super::update::Target;
@@ -30,7 +31,8 @@ impl Binder<'_> {
             return Err(unsupported("MERGE into a view", -1));
         }
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
-        merge.join_condition = self.condition_of(&scope, merge.join_condition.take(), &mut facts)?;
+        merge.join_condition =
+            self.condition_of(&scope, Clause::On, merge.join_condition.take(), &mut facts)?;
         for arm in &mut merge.merge_when_clauses {
             let Some(NodeEnum::MergeWhenClause(arm)) = &mut arm.node else {
                 return Err(unsupported(&kind_of(arm), -1));
@@ -44,7 +46,7 @@ impl Binder<'_> {
         }
         self.restrict_target(&target, &mut merge.join_condition)?;
         self.fence_ctes(&names, merge.with_clause.as_mut());
-        Ok(Output { columns, tenanted: true, facts: Facts::default(), simple: false })
+        Ok(Output { columns, tenanted: true, facts: Facts::default(), ..Output::default() })
     }
 
     fn merge_arm(

@@ -1,6 +1,7 @@
 //! The rewriting rules, one file each, in the order in which a level meets them:
 //!
 //! 1. [`barrier`]: conditions that may raise or leak wait behind the tenant predicate (when they are bound);
+//!    [`membership`]: EXISTS and IN, of which joins are made; [`gate`]: parts without columns;
 //! 2. [`predicate`]: what restricts a relation to the tenant's rows;
 //! 3. [`placement`]: where that predicate goes, and the fences around derived tables;
 //! 4. [`assignment`], [`insert`], [`update`], [`delete`], [`merge`], [`conflict`]: writes;
@@ -13,12 +14,15 @@ mod barrier;
 mod conflict;
 mod copy;
 mod delete;
+mod gate;
 mod insert;
+mod membership;
 mod merge;
 mod placement;
 mod predicate;
 pub mod sentinel;
 mod update;
 
+pub(in crate::sql) use barrier::Clause;
 pub(in crate::sql) use placement::{level, place_on};
 pub(in crate::sql) use predicate::predicate;

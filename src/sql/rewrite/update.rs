@@ -11,6 +11,7 @@ use super::super::bind::{self, Binder, Facts, Level, Output, Scope, Source, unsu
 use super::super::build;
 use super::super::parse::parse_definition;
 use super::assignment::{Proof, proofs};
+use super::barrier::Clause;
 use super::placement;
 use super::predicate::write_predicate;
 
@@ -36,13 +37,14 @@ impl Binder<'_> {
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
         let (relation, tenancy) = (target.relation.clone(), target.tenancy.clone());
         self.assignments(&scope, &relation, &tenancy, &target.access, &mut update.target_list, &mut facts)?;
-        update.where_clause = self.condition_of(&scope, update.where_clause.take(), &mut facts)?;
+        update.where_clause =
+            self.condition_of(&scope, Clause::Where, update.where_clause.take(), &mut facts)?;
         let columns = self.returning(&scope, &target, update.returning_clause.as_mut(), &mut facts)?;
         self.demand_reads(&target, &facts)?;
         placement::apply(self, &level, &mut update.from_clause, &mut update.where_clause)?;
         self.restrict_target(&target, &mut update.where_clause)?;
         self.fence_ctes(&names, update.with_clause.as_mut());
-        Ok(Output { columns, tenanted: true, facts: Facts::default(), simple: false })
+        Ok(Output { columns, tenanted: true, facts: Facts::default(), ..Output::default() })
     }
 
     /// Finds the target of a write, asks for the operation, and puts it into the level as its last item.

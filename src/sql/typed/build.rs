@@ -143,8 +143,29 @@ impl Typer<'_> {
             Expr::Const { ty, location, .. } => {
                 Expr::Const { ty: ExprType { typmod, ..ty }, text: None, location }
             }
-            _ => Expr::Other("a type modifier"),
+            expr => self.cut(expr, target, typmod),
         }
+    }
+
+    /// The length of an explicit cast to varchar(n), which cuts; other modifiers may raise.
+    fn cut(&self, expr: Expr, target: Oid, typmod: i32) -> Expr {
+        const CUT: Oid = 669;
+        const HEADER: i32 = 4;
+        if matches!(expr, Expr::Other(_)) || (expr.ty().oid == target && expr.ty().typmod == typmod) {
+            return expr;
+        }
+        let function = self.catalog.function_by_oid(CUT).filter(|_| target == oid::VARCHAR);
+        let (Some(function), Some(length)) = (function, typmod.checked_sub(HEADER)) else {
+            return Expr::Other("a type modifier");
+        };
+        let constant = |ty: Oid, text: String| {
+            let ty = ExprType::of(self.catalog, ty);
+            Expr::Const { ty, text: Some(text), location: -1 }
+        };
+        let ty = ExprType::from_inputs(self.catalog, target, typmod, [&expr]);
+        let arguments =
+            vec![expr, constant(oid::INT4, length.to_string()), constant(oid::BOOL, "true".to_owned())];
+        Expr::Call { function: function.clone(), arguments, ty }
     }
 
     /// A coercion in an expression.
