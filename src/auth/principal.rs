@@ -62,7 +62,6 @@ pub struct Principals {
     databases: HashSet<String>,
     secret: [u8; 32],
     mock_iterations: u32,
-    server_end_point: Option<Arc<[u8]>>,
 }
 
 #[derive(Debug)]
@@ -91,21 +90,7 @@ impl Principals {
             databases: config.databases.iter().map(|d| d.name.clone()).collect(),
             users,
             secret: process_secret,
-            server_end_point: None,
         }
-    }
-
-    /// The same, offering SCRAM-SHA-256-PLUS under TLS: `hash` is the `tls-server-end-point` of the
-    /// listener's certificate (RFC 5929, section 4).
-    #[must_use]
-    pub fn with_server_end_point(mut self, hash: Option<Arc<[u8]>>) -> Self {
-        self.server_end_point = hash;
-        self
-    }
-
-    /// The hash that [`Exchange::bind_channel`] needs on a TLS connection.
-    pub fn server_end_point(&self) -> Option<&Arc<[u8]>> {
-        self.server_end_point.as_ref()
     }
 
     /// Begins a login. Never fails: an unknown user or database, or a user without a verifier, gets an
@@ -151,11 +136,6 @@ impl Principals {
         let principal = entry.principal(database);
         let bound = tokens.verify(&principal, password, now_unix)?;
         Ok((principal, bound))
-    }
-
-    /// The mechanisms of AuthenticationSASL in the order of preference.
-    pub fn mechanisms(&self, tls: bool) -> &'static [&'static str] {
-        scram::mechanisms(tls && self.server_end_point.is_some())
     }
 
     fn mock(&self, user: &str) -> Exchange {
@@ -233,7 +213,6 @@ mod tests {
             databases: HashSet::from(["ccm".to_owned()]),
             secret: [1; 32],
             mock_iterations: 4096,
-            server_end_point: None,
         }
     }
 

@@ -78,7 +78,7 @@ impl Exchange {
     }
 
     /// Offers channel binding: for a TLS connection, with the hash of the certificate that it was opened
-    /// with (`Principals::server_end_point`).
+    /// with (`end_point::server_end_point`).
     #[must_use]
     pub fn bind_channel(mut self, end_point: Option<Arc<[u8]>>) -> Self {
         self.end_point = end_point;

@@ -16,6 +16,7 @@ use crate::policy::Refusal;
 use crate::session::host::{self, Account};
 use crate::sql::Witnessed;
 use crate::worker::observe::{self, Auditor};
+use crate::worker::registry::Cancelled;
 
 /// Rules of statements whose rewritten text did not pass.
 const ALARMS: [&str; 2] = ["verify", "witness"];
@@ -194,6 +195,14 @@ impl observe::Metrics for Counting {
 
     fn lease_waited(&self, waited: Duration) {
         self.metrics.lease_wait.observe(waited.as_secs_f64());
+    }
+
+    fn worker_died(&self) {
+        self.metrics.worker_deaths.inc();
+    }
+
+    fn cancel_request(&self, outcome: Cancelled) {
+        self.metrics.cancel_requests.with_label_values(&[outcome.as_str()]).inc();
     }
 
     fn panicked(&self) {

@@ -13,8 +13,7 @@ use crate::demo::DemoError;
 use crate::policy::PolicyError;
 use crate::pool::ConnectError;
 use crate::worker::StartError;
-
-use super::tls::TlsFault;
+use crate::worker::tls::TlsFault;
 
 /// A failed verb.
 #[derive(Debug, thiserror::Error)]

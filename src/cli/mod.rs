@@ -10,7 +10,6 @@ mod hash_password;
 mod log;
 mod run;
 pub mod serve;
-mod tls;
 mod world;
 
 use std::process::ExitCode;

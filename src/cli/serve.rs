@@ -15,11 +15,11 @@ use crate::config::model::{Barrier, Database, Mode};
 use crate::metrics::{Metrics, http, raise_to};
 use crate::plan::{self, Planner};
 use crate::sql::World;
+use crate::worker::tls::ServerTls;
 use crate::worker::{self, Running};
 
 use super::books::{Books, Counting, Quarantine};
 use super::failure::Failure;
-use super::tls;
 use super::world::{barrier_faults, client, runtime, world};
 
 /// What `mode = "observe"` gets.
@@ -40,6 +40,7 @@ pub struct Proxy {
     endpoint: Option<http::Endpoint>,
     audit: audit::Writer,
     lookout: Lookout,
+    tls: Option<Arc<ServerTls>>,
     epoch: u64,
 }
 
@@ -54,10 +55,8 @@ pub fn start(config: Config) -> Result<Proxy, Failure> {
     if config.tenancy.mode == Mode::Observe {
         tracing::warn!("{OBSERVE}");
     }
-    let listener = tls::listener(&config.general)?;
-    let (tls, end_point) =
-        listener.map_or((None, None), |listener| (Some(listener.config), listener.end_point));
-    let principals = Principals::new(&config, process_secret()).with_server_end_point(end_point);
+    let tls = ServerTls::read(&config.general)?.map(Arc::new);
+    let principals = Principals::new(&config, process_secret());
     let tokens = TokenVerifier::new(&config)?;
     let planners = planners(&config)?;
     let metrics = Arc::new(Metrics::new()?);
@@ -67,14 +66,14 @@ pub fn start(config: Config) -> Result<Proxy, Failure> {
         principals: Arc::new(principals),
         tokens: Arc::new(tokens),
         planners: planners.clone(),
-        tls,
+        tls: tls.clone(),
         metrics: Arc::new(Counting::new(metrics.clone(), config.general.workers)),
     };
     sample(&metrics, &planners, writer.status().clone());
     let running = worker::run(Arc::new(settings), auditors(&config, rings, &metrics)?)?;
-    let lookout = Lookout::start(&config.databases)?;
+    let lookout = Lookout::start(&config.databases, tls.clone())?;
     let endpoint = endpoint(&config, &metrics, &lookout, writer.status().clone())?;
-    Ok(Proxy { config, planners, running, metrics, endpoint, audit: writer, lookout, epoch: 1 })
+    Ok(Proxy { config, planners, running, metrics, endpoint, audit: writer, lookout, tls, epoch: 1 })
 }
 
 impl Proxy {
@@ -93,8 +92,12 @@ impl Proxy {
         &self.metrics
     }
 
-    /// Reads the servers' catalogs anew: every plan is made again. Where that fails the old one stays.
+    /// Reads the certificate and the servers' catalogs anew: every plan is made again. Where that fails the old
+    /// one stays.
     pub fn reload(&mut self) {
+        if let Some(tls) = &self.tls {
+            renew(tls);
+        }
         self.epoch = self.epoch.saturating_add(1);
         for (database, planner) in self.config.databases.iter().zip(&self.planners) {
             let loaded = runtime()
@@ -208,7 +211,16 @@ fn endpoint(
     config.general.metrics_listen.map(start).transpose().map_err(Failure::system("the metrics endpoint"))
 }
 
-/// Looks whether every server can be reached, for `/readyz`.
+/// Takes a new certificate, and says what came of it.
+fn renew(tls: &ServerTls) {
+    match tls.reload() {
+        Ok(true) => tracing::info!("new connections are shown the new certificate"),
+        Ok(false) => {}
+        Err(fault) => tracing::error!(%fault, "the old certificate stays"),
+    }
+}
+
+/// Looks whether every server can be reached, for `/readyz`, and whether there is a new certificate.
 #[derive(Debug)]
 struct Lookout {
     reachable: Arc<AtomicBool>,
@@ -219,7 +231,7 @@ struct Lookout {
 }
 
 impl Lookout {
-    fn start(databases: &[Database]) -> Result<Self, Failure> {
+    fn start(databases: &[Database], tls: Option<Arc<ServerTls>>) -> Result<Self, Failure> {
         let places: Vec<_> =
             databases.iter().map(|database| (database.host.clone(), database.port)).collect();
         // The catalogs were just read.
@@ -228,6 +240,9 @@ impl Lookout {
         let (end, ended) = mpsc::channel::<()>();
         let look = move || {
             while ended.recv_timeout(LOOK_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+                if let Some(tls) = &tls {
+                    renew(tls);
+                }
                 seen.store(places.iter().all(is_reachable), Ordering::Relaxed);
             }
         };

@@ -85,8 +85,10 @@ pub struct General {
     pub witness: Witness,
     /// What a server below the floor of its major means.
     pub server_floor: ServerFloor,
-    /// TLS towards clients.
+    /// TLS towards clients of the addresses in `listen`.
     pub tls: ClientTls,
+    /// `[[listeners]]`: further addresses.
+    pub listeners: Vec<Listener>,
     /// Certificate chain, PEM.
     pub tls_cert_file: Option<PathBuf>,
     /// Private key, PEM.
@@ -124,9 +126,34 @@ impl Default for General {
             witness: Witness::WhenPossible,
             server_floor: ServerFloor::Warn,
             tls: ClientTls::Disable,
+            listeners: Vec::new(),
             tls_cert_file: None,
             tls_key_file: None,
         }
+    }
+}
+
+impl General {
+    /// Every address that clients connect to: those of `listen`, then `[[listeners]]`.
+    pub fn listeners(&self) -> impl Iterator<Item = Listener> {
+        let listed = self.listen.iter().map(|address| Listener { address: *address, tls: self.tls });
+        listed.chain(self.listeners.iter().copied())
+    }
+}
+
+/// An address that clients connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// The address.
+    pub address: SocketAddr,
+    /// TLS there.
+    pub tls: ClientTls,
+}
+
+impl Listener {
+    /// Whether a client can have TLS there.
+    pub fn has_tls(&self) -> bool {
+        self.tls != ClientTls::Disable
     }
 }
 

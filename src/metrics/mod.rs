@@ -69,6 +69,10 @@ pub struct Metrics {
     pub login_failures: IntCounter,
     /// `pgbulkhead_panics_total`: each one is a bug.
     pub panics: IntCounter,
+    /// `pgbulkhead_worker_deaths_total`: workers that panicked and were replaced. Each one is a bug.
+    pub worker_deaths: IntCounter,
+    /// `pgbulkhead_cancel_requests_total{outcome="passed|unknown|ignored"}`.
+    pub cancel_requests: IntCounterVec,
     /// `pgbulkhead_audit_queue_depth`.
     pub audit_queue_depth: IntGauge,
     /// `pgbulkhead_audit_lines_total`.
@@ -124,6 +128,13 @@ impl Metrics {
             logins: counter(r, "logins_total", "Clients that have logged in")?,
             login_failures: counter(r, "login_failures_total", "Clients that were turned away")?,
             panics: counter(r, "panics_total", "Panics that were caught")?,
+            worker_deaths: counter(r, "worker_deaths_total", "Workers that panicked and were replaced")?,
+            cancel_requests: counters(
+                r,
+                "cancel_requests_total",
+                "Cancel requests by what became of them",
+                "outcome",
+            )?,
             audit_queue_depth: gauge(r, "audit_queue_depth", "Events that wait to be written")?,
             audit_lines: counter(r, "audit_lines_total", "Lines of the audit log")?,
             audit_refused: counter(r, "audit_refused_total", "Times the audit log had no room")?,

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
 
+use super::keepalive::Keepalive;
 use super::password::{PasswordError, Passwords};
 use super::stream::Stream;
 use crate::auth::end_point::server_end_point;
@@ -39,6 +40,7 @@ pub struct Target {
     passwords: Arc<Passwords>,
     tls: Option<Arc<ClientConfig>>,
     timeout: Duration,
+    keepalive: Option<Keepalive>,
 }
 
 /// Why there is no server connection.
@@ -126,7 +128,15 @@ impl Target {
             passwords: Arc::new(Passwords::new(database.password.clone())),
             database: database.clone(),
             timeout,
+            keepalive: None,
         })
+    }
+
+    /// The same, finding out about servers that are gone without a word.
+    #[must_use]
+    pub fn with_keepalive(mut self, keepalive: Keepalive) -> Self {
+        self.keepalive = Some(keepalive);
+        self
     }
 
     /// Opens a connection and brings it to its first ReadyForQuery. A `password_command` has a time limit of its
@@ -151,6 +161,9 @@ impl Target {
     pub(super) async fn open(&self) -> Result<Stream, ConnectError> {
         let mut tcp = TcpStream::connect((self.database.host.as_str(), self.database.port)).await?;
         tcp.set_nodelay(true)?;
+        if let Some(keepalive) = self.keepalive {
+            keepalive.apply(&tcp)?;
+        }
         let Some(config) = &self.tls else { return Ok(Stream::Plain(tcp)) };
         let mut request = BytesMut::new();
         frontend::ssl_request(&mut request);

@@ -1,15 +1,16 @@
 //! Who has a server connection, and who waits for one. All of it belongs to one worker's thread.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::cancel::CancelKey;
-use super::connect::{ConnectError, Target};
+use super::check::is_alive;
+use super::connect::{ConnectError, Connected, Target};
+use super::queue::{Payer, Queue, Waiter};
 use super::stream::Stream;
-use crate::policy::{Refusal, Rule, SqlState};
+use crate::policy::{Refusal, Rule, SqlState, TenantId};
 use crate::session::server::Server;
 use crate::wire::request;
 
@@ -18,10 +19,22 @@ use crate::wire::request;
 pub struct Limits {
     /// Server connections at most.
     pub size: usize,
-    /// An idle connection is closed after this.
+    /// Server connections that are kept open, idle or not.
+    pub least: usize,
+    /// Further connections, once somebody has waited for `reserve_timeout`.
+    pub reserve: usize,
+    /// How long somebody waits before the reserve serves him.
+    pub reserve_timeout: Duration,
+    /// Leases of one tenant at once; none: all.
+    pub per_tenant: Option<usize>,
+    /// An idle connection is closed after this, unless `least` are open.
     pub idle_timeout: Duration,
-    /// A connection is not used again after this.
+    /// A connection is not used again after this, or up to a tenth of it earlier, by chance.
     pub server_lifetime: Duration,
+    /// A connection that was idle for so long is asked whether it lives before it is leased.
+    pub check_delay: Duration,
+    /// How long it may take to answer.
+    pub check_timeout: Duration,
 }
 
 /// A pool of one database.
@@ -34,13 +47,20 @@ pub struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
+    /// The one used last is at the end and leased first.
     idle: Vec<Connection>,
-    waiting: VecDeque<Rc<Waiter>>,
-    /// Idle, leased, and waiting for a cancel to settle.
+    queue: Queue,
+    /// Idle, leased, being checked, and waiting for a cancel to settle.
     open: usize,
     connecting: usize,
+    checking: usize,
+    /// Leases by whom they are for; kept where tenants have a limit.
+    held: HashMap<Payer, usize>,
     failures: u32,
+    failed_at: Option<Instant>,
     not_before: Option<Instant>,
+    /// Somebody looks again when the reserve may be used.
+    reserve_armed: bool,
     parameters: Vec<(String, String)>,
 }
 
@@ -49,24 +69,8 @@ struct Connection {
     stream: Stream,
     server: Option<Box<Server>>,
     key: Option<Rc<CancelKey>>,
-    opened: Instant,
+    retires: Instant,
     used: Instant,
-}
-
-/// A place in the queue.
-#[derive(Debug, Default)]
-pub struct Waiter {
-    slot: RefCell<Slot>,
-    waker: RefCell<Option<Waker>>,
-}
-
-#[derive(Debug, Default)]
-enum Slot {
-    #[default]
-    Waiting,
-    Given(Lease),
-    Failed,
-    Left,
 }
 
 /// A server connection in somebody's hands. Dropped without [`Lease::give_back`], it is closed: what its state
@@ -74,7 +78,56 @@ enum Slot {
 #[derive(Debug)]
 pub struct Lease {
     pool: Rc<Pool>,
+    payer: Payer,
     connection: Option<Connection>,
+}
+
+/// What a pool holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Open connections.
+    pub open: usize,
+    /// Those of them that are idle.
+    pub idle: usize,
+    /// Clients that wait.
+    pub waiting: usize,
+    /// Connections that are being opened.
+    pub connecting: usize,
+}
+
+impl State {
+    /// Whether this payer may have one more.
+    fn may(&self, limits: &Limits, payer: &Payer) -> bool {
+        self.more(limits, payer) > 0
+    }
+
+    fn more(&self, limits: &Limits, payer: &Payer) -> usize {
+        match limits.per_tenant.filter(|_| payer.is_some()) {
+            None => usize::MAX,
+            Some(most) => most.saturating_sub(self.held.get(payer).copied().unwrap_or(0)),
+        }
+    }
+
+    fn pop_waiter(&mut self, limits: &Limits) -> Option<Rc<Waiter>> {
+        let mut queue = std::mem::take(&mut self.queue);
+        let waiter = queue.pop(|payer| self.may(limits, payer));
+        self.queue = queue;
+        waiter
+    }
+
+    /// Whether one more connection is wanted, and may be opened.
+    fn lacks(&self, limits: &Limits) -> bool {
+        let coming = self.connecting.saturating_add(self.checking);
+        let busy = self.open.saturating_add(self.connecting);
+        // While the server cannot be reached one attempt at a time is enough.
+        let held_back = self.failures > 0 && self.connecting > 0;
+        if held_back || self.queue.wanted(|payer| self.more(limits, payer)) <= coming {
+            return false;
+        }
+        let waited = self.queue.oldest().is_some_and(|since| since.elapsed() >= limits.reserve_timeout);
+        let reserve = if waited { limits.reserve } else { 0 };
+        busy < limits.size.saturating_add(reserve)
+    }
 }
 
 impl Pool {
@@ -93,61 +146,119 @@ impl Pool {
         self.state.borrow().parameters.clone()
     }
 
-    /// Connections that are open, and those of them that are idle, and clients that wait.
-    pub fn counts(&self) -> (usize, usize, usize) {
+    /// What it holds now.
+    pub fn counts(&self) -> Counts {
         let state = self.state.borrow();
-        (state.open, state.idle.len(), state.waiting.len())
+        Counts {
+            open: state.open,
+            idle: state.idle.len(),
+            waiting: state.queue.len(),
+            connecting: state.connecting,
+        }
     }
 
-    /// Opens a first connection ahead of need, so that its parameters are known.
+    /// Opens a first connection ahead of need, so that its parameters are known, and those that are kept open.
     pub fn warm_up(self: &Rc<Self>) {
-        if self.state.borrow().open == 0 {
+        self.fill(self.limits.least.max(1));
+    }
+
+    fn fill(self: &Rc<Self>, least: usize) {
+        loop {
+            {
+                let state = self.state.borrow();
+                let busy = state.open.saturating_add(state.connecting);
+                if busy >= least.min(self.limits.size) || state.failures > 0 && state.connecting > 0 {
+                    return;
+                }
+            }
             self.connect_one();
         }
     }
 
-    /// A connection, if one is idle and nobody waits.
-    pub fn try_lease(self: &Rc<Self>) -> Option<Lease> {
+    /// A connection, if one is idle and fit, and nobody waits who could have it.
+    pub fn try_lease(self: &Rc<Self>, payer: Option<&TenantId>) -> Option<Lease> {
+        let payer = payer.filter(|_| self.limits.per_tenant.is_some()).cloned();
+        let now = Instant::now();
         loop {
             let mut connection = {
                 let mut state = self.state.borrow_mut();
-                if !state.waiting.is_empty() {
+                let may = |payer: &Payer| state.may(&self.limits, payer);
+                if !may(&payer) || state.queue.len() > 0 && state.queue.any(may) {
                     return None;
                 }
                 state.idle.pop()?
             };
-            if connection.stream.is_quiet() && !self.is_old(&connection) {
-                return Some(Lease { pool: self.clone(), connection: Some(connection) });
+            if !connection.stream.is_quiet() || now >= connection.retires {
+                self.close(connection);
+            } else if self.is_doubtful(&connection, now) {
+                // The others were idle for longer.
+                self.check(connection);
+                return None;
+            } else {
+                return Some(self.lease(connection, payer));
             }
-            self.close(connection);
         }
     }
 
-    /// A place in the queue. [`Waiter::poll`] says when its turn has come.
-    pub fn wait(self: &Rc<Self>) -> Rc<Waiter> {
-        let waiter = Rc::new(Waiter::default());
-        self.state.borrow_mut().waiting.push_back(waiter.clone());
+    fn is_doubtful(&self, connection: &Connection, now: Instant) -> bool {
+        now.saturating_duration_since(connection.used) >= self.limits.check_delay
+    }
+
+    fn lease(self: &Rc<Self>, connection: Connection, payer: Payer) -> Lease {
+        if self.limits.per_tenant.is_some() {
+            let mut state = self.state.borrow_mut();
+            let held = state.held.entry(payer.clone()).or_default();
+            *held = held.saturating_add(1);
+        }
+        Lease { pool: self.clone(), payer, connection: Some(connection) }
+    }
+
+    /// A lease has ended.
+    fn returned(&self, payer: &Payer) {
+        if self.limits.per_tenant.is_some() {
+            let mut state = self.state.borrow_mut();
+            if let Some(held) = state.held.get_mut(payer) {
+                *held = held.saturating_sub(1);
+                if *held == 0 {
+                    state.held.remove(payer);
+                }
+            }
+        }
+    }
+
+    /// A place in the queue. [`Waiter::poll`] says when its turn has come; it ends with [`Pool::leave`].
+    pub fn wait(self: &Rc<Self>, payer: Payer) -> Rc<Waiter> {
+        let waiter = Waiter::new(payer);
+        self.state.borrow_mut().queue.push(waiter.clone());
         self.connect_for_waiting();
         waiter
     }
 
-    /// Closes connections that were idle for too long or are too old, or of which bytes or an end have come.
+    /// Nobody waits at this place any more. A lease that has come meanwhile goes on to the next.
+    pub fn leave(self: &Rc<Self>, waiter: &Rc<Waiter>) {
+        self.state.borrow_mut().queue.remove(waiter);
+        if let Some(lease) = waiter.leave() {
+            lease.pass_on();
+        }
+    }
+
+    /// Closes connections that were idle for too long or are too old, or of which bytes or an end have come, and
+    /// opens those that are to be kept open.
     pub fn sweep(self: &Rc<Self>) {
         let now = Instant::now();
         let idle = std::mem::take(&mut self.state.borrow_mut().idle);
+        let mut spare = self.state.borrow().open.saturating_sub(self.limits.least);
         for mut connection in idle {
             let rested = now.saturating_duration_since(connection.used) >= self.limits.idle_timeout;
-            if rested || self.is_old(&connection) || !connection.stream.is_quiet() {
+            if rested && spare > 0 || now >= connection.retires || !connection.stream.is_quiet() {
+                spare = spare.saturating_sub(1);
                 self.close(connection);
             } else {
                 self.state.borrow_mut().idle.push(connection);
             }
         }
-        self.connect_for_waiting();
-    }
-
-    fn is_old(&self, connection: &Connection) -> bool {
-        connection.opened.elapsed() >= self.limits.server_lifetime
+        self.serve();
+        self.fill(self.limits.least);
     }
 
     fn close(self: &Rc<Self>, connection: Connection) {
@@ -160,40 +271,107 @@ impl Pool {
             let mut state = self.state.borrow_mut();
             state.open = state.open.saturating_sub(1);
         }
-        self.connect_for_waiting();
+        self.serve();
     }
 
-    /// Hands a connection to the first who waits, or keeps it.
-    fn put(self: &Rc<Self>, connection: Connection) {
-        if self.is_old(&connection) {
+    /// Asks an idle connection whether it lives; if so it goes to whoever waits. If not, those that were idle for
+    /// as long are closed with it.
+    fn check(self: &Rc<Self>, mut connection: Connection) {
+        let guard = Checking::new(self);
+        tokio::task::spawn_local(async move {
+            let alive = is_alive(&mut connection.stream, guard.0.limits.check_timeout).await;
+            let pool = guard.0.clone();
+            drop(guard);
+            if alive {
+                connection.used = Instant::now();
+                pool.put(connection);
+                return;
+            }
+            tracing::warn!(database = pool.name(), "an idle server connection does not answer");
+            let now = Instant::now();
+            let idle = std::mem::take(&mut pool.state.borrow_mut().idle);
+            let (doubtful, fresh) = idle.into_iter().partition(|other| pool.is_doubtful(other, now));
+            let dead: Vec<Connection> = doubtful;
+            let mut state = pool.state.borrow_mut();
+            state.idle = fresh;
+            state.open = state.open.saturating_sub(dead.len());
+            drop(state);
+            pool.closed();
+        });
+    }
+
+    /// Hands a connection to him whose turn it is, or keeps it.
+    fn put(self: &Rc<Self>, mut connection: Connection) {
+        if Instant::now() >= connection.retires {
             self.close(connection);
             return;
         }
-        let mut lease = Lease { pool: self.clone(), connection: Some(connection) };
         loop {
-            let waiter = self.state.borrow_mut().waiting.pop_front();
+            let waiter = self.state.borrow_mut().pop_waiter(&self.limits);
             let Some(waiter) = waiter else { break };
-            match waiter.give(lease) {
+            let mut lease = match waiter.give(self.lease(connection, waiter.payer.clone())) {
                 Ok(()) => return,
-                Err(back) => lease = back,
+                Err(lease) => lease,
+            };
+            self.returned(&lease.payer);
+            let Some(back) = lease.connection.take() else { return };
+            connection = back;
+        }
+        self.state.borrow_mut().idle.push(connection);
+    }
+
+    /// Idle connections to those who may have them now, and new ones to the others.
+    fn serve(self: &Rc<Self>) {
+        loop {
+            let connection = {
+                let mut state = self.state.borrow_mut();
+                let someone =
+                    state.queue.len() > 0 && state.queue.any(|payer| state.may(&self.limits, payer));
+                if someone { state.idle.pop() } else { None }
+            };
+            let Some(mut connection) = connection else { break };
+            if self.is_doubtful(&connection, Instant::now()) {
+                self.check(connection);
+                break;
+            }
+            if connection.stream.is_quiet() {
+                self.put(connection);
+            } else {
+                connection.stream.part(request::TERMINATE);
+                let mut state = self.state.borrow_mut();
+                state.open = state.open.saturating_sub(1);
             }
         }
-        if let Some(connection) = lease.connection.take() {
-            self.state.borrow_mut().idle.push(connection);
-        }
+        self.connect_for_waiting();
     }
 
     fn connect_for_waiting(self: &Rc<Self>) {
-        loop {
-            {
-                let state = self.state.borrow();
-                let busy = state.open.saturating_add(state.connecting);
-                if state.waiting.len() <= state.connecting || busy >= self.limits.size {
-                    return;
-                }
-            }
+        while self.state.borrow().lacks(&self.limits) {
             self.connect_one();
         }
+        self.arm_reserve();
+    }
+
+    /// Looks again when somebody will have waited for long enough.
+    fn arm_reserve(self: &Rc<Self>) {
+        let due = {
+            let mut state = self.state.borrow_mut();
+            let oldest = state.queue.oldest().filter(|_| self.limits.reserve > 0 && !state.reserve_armed);
+            let Some(oldest) = oldest else { return };
+            let due = self.limits.reserve_timeout.saturating_sub(oldest.elapsed());
+            // Those who have waited for long enough are served as far as the reserve goes.
+            if due.is_zero() {
+                return;
+            }
+            state.reserve_armed = true;
+            due
+        };
+        let pool = self.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(due).await;
+            pool.state.borrow_mut().reserve_armed = false;
+            pool.connect_for_waiting();
+        });
     }
 
     fn connect_one(self: &Rc<Self>) {
@@ -208,22 +386,26 @@ impl Pool {
             if let Some(delay) = delay.filter(|delay| !delay.is_zero()) {
                 tokio::time::sleep(delay).await;
             }
+            let began = Instant::now();
             let connected = pool.target.connect().await;
             drop(guard);
             match connected {
                 Ok(connected) => pool.opened(connected),
-                Err(error) => pool.failed(&error),
+                Err(error) => pool.failed(&error, began),
             }
         });
     }
 
-    fn opened(self: &Rc<Self>, connected: super::connect::Connected) {
+    fn opened(self: &Rc<Self>, connected: Connected) {
         let now = Instant::now();
         let key =
             connected.key.map(|(pid, secret)| Rc::new(CancelKey::new(self.target.clone(), pid, secret)));
         {
             let mut state = self.state.borrow_mut();
             state.open = state.open.saturating_add(1);
+            if state.failures > 0 {
+                tracing::info!(database = self.name(), failures = state.failures, "the server is back");
+            }
             state.failures = 0;
             state.not_before = None;
             if state.parameters.is_empty() {
@@ -234,23 +416,26 @@ impl Pool {
             stream: connected.stream,
             server: Some(Box::new(connected.server)),
             key,
-            opened: now,
+            retires: retirement(now, self.limits.server_lifetime),
             used: now,
         });
         self.connect_for_waiting();
     }
 
-    /// Waits longer each time, and fails those who wait if there is no connection at all.
-    fn failed(self: &Rc<Self>, error: &ConnectError) {
+    /// Waits longer each time, and fails those who wait if there is no connection at all. Attempts that began
+    /// before the last one failed tell nothing new.
+    fn failed(self: &Rc<Self>, error: &ConnectError, began: Instant) {
         let waiting = {
             let mut state = self.state.borrow_mut();
-            state.failures = state.failures.saturating_add(1);
-            let delay = back_off(state.failures);
-            state.not_before = Instant::now().checked_add(delay);
-            if state.failures.is_power_of_two() {
-                tracing::warn!(database = self.name(), failures = state.failures, %error, "cannot connect to the server");
+            if state.failed_at.is_none_or(|at| began >= at) || state.failures == 0 {
+                state.failures = state.failures.saturating_add(1);
+                state.failed_at = Some(Instant::now());
+                state.not_before = Instant::now().checked_add(back_off(state.failures));
+                if state.failures.is_power_of_two() {
+                    tracing::warn!(database = self.name(), failures = state.failures, %error, "cannot connect to the server");
+                }
             }
-            if state.open == 0 { std::mem::take(&mut state.waiting) } else { VecDeque::new() }
+            if state.open == 0 { state.queue.take() } else { Vec::new() }
         };
         for waiter in waiting {
             waiter.fail();
@@ -269,6 +454,25 @@ impl Drop for Connecting {
     }
 }
 
+/// The same of a check.
+struct Checking(Rc<Pool>);
+
+impl Checking {
+    fn new(pool: &Rc<Pool>) -> Self {
+        let mut state = pool.state.borrow_mut();
+        state.checking = state.checking.saturating_add(1);
+        drop(state);
+        Self(pool.clone())
+    }
+}
+
+impl Drop for Checking {
+    fn drop(&mut self) {
+        let mut state = self.0.state.borrow_mut();
+        state.checking = state.checking.saturating_sub(1);
+    }
+}
+
 /// 100 ms, doubled each time up to 12.8 s, and up to half of it more by chance.
 fn back_off(failures: u32) -> Duration {
     let steps = failures.saturating_sub(1).min(7);
@@ -276,53 +480,12 @@ fn back_off(failures: u32) -> Duration {
     Duration::from_millis(base.saturating_add(rand::random_range(0..=base / 2)))
 }
 
-impl Waiter {
-    /// The lease, or 08006 where no server can be reached.
-    pub fn poll(&self, cx: &mut Context<'_>, pool: &Pool) -> Poll<Result<Lease, Refusal>> {
-        let slot = std::mem::replace(&mut *self.slot.borrow_mut(), Slot::Left);
-        match slot {
-            Slot::Given(lease) => Poll::Ready(Ok(lease)),
-            Slot::Waiting => {
-                *self.slot.borrow_mut() = Slot::Waiting;
-                *self.waker.borrow_mut() = Some(cx.waker().clone());
-                Poll::Pending
-            }
-            Slot::Failed | Slot::Left => {
-                let message = format!("no server of database \"{}\" can be reached", pool.name());
-                Poll::Ready(Err(Refusal::new(SqlState::CONNECTION_FAILURE, Rule("pool"), message)))
-            }
-        }
-    }
-
-    /// Nobody waits here any more. A lease that has come meanwhile goes on to the next.
-    pub fn leave(&self) {
-        let slot = std::mem::replace(&mut *self.slot.borrow_mut(), Slot::Left);
-        if let Slot::Given(lease) = slot {
-            lease.pass_on();
-        }
-    }
-
-    fn give(&self, lease: Lease) -> Result<(), Lease> {
-        let mut slot = self.slot.borrow_mut();
-        if !matches!(*slot, Slot::Waiting) {
-            return Err(lease);
-        }
-        *slot = Slot::Given(lease);
-        drop(slot);
-        self.wake();
-        Ok(())
-    }
-
-    fn fail(&self) {
-        *self.slot.borrow_mut() = Slot::Failed;
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
+/// Not all at once, where all were opened at once.
+fn retirement(now: Instant, lifetime: Duration) -> Instant {
+    let earlier = lifetime / 10;
+    let earlier = earlier.mul_f64(rand::random_range(0.0..=1.0));
+    let far = Duration::from_secs(365 * 24 * 3600);
+    now.checked_add(lifetime.saturating_sub(earlier)).or_else(|| now.checked_add(far)).unwrap_or(now)
 }
 
 impl Lease {
@@ -345,13 +508,18 @@ impl Lease {
     /// byte of a message is unwritten. A cancel that is on its way arrives before the connection is used again.
     pub fn give_back(mut self, server: Box<Server>) {
         let Some(mut connection) = self.connection.take() else { return };
+        let pool = self.pool.clone();
+        pool.returned(&self.payer);
+        if server.spent {
+            pool.close(connection);
+            return;
+        }
         connection.server = Some(server);
         connection.used = Instant::now();
-        let pool = self.pool.clone();
         match connection.key.clone().filter(|key| key.is_pending()) {
             None => pool.put(connection),
             Some(key) => {
-                let lease = Lease { pool: pool.clone(), connection: Some(connection) };
+                let lease = pool.lease(connection, self.payer.clone());
                 tokio::task::spawn_local(async move {
                     key.settled().await;
                     lease.pass_on();
@@ -365,21 +533,26 @@ impl Lease {
     pub fn cancel_and_close(mut self) {
         let Some(key) = self.key().cloned() else { return };
         tokio::task::spawn_local(async move {
-            let mut patience = FIRST_PATIENCE;
-            for _ in 0..MOST_CANCELS {
-                key.send();
-                key.settled().await;
-                let Some(stream) = self.stream() else { return };
-                if tokio::time::timeout(patience, has_ended(stream)).await.is_ok() {
-                    return;
+            let cancelling = async {
+                let mut patience = FIRST_PATIENCE;
+                for _ in 0..MOST_CANCELS {
+                    key.send();
+                    key.settled().await;
+                    let Some(stream) = self.stream() else { return };
+                    if tokio::time::timeout(patience, has_ended(stream)).await.is_ok() {
+                        return;
+                    }
+                    patience = patience.saturating_mul(2);
                 }
-                patience = patience.saturating_mul(2);
-            }
+            };
+            // A server that does not even take a cancel is not waited for any longer.
+            let _ = tokio::time::timeout(LONGEST_CANCEL, cancelling).await;
         });
     }
 
     fn pass_on(mut self) {
         if let Some(connection) = self.connection.take() {
+            self.pool.returned(&self.payer);
             self.pool.put(connection);
         }
     }
@@ -390,6 +563,7 @@ impl Drop for Lease {
         if let Some(connection) = self.connection.take() {
             // No Terminate: a frame may be half written.
             drop(connection);
+            self.pool.returned(&self.payer);
             self.pool.closed();
         }
     }
@@ -398,6 +572,7 @@ impl Drop for Lease {
 /// How often a statement of a client that is gone is cancelled, and how long its end is waited for at first.
 const MOST_CANCELS: u32 = 8;
 const FIRST_PATIENCE: Duration = Duration::from_millis(50);
+const LONGEST_CANCEL: Duration = Duration::from_secs(15);
 
 /// Reads and drops everything up to what looks like a ReadyForQuery, or the end. The connection is closed in any
 /// case, so that a row that looks like one does no harm.

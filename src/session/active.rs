@@ -13,7 +13,7 @@ use super::host::{Found, Host};
 use super::outgoing;
 use super::portals::Portals;
 use super::relay::Frames;
-use super::reply::{Expect, Running};
+use super::reply::{Expect, Part as SentPart, Running};
 use super::server::Server;
 use super::settings::Settings;
 use super::statement::Statement;
@@ -21,7 +21,7 @@ use super::tenancy::Tenancy;
 use crate::auth::Principal;
 use crate::catalog::Oid;
 use crate::plan::Plan;
-use crate::policy::{Refusal, Rule, SqlState};
+use crate::policy::{Refusal, Rule, SqlState, TenantId};
 use crate::sql::{Action, StatementKind};
 use crate::wire::answer;
 use crate::wire::backend::TransactionStatus;
@@ -43,6 +43,11 @@ pub struct Active {
     pub(super) frames: Frames,
     released: Option<Box<Server>>,
     no_lease: Option<Refusal>,
+    payer: Option<TenantId>,
+    /// A batch was sent again, and is not sent a third time.
+    pub(super) retried: bool,
+    /// What is to be sent again.
+    pub(super) resend: Vec<u8>,
     expires: Option<u64>,
     lease_per_session: bool,
 }
@@ -135,6 +140,9 @@ impl Active {
             frames: Frames::default(),
             released: None,
             no_lease: None,
+            payer: None,
+            retried: false,
+            resend: Vec::new(),
             expires: None,
             lease_per_session,
         }
@@ -264,13 +272,27 @@ impl Active {
         self.server.as_ref().map_or(TransactionStatus::Idle, |server| server.status)
     }
 
-    /// Takes a lease if there is none; false: it has to be waited for.
-    pub(super) fn leased(&mut self, host: &mut dyn Host, io: &mut Io<'_>) -> Result<bool, Refusal> {
+    /// Takes a lease if there is none, for the tenant that `tenancy` says; false: it has to be waited for.
+    pub(super) fn leased(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        tenancy: Option<&Tenancy>,
+    ) -> Result<bool, Refusal> {
         if self.server.is_none() {
-            let Some(server) = host.lease() else { return Ok(false) };
+            let payer = tenancy.unwrap_or(&self.tenancy).payer();
+            let Some(server) = host.lease(payer) else {
+                self.payer = payer.cloned();
+                return Ok(false);
+            };
             self.grant(server, io)?;
         }
         Ok(true)
+    }
+
+    /// The tenant of the lease that is waited for.
+    pub fn payer(&self) -> Option<&TenantId> {
+        self.payer.as_ref()
     }
 
     /// Takes a server connection and makes its settings the session's.
@@ -316,9 +338,21 @@ impl Active {
     }
 
     /// The server connection is gone.
-    pub fn forget_server(&mut self) {
+    pub fn forget_server(&mut self, host: &mut dyn Host) {
         self.server = None;
-        self.queue.clear();
+        self.abandon(host);
+    }
+
+    /// How many statements have room reserved in the audit log.
+    pub fn reserved(&self) -> usize {
+        let of = |expect: &Expect| match expect {
+            Expect::Execute(_) => 1,
+            Expect::Query(query) => {
+                query.parts.iter().skip(query.done).filter(|part| matches!(part, SentPart::Sent(_))).count()
+            }
+            _ => 0,
+        };
+        self.queue.iter().map(of).fold(0, usize::saturating_add)
     }
 
     /// Whether the client has got a part of a row.
@@ -345,7 +379,9 @@ impl Active {
         };
         self.batch = Batch::Closed;
         if sent || !self.queue.is_empty() {
+            let from = io.server.len();
             io.server.extend_from_slice(request::SYNC);
+            self.note_sent(io.server, from, false);
             self.queue.push_back(Expect::Ready);
             self.portals.synced();
         } else {

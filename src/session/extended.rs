@@ -56,6 +56,8 @@ impl Active {
             Batch::Closed | Batch::Open { .. } => {}
         }
         let mut text = "";
+        let alone = self.batch == Batch::Closed && !self.awaits_answers();
+        let from = io.server.len();
         let outcome = match tag {
             b'P' => Parse::read(body).map_err(Stop::from).and_then(|message| {
                 text = message.text;
@@ -73,6 +75,7 @@ impl Active {
         };
         match outcome {
             Ok(()) => {
+                self.note_sent(io.server, from, alone);
                 if self.batch == Batch::Closed {
                     self.batch = Batch::Open { sent: false };
                 }
@@ -102,8 +105,9 @@ impl Active {
             }
         };
         if let Some((_, prepared)) = statement.on_server() {
+            let prepared = host.renewed(prepared);
             self.wait_for_lease(host, io)?;
-            self.prepare(io, &prepared.clone(), Some(message.name))?;
+            self.prepare(io, &prepared, Some(message.name))?;
         } else {
             self.say(io, fixed::PARSE_COMPLETE);
         }
@@ -144,7 +148,7 @@ impl Active {
     }
 
     fn wait_for_lease(&mut self, host: &mut dyn Host, io: &mut Io<'_>) -> Result<(), Stop> {
-        match self.leased(host, io) {
+        match self.leased(host, io, None) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Stop::Wait(Flow::Lease)),
             Err(refusal) => Err(Stop::End(refusal)),
@@ -224,7 +228,7 @@ impl Active {
         let tenant = self.tenancy.tenant(host.now_unix()).cloned();
         admit(planned, message, tenant.as_ref())?;
         let prepared = match &planned.on_server {
-            OnServer::Named(prepared) => prepared.clone(),
+            OnServer::Named(prepared) => host.renewed(prepared),
             OnServer::PerBind => per_bind(planned, &statement.declared, tenant.as_ref()),
             OnServer::Never => {
                 self.portals.open(message.portal, statement.clone(), None);
@@ -263,10 +267,15 @@ impl Active {
                     self.say(io, fixed::NO_DATA);
                     return Ok(());
                 };
+                let prepared = &host.renewed(prepared);
                 self.wait_for_lease(host, io)?;
                 self.prepare(io, prepared, None)?;
                 request::target(io.server, b'D', b'S', prepared.name())?;
-                self.queue.push_back(Expect::Parameters { client: planned.parameters });
+                let of = prepared.clone();
+                self.queue.push_back(Expect::Parameters { client: planned.parameters, of: of.clone() });
+                self.queue.push_back(Expect::Row(Some(of)));
+                self.batch = Batch::Open { sent: true };
+                return Ok(());
             }
             Target::Portal(name) => match self.portals.find(name).map(|portal| portal.server_name.clone()) {
                 Some(Some(server_name)) => request::target(io.server, b'D', b'P', &server_name)?,
@@ -282,7 +291,7 @@ impl Active {
                 None => return Err(no_portal(name).into()),
             },
         }
-        self.queue.push_back(Expect::Row);
+        self.queue.push_back(Expect::Row(None));
         self.batch = Batch::Open { sent: true };
         Ok(())
     }

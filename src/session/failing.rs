@@ -1,13 +1,43 @@
 //! Errors of the server: what they end, what they leave undone, and what a client sees of them.
 
 use super::active::{Active, Batch};
+use super::again::is_stale;
 use super::copy::Copying;
 use super::host::Host;
 use super::relay::{Lost, Seen, account, account_raised};
 use super::reply::{Expect, Part, Running};
-use crate::policy::Refusal;
+use crate::policy::{Refusal, SqlState};
 use crate::wire::backend::ErrorFields;
 use crate::wire::{WireError, answer};
+
+/// `read_only_sql_transaction`.
+const READ_ONLY: &[u8] = b"25006";
+/// `connection_failure`: the code of statements whose end nobody has heard.
+const UNKNOWN: &[u8] = b"08006";
+/// What a server says when it ends a connection (PostgreSQL's errcodes.txt): shutdown, crash of another backend,
+/// starting up, database dropped, and the time limits of idle sessions and transactions.
+const ENDS: [SqlState; 8] = [
+    SqlState::SHUTDOWN,
+    SqlState("57P02"),
+    SqlState("57P03"),
+    SqlState("57P04"),
+    SqlState("57P05"),
+    SqlState("25P03"),
+    SqlState("25P04"),
+    SqlState::TOO_MANY,
+];
+
+/// The end of the connection, if the error is one that ends it.
+fn ended(fields: &ErrorFields<'_>) -> Option<Lost> {
+    let severity = fields.field(b'V').or_else(|| fields.field(b'S'));
+    if !matches!(severity, Some(b"FATAL" | b"PANIC")) {
+        return None;
+    }
+    let code = fields.field(b'C').unwrap_or_default();
+    let known = ENDS.into_iter().find(|state| state.0.as_bytes() == code);
+    let message = String::from_utf8_lossy(fields.field(b'M').unwrap_or_default()).into_owned();
+    Some(Lost::Ended(known.unwrap_or(SqlState::CONNECTION_FAILURE), message))
+}
 
 /// Why a statement failed.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +55,16 @@ impl Active {
         let code = fields.field(b'C').ok_or(WireError::Field("error"))?;
         if fields.field(b'M').is_none() || fields.field(b'S').is_none() {
             return Err(WireError::Field("error").into());
+        }
+        if let Some(lost) = ended(&fields) {
+            return Err(lost);
+        }
+        // The server has become a standby: another connection may reach the one that writes.
+        if let Some(server) = self.server.as_mut().filter(|_| code == READ_ONLY) {
+            server.spent = true;
+        }
+        if self.send_again(&fields) {
+            return Ok(Seen::Nothing);
         }
         self.copying = Copying::No;
         self.frames.columns = None;
@@ -67,7 +107,7 @@ impl Active {
             }
             Some(_) => {
                 if let Some(expect) = self.queue.pop_front() {
-                    let stale = fields.field(b'R') == Some(b"RevalidateCachedQuery");
+                    let stale = is_stale(&fields);
                     self.undo(host, expect, Some(failure), stale);
                 }
                 self.skip_to_sync(host);
@@ -75,6 +115,23 @@ impl Active {
             None => {}
         }
         Ok(Seen::Instead(out))
+    }
+
+    /// Nothing more will be heard of what was sent: what became of it is not known, and that is written down.
+    pub(super) fn abandon(&mut self, host: &mut dyn Host) {
+        while let Some(expect) = self.queue.pop_front() {
+            match expect {
+                Expect::Execute(running) => self.account_failure(host, &running, Failure::Server(UNKNOWN)),
+                Expect::Query(query) => {
+                    for part in query.parts.into_iter().skip(query.done) {
+                        if let Part::Sent(running) = part {
+                            self.account_failure(host, &running, Failure::Server(UNKNOWN));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     fn failed(&self, host: &mut dyn Host, running: &[Running], failure: Failure<'_>) {
@@ -128,7 +185,11 @@ impl Active {
                 }
             }
             // The table has changed since the statement was prepared (plancache.c).
-            Expect::Bind(prepared) if stale => {
+            Expect::Bind(prepared)
+            | Expect::Parameters { of: prepared, .. }
+            | Expect::Row(Some(prepared))
+                if stale =>
+            {
                 if let Some(server) = &mut self.server {
                     server.prepared.spoil(prepared);
                 }

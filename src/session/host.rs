@@ -35,11 +35,19 @@ pub trait Host {
     /// raised it.
     fn raised(&self, message: &str) -> Option<Refusal>;
 
-    /// A server connection, if one is free at once.
-    fn lease(&mut self) -> Option<Box<Server>>;
+    /// A server connection, if one is free at once for this tenant (none: nobody's yet).
+    fn lease(&mut self, tenant: Option<&TenantId>) -> Option<Box<Server>>;
 
     /// The server-side statement for this rendered text and these parameter types, shared by all sessions.
     fn intern(&mut self, text: RenderedText, types: &[Oid]) -> Rc<Prepared>;
+
+    /// The same, or the one that has taken its place since its columns have changed.
+    fn renewed(&mut self, prepared: &Rc<Prepared>) -> Rc<Prepared> {
+        match prepared.is_retired() {
+            true => self.intern(prepared.rendered(), prepared.types()),
+            false => prepared.clone(),
+        }
+    }
 
     /// Checks a tenant token.
     fn verify_token(&mut self, who: &Principal, token: &str) -> Result<BoundToken, AuthError>;

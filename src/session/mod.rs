@@ -10,13 +10,15 @@
 //! * [`handshake`]: from the first byte to a principal; [`startup`]: what a StartupMessage may say; [`login`]: from
 //!   there to ReadyForQuery.
 //! * [`active`]: the session proper: a statement's way is in [`simple`] and [`extended`] ([`statement`], [`portals`]), COPY's messages in
-//!   [`copy`], the server's answers in [`relay`] and [`failing`], refusals in [`refusing`].
+//!   [`copy`], the server's answers in [`relay`] and [`failing`], refusals in [`refusing`],
+//!   a batch that is sent twice in [`again`].
 //! * [`reply`]: which answer is whose. [`tenancy`]: which tenant a transaction has. [`checks`]: values that
 //!   must be the tenant's. [`settings`]: what the session has SET.
 //! * [`outgoing`]: the only writer of SQL. [`server`]: what is known of a server connection.
 //! * [`host`]: what a session asks of its surroundings.
 
 pub mod active;
+pub mod again;
 pub mod checks;
 pub mod copy;
 pub mod extended;
@@ -38,7 +40,7 @@ pub mod startup;
 pub mod statement;
 pub mod tenancy;
 
-use crate::policy::{Refusal, Rule, SqlState};
+use crate::policy::Refusal;
 use crate::wire::answer::{self, Severity};
 use crate::wire::frame::{self, Frame, FrameLimits, FramePhase};
 use crate::wire::{WireError, startup as packets};
@@ -209,6 +211,7 @@ impl Session {
     pub fn server_bytes(&mut self, host: &mut dyn Host, io: &mut Io<'_>, bytes: &[u8]) -> Result<(), Lost> {
         let Phase::Active(active) = &mut self.phase else { return Err(Lost::Unexpected(0)) };
         active.relay(host, io.client, bytes)?;
+        io.server.append(&mut active.resend);
         if self.want == Want::Drain {
             self.resume(host, io);
         }
@@ -220,13 +223,13 @@ impl Session {
 
     /// The server connection is gone, or not to be trusted: ends the session, since what its transaction did
     /// is not known.
-    pub fn server_lost(&mut self, io: &mut Io<'_>, reason: &str) {
+    pub fn server_lost(&mut self, host: &mut dyn Host, io: &mut Io<'_>, refusal: &Refusal) {
         let whole = self.active().is_none_or(|active| !active.is_within_a_row());
         if let Phase::Active(active) = &mut self.phase {
-            active.forget_server();
+            active.forget_server(host);
         }
         if whole {
-            self.fatal(io, &Refusal::new(SqlState::CONNECTION_FAILURE, Rule("server"), reason));
+            self.fatal(io, refusal);
         } else {
             self.end();
         }
@@ -249,9 +252,13 @@ impl Session {
     }
 
     /// The client is gone. Gives the server connection if nothing at all is outstanding on it.
-    pub fn client_gone(&mut self) -> Option<Box<Server>> {
+    pub fn client_gone(&mut self, host: &mut dyn Host) -> Option<Box<Server>> {
         let server = match &mut self.phase {
-            Phase::Active(active) => active.take_clean_server(),
+            Phase::Active(active) => {
+                let server = active.take_clean_server();
+                active.abandon(host);
+                server
+            }
             _ => None,
         };
         self.end();

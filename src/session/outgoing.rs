@@ -1,6 +1,7 @@
 //! The only place that writes SQL towards a server, and it takes nothing but [`VerifiedSql`] and the proxy's
 //! own fixed statements.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::host::Literals;
@@ -43,18 +44,25 @@ pub struct Prepared {
     name: Box<[u8]>,
     text: Box<[u8]>,
     types: Box<[Oid]>,
+    retired: Cell<bool>,
 }
 
 impl Prepared {
     /// Renders a statement with the tenant as parameter `number`; `types` are all parameters' types.
     pub fn new(id: u64, text: RenderedText, types: &[Oid]) -> Self {
         let name = format!("pgb_s{id}").into_bytes().into_boxed_slice();
-        Self { id, name, text: text.0.into_boxed_slice(), types: types.into() }
+        Self { id, name, text: text.0.into_boxed_slice(), types: types.into(), retired: Cell::default() }
     }
 
     /// A statement without a name, for one Bind: its text has the tenant in it.
     pub fn unnamed(text: RenderedText, types: &[Oid]) -> Self {
-        Self { id: 0, name: Box::default(), text: text.0.into_boxed_slice(), types: types.into() }
+        Self {
+            id: 0,
+            name: Box::default(),
+            text: text.0.into_boxed_slice(),
+            types: types.into(),
+            retired: Cell::default(),
+        }
     }
 
     /// The server's name for it.
@@ -65,6 +73,21 @@ impl Prepared {
     /// Its text.
     pub fn text(&self) -> &[u8] {
         &self.text
+    }
+
+    /// Its columns have changed: another takes its place, on every server connection.
+    pub fn retire(&self) {
+        self.retired.set(true);
+    }
+
+    /// Whether another has taken its place.
+    pub fn is_retired(&self) -> bool {
+        self.retired.get()
+    }
+
+    /// Its text, for the one that takes its place.
+    pub fn rendered(&self) -> RenderedText {
+        RenderedText(self.text.to_vec())
     }
 
     /// Types of all its parameters.

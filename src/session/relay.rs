@@ -6,7 +6,7 @@ use super::active::{Active, Batch};
 use super::copy::Copying;
 use super::host::{Account, Host, Verdict};
 use super::reply::{Expect, Part, Running};
-use crate::policy::Refusal;
+use crate::policy::{Refusal, Rule, SqlState};
 use crate::sql::StatementKind;
 use crate::wire::backend::{self, ErrorFields, TransactionStatus};
 use crate::wire::frame::HEADER;
@@ -24,9 +24,23 @@ pub enum Lost {
     /// A parameter that nobody set.
     #[error("the server changed its parameter \"{0}\"")]
     Parameter(String),
+    /// The server ended the connection, with this code and message.
+    #[error("{1}")]
+    Ended(SqlState, String),
     /// A statement of the proxy's own failed.
     #[error("the session's settings could not be restored")]
     Own,
+}
+
+impl Lost {
+    /// What the client is told: the server's own code where it has said one.
+    pub fn refusal(&self) -> Refusal {
+        let state = match self {
+            Self::Ended(state, _) => *state,
+            _ => SqlState::CONNECTION_FAILURE,
+        };
+        Refusal::new(state, Rule("server"), self.to_string())
+    }
 }
 
 /// Framing of the server's stream: what is left of a row that passes, and the start of a message that is kept.
@@ -213,12 +227,13 @@ impl Active {
             (b'1', Some(Expect::Parse { .. }))
             | (b'2', Some(Expect::Bind(_)))
             | (b'3', Some(Expect::Close))
-            | (b'n', Some(Expect::Row)) => Seen::Whole,
-            (b'T', Some(Expect::Row)) => {
+            | (b'n', Some(Expect::Row(_))) => Seen::Whole,
+            (b'T', Some(Expect::Row(_))) => {
                 backend::row_description(body)?;
                 Seen::Whole
             }
-            (b't', Some(Expect::Parameters { client })) => {
+            (b't', Some(Expect::OwnParameters)) => Seen::Nothing,
+            (b't', Some(Expect::Parameters { client, .. })) => {
                 let client = usize::from(*client);
                 let types = backend::parameter_description(body)?;
                 let shown = types.get(..client).ok_or(WireError::Field("parameter count"))?;
@@ -232,6 +247,11 @@ impl Active {
         let empty = matches!(tag, b'1' | b'2' | b'3' | b'n');
         if empty && !body.is_empty() {
             return Err(WireError::Trailing(body.len()).into());
+        }
+        if tag == b'2'
+            && let Some(server) = &mut self.server
+        {
+            server.sent.begun = true;
         }
         self.queue.pop_front();
         Ok(seen)
@@ -319,7 +339,7 @@ impl Active {
         let seen = match self.queue.front() {
             Some(Expect::Ready) => Seen::Whole,
             Some(Expect::Query(query)) if query.running().is_none() => Seen::Whole,
-            Some(Expect::Own) if status == TransactionStatus::Idle => Seen::Nothing,
+            Some(Expect::Own | Expect::OwnReady) if status == TransactionStatus::Idle => Seen::Nothing,
             _ => return Err(Lost::Unexpected(b'Z')),
         };
         let of_sync = matches!(self.queue.front(), Some(Expect::Ready));
@@ -328,11 +348,13 @@ impl Active {
         let idle = status == TransactionStatus::Idle;
         if let Some(server) = &mut self.server {
             server.status = status;
+            server.sent.begun = false;
             if idle {
                 self.settings.idle(server);
             }
         }
         if of_sync {
+            self.retried = false;
             self.portals.answered(idle);
         }
         if idle && self.queue.is_empty() {

@@ -30,9 +30,13 @@ pub enum Expect {
     Parameters {
         /// How many the client knows of: the rest is hidden.
         client: u16,
+        /// Of which statement.
+        of: Rc<Prepared>,
     },
-    /// RowDescription or NoData.
-    Row,
+    /// ParameterDescription that the client has got already.
+    OwnParameters,
+    /// RowDescription or NoData, of this statement or of a portal.
+    Row(Option<Rc<Prepared>>),
     /// Rows and the end of an Execute.
     Execute(Box<Running>),
     /// CloseComplete.
@@ -43,6 +47,8 @@ pub enum Expect {
     Refusal(Box<[u8]>),
     /// ReadyForQuery of a Sync.
     Ready,
+    /// ReadyForQuery of a batch that is sent again: not told.
+    OwnReady,
     /// The results of a simple query and its ReadyForQuery.
     Query(Query),
     /// A query of the proxy's own: nothing of it is told.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
+use super::again::Sent;
 use super::outgoing::{Prepared, SettingText};
 use crate::wire::backend::TransactionStatus;
 
@@ -23,6 +24,10 @@ pub struct Server {
     pub touched: Vec<String>,
     /// What the server must go on reporting: names and values from the start of the connection.
     pub pinned: Vec<(String, String)>,
+    /// What it was sent since nothing was outstanding.
+    pub sent: Sent,
+    /// It has shown that it cannot serve: closed when its lease ends.
+    pub spent: bool,
 }
 
 /// Parameters that decide how text is read or who speaks; they never change on a connection.
@@ -47,6 +52,8 @@ impl Server {
             settings: BTreeMap::new(),
             touched: Vec::new(),
             pinned: reported,
+            sent: Sent::default(),
+            spent: false,
         }
     }
 

@@ -75,7 +75,7 @@ impl Active {
             }
         }
         let sends = decided.iter().any(|verdict| matches!(verdict, Decided::Send { .. }));
-        if sends && !self.leased(host, io)? {
+        if sends && !self.leased(host, io, Some(&ahead.tenancy))? {
             return Ok(Flow::Lease);
         }
         self.tenancy = ahead.tenancy;

@@ -64,6 +64,16 @@ impl Tenancy {
         }
     }
 
+    /// Whom a lease is for: the open transaction's tenant, or the session's.
+    pub fn payer(&self) -> Option<&TenantId> {
+        match (&self.transaction, &self.session) {
+            (Transaction::Open { tenant, .. }, _) => tenant.as_ref(),
+            (Transaction::None, Binding::Fixed(tenant)) => Some(tenant),
+            (Transaction::None, Binding::Token(token)) => Some(&token.tenant),
+            (Transaction::None, Binding::Unbound) => None,
+        }
+    }
+
     fn open(&mut self, now_unix: u64) {
         if self.transaction == Transaction::None {
             let tenant = match &self.session {

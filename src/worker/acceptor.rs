@@ -9,8 +9,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::StartError;
-use super::orders::{Order, Orders};
+use super::orders::{Arrival, Order, Orders};
+use crate::config::model::{ClientTls, Listener};
 use crate::policy::{Refusal, Rule, SqlState};
+use crate::session::handshake::TlsOffer;
 use crate::wire::answer::{self, Severity};
 
 /// The accepting thread.
@@ -20,25 +22,43 @@ pub struct Acceptor {
     thread: JoinHandle<()>,
 }
 
-/// Binds every address.
-pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
-    let bind = |address: &SocketAddr| {
-        let listen = || {
-            let domain = socket2::Domain::for_address(*address);
-            let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-            socket.set_reuse_address(true)?;
-            socket.set_nonblocking(true)?;
-            socket.bind(&(*address).into())?;
-            socket.listen(1024)?;
-            Ok(socket.into())
-        };
-        listen().map_err(|error| StartError::Io { what: format!("listen on {address}"), error })
+/// A bound address, and what it does about TLS.
+#[derive(Debug)]
+pub struct Bound {
+    socket: TcpListener,
+    offer: TlsOffer,
+}
+
+impl Bound {
+    /// Where it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()
+    }
+}
+
+/// Binds an address.
+pub fn bind(listener: &Listener) -> Result<Bound, StartError> {
+    let address = listener.address;
+    let listen = || {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(1024)?;
+        Ok(socket.into())
     };
-    addresses.iter().map(bind).collect()
+    let offer = match listener.tls {
+        ClientTls::Disable => TlsOffer::Never,
+        ClientTls::Allow => TlsOffer::Allowed,
+        ClientTls::Require => TlsOffer::Required,
+    };
+    let socket = listen().map_err(|error| StartError::Io { what: format!("listen on {address}"), error })?;
+    Ok(Bound { socket, offer })
 }
 
 /// Starts to accept.
-pub fn start(listeners: Vec<TcpListener>, workers: Vec<Orders>, most: usize) -> Result<Acceptor, StartError> {
+pub fn start(listeners: Vec<Bound>, workers: Vec<Orders>, most: usize) -> Result<Acceptor, StartError> {
     let failed = |error| StartError::Io { what: "acceptor".to_owned(), error };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let stop = Arc::new(Notify::new());
@@ -71,8 +91,8 @@ impl Acceptor {
     }
 }
 
-async fn accept(listener: TcpListener, workers: Vec<Orders>, most: usize) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
+async fn accept(bound: Bound, workers: Vec<Orders>, most: usize) {
+    let listener = match tokio::net::TcpListener::from_std(bound.socket) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%error, "cannot listen");
@@ -83,7 +103,7 @@ async fn accept(listener: TcpListener, workers: Vec<Orders>, most: usize) {
         match listener.accept().await {
             Ok((socket, address)) => {
                 let Ok(socket) = socket.into_std() else { continue };
-                hand_over(socket, address, &workers, most);
+                hand_over(Arrival { socket, peer: address.ip(), offer: bound.offer }, &workers, most);
             }
             // Out of file descriptors, most likely: they come back as clients go.
             Err(error) => {
@@ -94,17 +114,17 @@ async fn accept(listener: TcpListener, workers: Vec<Orders>, most: usize) {
     }
 }
 
-fn hand_over(mut socket: std::net::TcpStream, address: SocketAddr, workers: &[Orders], most: usize) {
+fn hand_over(mut arrival: Arrival, workers: &[Orders], most: usize) {
     let clients: usize = workers.iter().map(Orders::clients).sum();
     if clients >= most {
         let refusal = Refusal::new(SqlState::TOO_MANY, Rule("clients"), "sorry, too many clients already");
         let mut answer = Vec::new();
         answer::refusal(&mut answer, Severity::Fatal, &refusal, "", 0);
         // The client learns it from the closed socket if it does not take the answer at once.
-        let _ = socket.write(&answer);
+        let _ = arrival.socket.write(&answer);
         return;
     }
     if let Some(worker) = workers.iter().min_by_key(|worker| worker.clients()) {
-        worker.send(Order::Client(socket, address));
+        worker.send(Order::Client(arrival));
     }
 }

@@ -2,8 +2,10 @@
 //! once, and a client owns bytes only for an incomplete message or an unfinished write.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,9 +19,11 @@ use super::registry::Key;
 use super::thread::{Database, Handle, Stopping, Worker};
 use super::unsent::Unsent;
 use super::waits::Waiting;
+use crate::policy::{Refusal, Rule, SqlState};
 use crate::pool::{Lease, Stream};
 use crate::session::active::Active;
-use crate::session::{Io, Session, Want};
+use crate::session::handshake::TlsOffer;
+use crate::session::{Io, Session, Terms, Want};
 use crate::wire::answer;
 
 /// A client that waits for something else may send this much ahead.
@@ -35,11 +39,17 @@ pub struct Client {
     pub(super) session: Session,
     pub(super) database: Option<Rc<Database>>,
     pub(super) socket: Socket,
+    pub(super) origin: Origin,
+    /// The hash of the certificate that the client was shown.
+    pub(super) end_point: Option<Arc<[u8]>>,
+    /// TLS began without being asked for.
+    pub(super) direct: bool,
     pub(super) unsent: Unsent,
     pub(super) lease: Option<Lease>,
     unsent_to_server: Unsent,
     login_deadline: Option<Pin<Box<Sleep>>>,
     write_deadline: Option<Pin<Box<Sleep>>>,
+    query_deadline: Option<Pin<Box<Sleep>>>,
     pub(super) waiting: Option<Waiting>,
     pub(super) planning: Option<Planning>,
     pub(super) fresh: Vec<Fresh>,
@@ -47,9 +57,20 @@ pub struct Client {
 }
 
 pub(super) enum Socket {
+    /// No byte was looked at: TLS may begin at once.
+    Fresh(TcpStream),
     Open(Stream),
     Accepting(Box<Accept<TcpStream>>),
     Gone,
+}
+
+/// Where a client comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// Its address.
+    pub peer: IpAddr,
+    /// What its listener does about TLS.
+    pub offer: TlsOffer,
 }
 
 /// The client is gone.
@@ -57,20 +78,28 @@ pub(super) struct Gone;
 
 impl Client {
     /// A client that has just connected.
-    pub fn new(worker: Rc<Worker>, id: u64, handle: Rc<Handle>, socket: TcpStream) -> Self {
+    pub fn new(worker: Rc<Worker>, id: u64, handle: Rc<Handle>, socket: TcpStream, origin: Origin) -> Self {
+        let socket = match origin.offer {
+            TlsOffer::Never => Socket::Open(Stream::Plain(socket)),
+            TlsOffer::Allowed | TlsOffer::Required => Socket::Fresh(socket),
+        };
         let patience = worker.settings.config.general.client_login_timeout;
         Self {
-            session: Session::new(worker.terms),
+            session: Session::new(Terms { tls: origin.offer, ..worker.terms }),
             worker,
             id,
             handle,
             database: None,
-            socket: Socket::Open(Stream::Plain(socket)),
+            socket,
+            origin,
+            end_point: None,
+            direct: false,
             unsent: Unsent::default(),
             lease: None,
             unsent_to_server: Unsent::default(),
             login_deadline: Some(deadline(patience)),
             write_deadline: None,
+            query_deadline: None,
             waiting: None,
             planning: None,
             fresh: Vec::new(),
@@ -102,6 +131,7 @@ impl Client {
         if *self.session.want() == Want::End {
             return if self.unsent.is_empty() { Err(Gone) } else { Ok(moved) };
         }
+        moved |= self.look_at_first_byte(cx)?;
         moved |= self.advance(cx)?;
         moved |= self.read_server(cx);
         moved |= self.read_client(cx)?;
@@ -130,6 +160,7 @@ impl Client {
             lease: &mut self.lease,
             fresh: &self.fresh,
             key: &mut self.key,
+            end_point: self.end_point.as_ref(),
         };
         let mut io = Io { client: &mut to_client, server: &mut to_server };
         let result = work(&mut self.session, &mut host, &mut io);
@@ -186,17 +217,17 @@ impl Client {
         match self.unsent_to_server.push(cx, stream) {
             Ok(moved) => moved,
             Err(_) => {
-                self.lose_server(cx, "the connection to the server was lost");
+                self.lose_server(cx, &lost("the connection to the server was lost"));
                 true
             }
         }
     }
 
-    fn lose_server(&mut self, cx: &mut Context<'_>, reason: &str) {
+    fn lose_server(&mut self, cx: &mut Context<'_>, refusal: &Refusal) {
         *self.handle.key.borrow_mut() = None;
         self.unsent_to_server = Unsent::default();
         self.lease = None;
-        self.with(cx, |session, _, io| session.server_lost(io, reason));
+        self.with(cx, |session, host, io| session.server_lost(host, io, refusal));
     }
 
     fn watch_deadlines(&mut self, cx: &mut Context<'_>) -> Result<(), Gone> {
@@ -211,7 +242,27 @@ impl Client {
         } else if self.write_deadline.is_none() {
             self.write_deadline = Some(deadline(self.worker.settings.config.general.client_write_timeout));
         }
+        self.watch_query(cx);
         if expired(&mut self.write_deadline, cx) { Err(Gone) } else { Ok(()) }
+    }
+
+    /// What runs for longer than `query_timeout` is cancelled, and its client let go: what answers no more is no
+    /// use to it.
+    fn watch_query(&mut self, cx: &mut Context<'_>) {
+        let Some(patience) = self.worker.settings.config.general.query_timeout else { return };
+        if !self.handle.running.get() {
+            self.query_deadline = None;
+        } else if self.query_deadline.is_none() {
+            self.query_deadline = Some(deadline(patience));
+        }
+        if expired(&mut self.query_deadline, cx) {
+            self.query_deadline = None;
+            if let Some(lease) = self.lease.take() {
+                lease.cancel_and_close();
+            }
+            let message = "the statement took longer than query_timeout";
+            self.lose_server(cx, &Refusal::new(SqlState::CANCELED, Rule("query_timeout"), message));
+        }
     }
 
     fn watch_stop(&mut self, cx: &mut Context<'_>) {
@@ -251,12 +302,12 @@ impl Client {
                 let relayed = self.with(cx, |session, host, io| session.server_bytes(host, io, bytes));
                 if let Err(lost) = relayed {
                     tracing::warn!(session = self.id, %lost, "a server connection is closed");
-                    self.lose_server(cx, &lost.to_string());
+                    self.lose_server(cx, &lost.refusal());
                 }
                 true
             }
             Poll::Ready(_) => {
-                self.lose_server(cx, "the server closed the connection");
+                self.lose_server(cx, &lost("the server closed the connection"));
                 true
             }
         };
@@ -296,10 +347,20 @@ impl Client {
     /// cancelled.
     fn finish(&mut self) {
         let running = self.session.active().is_some_and(Active::is_running);
-        let server = self.session.client_gone();
+        let mut host = Surroundings {
+            worker: &self.worker,
+            session: self.id,
+            handle: &self.handle,
+            database: self.database.as_ref(),
+            lease: &mut self.lease,
+            fresh: &self.fresh,
+            key: &mut self.key,
+            end_point: None,
+        };
+        let server = self.session.client_gone(&mut host);
         *self.handle.key.borrow_mut() = None;
-        if let Some(waiting) = self.waiting.take() {
-            waiting.place.leave();
+        if let (Some(waiting), Some(database)) = (self.waiting.take(), &self.database) {
+            database.pool.leave(&waiting.place);
         }
         if let Some(lease) = self.lease.take() {
             match server.filter(|_| self.unsent_to_server.is_empty()) {
@@ -313,10 +374,18 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        // After a panic there can be some.
+        for _ in 0..self.session.active().map_or(0, Active::reserved) {
+            self.worker.auditor.borrow_mut().release();
+        }
         if let Some(key) = self.key {
             self.worker.registry.forget(key);
         }
     }
+}
+
+fn lost(message: &str) -> Refusal {
+    Refusal::new(SqlState::CONNECTION_FAILURE, Rule("server"), message)
 }
 
 pub(super) fn deadline(after: Duration) -> Pin<Box<Sleep>> {

@@ -1,6 +1,7 @@
 //! How a worker answers its sessions.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use smallvec::SmallVec;
@@ -11,7 +12,7 @@ use super::thread::{Database, Handle, Worker};
 use crate::auth::scram::Exchange;
 use crate::auth::{AuthError, BoundToken, Principal};
 use crate::catalog::Oid;
-use crate::policy::Refusal;
+use crate::policy::{Refusal, TenantId};
 use crate::pool::Lease;
 use crate::session::host::{Account, Found, Host, Literals, Verdict};
 use crate::session::outgoing::{Prepared, RenderedText};
@@ -28,6 +29,7 @@ pub struct Surroundings<'a> {
     pub(super) lease: &'a mut Option<Lease>,
     pub(super) fresh: &'a [Fresh],
     pub(super) key: &'a mut Option<Key>,
+    pub(super) end_point: Option<&'a Arc<[u8]>>,
 }
 
 impl Host for Surroundings<'_> {
@@ -70,8 +72,8 @@ impl Host for Surroundings<'_> {
         sentinel::decode(message, &world.policy.nonce)
     }
 
-    fn lease(&mut self) -> Option<Box<Server>> {
-        let mut lease = self.database?.pool.try_lease()?;
+    fn lease(&mut self, tenant: Option<&TenantId>) -> Option<Box<Server>> {
+        let mut lease = self.database?.pool.try_lease(tenant)?;
         let server = lease.take_server()?;
         *self.handle.key.borrow_mut() = lease.key().cloned();
         *self.lease = Some(lease);
@@ -127,7 +129,7 @@ impl Host for Surroundings<'_> {
 
     fn authenticate_start(&mut self, user: &str, database: &str, tls: bool) -> Exchange {
         let principals = &self.worker.settings.principals;
-        let end_point = principals.server_end_point().filter(|_| tls).cloned();
+        let end_point = self.end_point.filter(|_| tls).cloned();
         principals.authenticate_start(user, database).bind_channel(end_point)
     }
 

@@ -4,7 +4,7 @@
 //! * [`acceptor`]: one thread accepts and hands sockets over; [`orders`]: what a worker is told.
 //! * [`thread`]: a worker's thread and what its sessions share; [`host`]: how it answers them.
 //! * [`client`]: one client's sockets, polled by hand.
-//! * [`registry`]: cancel keys of all workers. [`observe`]: audit and metrics as a worker sees them.
+//! * [`tls`]: the certificate that clients are shown. [`registry`]: cancel keys of all workers. [`observe`]: audit and metrics as a worker sees them.
 
 pub mod acceptor;
 pub mod client;
@@ -14,6 +14,7 @@ pub mod orders;
 pub mod planning;
 pub mod registry;
 pub mod thread;
+pub mod tls;
 mod unsent;
 mod waits;
 
@@ -26,12 +27,14 @@ use std::time::Duration;
 use crate::auth::{Principals, TokenVerifier};
 use crate::catalog::tls::TlsError;
 use crate::config::Config;
+use crate::config::model::General;
 use crate::plan::Planner;
-use crate::pool::Target;
+use crate::pool::{Keepalive, Target};
 
 use observe::{Auditor, Metrics};
 use orders::{Order, Orders};
 use registry::Registry;
+use tls::ServerTls;
 
 /// Everything that workers need. Built once; the planners' worlds may change behind it.
 #[derive(Debug)]
@@ -45,7 +48,7 @@ pub struct Settings {
     /// One planner for each of the configuration's databases, in their order.
     pub planners: Vec<Arc<Planner>>,
     /// TLS towards clients; none: `N` to every SSLRequest.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Arc<ServerTls>>,
     /// Counters of the process.
     pub metrics: Arc<dyn Metrics>,
 }
@@ -93,18 +96,20 @@ pub fn run(settings: Arc<Settings>, auditors: Vec<Box<dyn Auditor>>) -> Result<R
     if auditors.len() < workers {
         return Err(StartError::Missing("auditors"));
     }
-    let listeners = acceptor::bind(&settings.config.general.listen)?;
-    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let general = &settings.config.general;
+    let listeners =
+        general.listeners().map(|listener| acceptor::bind(&listener)).collect::<Result<Vec<_>, _>>()?;
+    let addresses = listeners.iter().filter_map(acceptor::Bound::address).collect();
     let registry = Arc::new(Registry::default());
     let (mut orders, mut threads) = (Vec::new(), Vec::new());
+    let targets = targets(&settings)?;
     for (index, auditor) in auditors.into_iter().take(workers).enumerate() {
-        let targets = targets(&settings)?;
         let (sender, receiver) = orders::channel();
-        let (settings, registry) = (settings.clone(), registry.clone());
-        let seed = thread::Seed { index, settings, registry, targets, auditor };
+        let (settings, registry, targets) = (settings.clone(), registry.clone(), targets.clone());
+        let seed = thread::Seed { index, settings, registry, targets };
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || thread::work(seed, receiver))
+            .spawn(move || thread::work(&seed, auditor, receiver))
             .map_err(|error| StartError::Io { what: "worker thread".to_owned(), error })?;
         orders.push(sender);
         threads.push(thread);
@@ -116,16 +121,22 @@ pub fn run(settings: Arc<Settings>, auditors: Vec<Box<dyn Auditor>>) -> Result<R
 }
 
 fn targets(settings: &Settings) -> Result<Vec<Target>, StartError> {
-    let timeout = settings.config.general.server_connect_timeout;
+    let general = &settings.config.general;
     let target = |database| {
-        Target::new(database, timeout)
+        Target::new(database, general.server_connect_timeout)
+            .map(|target| target.with_keepalive(keepalive(general)))
             .map_err(|error| StartError::Tls { database: database.name.clone(), error })
     };
     settings.config.databases.iter().map(target).collect()
 }
 
+/// For clients and servers alike.
+fn keepalive(general: &General) -> Keepalive {
+    Keepalive { idle: general.tcp_keepalive, user_timeout: general.tcp_user_timeout }
+}
+
 impl Running {
-    /// Where clients can connect, in the order of `listen`.
+    /// Where clients can connect, in the order of `listen` and `[[listeners]]`.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }

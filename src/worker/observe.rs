@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::registry::Cancelled;
 use crate::auth::{AuthError, Principal};
 use crate::session::host::Account;
 
@@ -55,6 +56,12 @@ pub trait Metrics: std::fmt::Debug + Send + Sync {
     }
     /// A session's code panicked.
     fn panicked(&self) {}
+    /// A worker panicked and was replaced.
+    fn worker_died(&self) {}
+    /// A cancel request has come.
+    fn cancel_request(&self, outcome: Cancelled) {
+        let _ = outcome;
+    }
 }
 
 /// Nothing is written down and nothing counted.

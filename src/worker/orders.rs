@@ -1,21 +1,34 @@
 //! What a worker is told from outside its thread.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
+use crate::session::handshake::TlsOffer;
+
 /// An order.
 #[derive(Debug)]
 pub enum Order {
     /// A new client.
-    Client(TcpStream, SocketAddr),
+    Client(Arrival),
     /// Cancel what this session runs.
     Cancel(u64),
     /// End, at the latest after this.
     Stop(Duration),
+}
+
+/// A client that has just connected.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its socket.
+    pub socket: TcpStream,
+    /// Where it comes from.
+    pub peer: IpAddr,
+    /// What its listener does about TLS.
+    pub offer: TlsOffer,
 }
 
 /// The way to a worker.

@@ -2,7 +2,9 @@
 //! secret, and they find a session, never a server connection.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -11,10 +13,39 @@ use super::orders::{Order, Orders};
 /// Process id and secret as the client was told.
 pub type Key = (i32, i32);
 
+/// Wrong keys that one address may send in [`WINDOW`]; after that its cancel requests are not looked at.
+const MOST_WRONG: u32 = 20;
+const WINDOW: Duration = Duration::from_secs(60);
+/// Addresses that are remembered for wrong keys.
+const MOST_GUESSERS: usize = 4096;
+
+/// What became of a cancel request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// Its session was told.
+    Passed,
+    /// Nobody has the key.
+    Unknown,
+    /// Its address has sent too many wrong keys.
+    Ignored,
+}
+
+impl Cancelled {
+    /// As a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Unknown => "unknown",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
 /// Who has which key.
 #[derive(Debug, Default)]
 pub struct Registry {
     keys: Mutex<HashMap<Key, (usize, u64)>>,
+    guessers: Mutex<HashMap<IpAddr, Guesser>>,
     workers: OnceLock<Vec<Orders>>,
 }
 
@@ -43,12 +74,90 @@ impl Registry {
     }
 
     /// Tells the worker whose session has this key; nothing happens for a key that nobody has.
-    pub fn cancel(&self, key: Key) {
+    pub fn cancel(&self, key: Key, from: IpAddr) -> Cancelled {
+        let now = Instant::now();
+        if self.guessers.lock().get(&from).is_some_and(|guesser| guesser.is_banned(now)) {
+            return Cancelled::Ignored;
+        }
         let found = self.keys.lock().get(&key).copied();
-        if let Some((worker, session)) = found
-            && let Some(orders) = self.workers.get().and_then(|workers| workers.get(worker))
-        {
+        let Some((worker, session)) = found else {
+            self.count_wrong(from, now);
+            return Cancelled::Unknown;
+        };
+        if let Some(orders) = self.workers.get().and_then(|workers| workers.get(worker)) {
             orders.send(Order::Cancel(session));
         }
+        Cancelled::Passed
+    }
+
+    fn count_wrong(&self, from: IpAddr, now: Instant) {
+        let mut guessers = self.guessers.lock();
+        if guessers.len() >= MOST_GUESSERS && !guessers.contains_key(&from) {
+            guessers.retain(|_, guesser| guesser.is_recent(now));
+            if guessers.len() >= MOST_GUESSERS {
+                guessers.clear();
+            }
+        }
+        let guesser = guessers.entry(from).or_insert(Guesser { wrong: 0, since: now });
+        if !guesser.is_recent(now) {
+            *guesser = Guesser { wrong: 0, since: now };
+        }
+        guesser.wrong = guesser.wrong.saturating_add(1);
+    }
+}
+
+/// An address that sends keys that nobody has.
+#[derive(Debug, Clone, Copy)]
+struct Guesser {
+    wrong: u32,
+    since: Instant,
+}
+
+impl Guesser {
+    fn is_recent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < WINDOW
+    }
+
+    fn is_banned(&self, now: Instant) -> bool {
+        self.wrong >= MOST_WRONG && self.is_recent(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_with_too_many_wrong_keys_is_not_listened_to() {
+        let registry = Registry::default();
+        let (guesser, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let key = registry.register(0, 7);
+        let wrong = (key.0, key.1.wrapping_add(1));
+        for _ in 0..MOST_WRONG {
+            assert_eq!(registry.cancel(wrong, guesser), Cancelled::Unknown);
+        }
+        assert_eq!(registry.cancel(key, guesser), Cancelled::Ignored);
+        assert_eq!(registry.cancel(key, other), Cancelled::Passed);
+        registry.forget(key);
+        assert_eq!(registry.cancel(key, other), Cancelled::Unknown);
+    }
+
+    #[test]
+    fn guessers_are_forgotten_before_they_fill_the_memory() {
+        let registry = Registry::default();
+        for number in 0..3 * MOST_GUESSERS {
+            registry.cancel((1, 1), IpAddr::from((number as u32).to_be_bytes()));
+        }
+        assert!(registry.guessers.lock().len() <= MOST_GUESSERS);
+    }
+
+    #[test]
+    fn keys_do_not_repeat_or_follow_each_other() {
+        let registry = Registry::default();
+        let keys: Vec<Key> = (0..1000).map(|session| registry.register(0, session)).collect();
+        let near = keys
+            .windows(2)
+            .filter(|pair| pair[0].0.abs_diff(pair[1].0) < 1000 || pair[0].1.abs_diff(pair[1].1) < 1000);
+        assert!(near.count() < 10);
     }
 }

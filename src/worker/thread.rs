@@ -2,27 +2,25 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::TcpStream;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
-use tokio_rustls::TlsAcceptor;
 
 use super::Settings;
-use super::client::Client;
-use super::observe::Auditor;
-use super::orders::{Order, Received};
+use super::client::{Client, Origin};
+use super::observe::{Auditor, Silent};
+use super::orders::{Arrival, Order, Received};
 use super::registry::Registry;
 use crate::catalog::Oid;
-use crate::config::model::{ClientTls, PoolMode};
+use crate::config::model::PoolMode;
 use crate::plan::{PlanTable, Planner};
 use crate::pool::cancel::CancelKey;
-use crate::pool::{Limits, Pool, Target};
+use crate::pool::{Counts, Limits, Pool, Target};
 use crate::session::Terms;
 use crate::session::handshake::TlsOffer;
 use crate::session::outgoing::{Prepared, RenderedText};
@@ -34,10 +32,14 @@ use crate::wire::frame::FrameLimits;
 const SCRATCH: usize = 16 * 1024;
 /// Longest Bind and CopyData.
 const LONGEST_VALUE: usize = 256 * 1024 * 1024;
+/// So that a worker that panics at once does not do so without a pause.
+const BEFORE_ANOTHER: Duration = Duration::from_millis(100);
+/// How long a server connection that was idle may take to show that it lives.
+const LONGEST_CHECK: Duration = Duration::from_secs(5);
 /// Rendered statements that are known by name at most.
 const MOST_INTERNED: usize = 8192;
 
-/// What a worker's thread begins with.
+/// What a worker's thread begins with, and begins with again after a panic.
 #[derive(Debug)]
 pub struct Seed {
     /// Its number.
@@ -48,8 +50,6 @@ pub struct Seed {
     pub registry: Arc<Registry>,
     /// The databases' servers.
     pub targets: Vec<Target>,
-    /// Its audit.
-    pub auditor: Box<dyn Auditor>,
 }
 
 /// A worker.
@@ -62,7 +62,6 @@ pub struct Worker {
     pub(super) normaliser: RefCell<Normaliser>,
     pub(super) limits: sql::Limits,
     pub(super) terms: Terms,
-    pub(super) tls: Option<TlsAcceptor>,
     pub(super) scratch: Cell<Vec<u8>>,
     pub(super) outs: Cell<(Vec<u8>, Vec<u8>)>,
     pub(super) stopping: Cell<Stopping>,
@@ -108,7 +107,8 @@ impl Handle {
     /// Cancels the statement that runs now, if one does.
     fn cancel(&self) {
         if self.running.get() {
-            if let Some(key) = self.key.borrow().as_ref() {
+            // One that is on its way will do.
+            if let Some(key) = self.key.borrow().as_ref().filter(|key| !key.is_pending()) {
                 key.send();
             }
         } else if self.waiting.get() {
@@ -124,32 +124,56 @@ impl Handle {
     }
 }
 
-/// Runs a worker until it is told to stop and its sessions have ended.
-pub fn work(seed: Seed, received: Received) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "a worker cannot start");
+/// Runs a worker until it is told to stop and its sessions have ended. A panic outside of a session ends all
+/// sessions of the worker; another takes its place on the same thread.
+pub fn work(seed: &Seed, mut auditor: Box<dyn Auditor>, mut received: Received) {
+    loop {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "a worker cannot start");
+                return;
+            }
+        };
+        let worker = Rc::new(Worker::new(seed, auditor));
+        let local = tokio::task::LocalSet::new();
+        let work = AssertUnwindSafe(|| local.block_on(&runtime, worker.clone().obey(&mut received)));
+        let panicked = std::panic::catch_unwind(work).is_err();
+        // Sessions give back what they have reserved.
+        drop(local);
+        drop(runtime);
+        if !panicked || worker.stopping.get() != Stopping::No {
             return;
         }
-    };
-    let worker = Rc::new(Worker::new(seed));
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, worker.obey(received));
+        seed.settings.metrics.worker_died();
+        tracing::error!(
+            worker = seed.index,
+            "a worker panicked: its sessions are lost, another takes its place"
+        );
+        auditor = worker.auditor.replace(Box::new(Silent));
+        std::thread::sleep(BEFORE_ANOTHER);
+    }
 }
 
 impl Worker {
-    fn new(seed: Seed) -> Self {
-        let Seed { index, settings, registry, targets, auditor } = seed;
+    fn new(seed: &Seed, auditor: Box<dyn Auditor>) -> Self {
+        let Seed { index, settings, registry, targets } = seed;
         let general = &settings.config.general;
         let planners = settings.planners.iter();
         let configured = settings.config.databases.iter();
         let database =
             |((target, planner), configured): ((Target, &Arc<Planner>), &crate::config::model::Database)| {
+                let size = configured.pool_size.unwrap_or(general.default_pool_size).max(1);
                 let limits = Limits {
-                    size: configured.pool_size.unwrap_or(general.default_pool_size).max(1),
+                    size,
+                    least: configured.min_pool_size.unwrap_or(general.min_pool_size).min(size),
+                    reserve: configured.reserve_pool_size.unwrap_or(general.reserve_pool_size),
+                    reserve_timeout: general.reserve_timeout,
+                    per_tenant: configured.max_tenant_connections.or(general.max_tenant_connections),
                     idle_timeout: general.idle_timeout,
                     server_lifetime: general.server_lifetime,
+                    check_delay: general.server_check_delay,
+                    check_timeout: general.server_connect_timeout.min(LONGEST_CHECK),
                 };
                 let table =
                     PlanTable::new(planner.clone(), general.plan_cache_entries, general.plan_cache_bytes);
@@ -161,38 +185,32 @@ impl Worker {
                     interned: RefCell::default(),
                 })
             };
-        let databases = targets.into_iter().zip(planners).zip(configured).map(database).collect();
+        let databases = targets.iter().cloned().zip(planners).zip(configured).map(database).collect();
         let limits = sql::Limits { max_bytes: general.max_statement_bytes, ..sql::Limits::default() };
-        let offer = match (&settings.tls, general.tls) {
-            (None, ClientTls::Require) | (Some(_), ClientTls::Require) => TlsOffer::Required,
-            (None, _) | (_, ClientTls::Disable) => TlsOffer::Never,
-            (Some(_), ClientTls::Allow) => TlsOffer::Allowed,
-        };
         let terms = Terms {
-            tls: offer,
+            tls: TlsOffer::Never,
             limits: FrameLimits { statement: general.max_statement_bytes, value: LONGEST_VALUE },
             lease_per_session: general.pool_mode == PoolMode::Session,
         };
         Self {
-            index,
+            index: *index,
             databases,
             auditor: RefCell::new(auditor),
             normaliser: RefCell::new(Normaliser::new(limits)),
             limits,
             terms,
-            tls: settings.tls.clone().map(TlsAcceptor::from),
             scratch: Cell::default(),
             outs: Cell::default(),
             stopping: Cell::new(Stopping::No),
             started: Instant::now(),
             sessions: RefCell::default(),
             next_session: Cell::new(0),
-            registry,
-            settings,
+            registry: registry.clone(),
+            settings: settings.clone(),
         }
     }
 
-    async fn obey(self: Rc<Self>, mut received: Received) {
+    async fn obey(self: Rc<Self>, received: &mut Received) {
         for database in &self.databases {
             database.pool.warm_up();
         }
@@ -204,7 +222,7 @@ impl Worker {
             }
             tokio::select! {
                 order = received.receiver.recv(), if listening => match order {
-                    Some(Order::Client(socket, _)) => self.admit(socket, &received),
+                    Some(Order::Client(arrival)) => self.admit(arrival, received),
                     Some(Order::Cancel(session)) => {
                         let handle = self.sessions.borrow().get(&session).cloned();
                         if let Some(handle) = handle {
@@ -227,7 +245,7 @@ impl Worker {
     fn count_pools(&self) {
         let (mut all_idle, mut leased, mut all_waiting) = (0_usize, 0_usize, 0_usize);
         for database in &self.databases {
-            let (open, idle, waiting) = database.pool.counts();
+            let Counts { open, idle, waiting, .. } = database.pool.counts();
             all_idle = all_idle.saturating_add(idle);
             leased = leased.saturating_add(open.saturating_sub(idle));
             all_waiting = all_waiting.saturating_add(waiting);
@@ -251,22 +269,20 @@ impl Worker {
         }
     }
 
-    fn admit(self: &Rc<Self>, socket: TcpStream, received: &Received) {
+    fn admit(self: &Rc<Self>, arrival: Arrival, received: &Received) {
+        let Arrival { socket, peer, offer } = arrival;
         let id = self.next_session.get();
         self.next_session.set(id.wrapping_add(1));
         let handle = Rc::new(Handle::default());
-        let clients = received.clients.clone();
+        let present = Present { clients: received.clients.clone(), worker: self.clone(), id };
         let socket = socket.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(socket));
-        let Ok(socket) = socket else {
-            clients.fetch_sub(1, Relaxed);
-            return;
-        };
+        self.settings.metrics.client_connected();
+        let Ok(socket) = socket else { return };
         // A socket that takes no option is about to fail anyway.
         let _ = socket.set_nodelay(true);
+        let _ = super::keepalive(&self.settings.config.general).apply(&socket);
         self.sessions.borrow_mut().insert(id, handle.clone());
-        self.settings.metrics.client_connected();
-        let client = Client::new(self.clone(), id, handle, socket);
-        let worker = self.clone();
+        let client = Client::new(self.clone(), id, handle, socket, Origin { peer, offer });
         tokio::task::spawn_local(async move {
             let mut client = Box::pin(client);
             // A panic ends the session alone: its lease is dropped, and the server connection closed.
@@ -278,13 +294,11 @@ impl Worker {
             })
             .await;
             if !ended {
-                worker.settings.metrics.panicked();
+                present.worker.settings.metrics.panicked();
                 tracing::error!(session = id, "a session panicked");
             }
             drop(client);
-            worker.sessions.borrow_mut().remove(&id);
-            worker.settings.metrics.client_gone();
-            clients.fetch_sub(1, Relaxed);
+            drop(present);
         });
     }
 
@@ -308,6 +322,21 @@ impl Worker {
     }
 }
 
+/// Counts a client for as long as it is there, also when its task is dropped.
+struct Present {
+    clients: Arc<AtomicUsize>,
+    worker: Rc<Worker>,
+    id: u64,
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.worker.sessions.borrow_mut().remove(&self.id);
+        self.worker.settings.metrics.client_gone();
+        self.clients.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Rendered statements by text and types: each has one name on every server connection.
 #[derive(Debug, Default)]
 pub struct Interned {
@@ -322,8 +351,11 @@ impl Interned {
         use std::hash::BuildHasher;
         let hash = self.hasher.hash_one((text.bytes(), types));
         let same = |known: &Rc<Prepared>| known.text() == text.bytes() && known.types() == types;
-        if let Some(known) = self.table.find(hash, same) {
-            return known.clone();
+        if let Ok(known) = self.table.find_entry(hash, same) {
+            if !known.get().is_retired() {
+                return known.get().clone();
+            }
+            known.remove();
         }
         if self.table.len() >= MOST_INTERNED {
             self.table.clear();

@@ -6,18 +6,25 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
 use tokio::time::Sleep;
-use tokio_rustls::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::client::{Client, Gone, Socket, deadline};
 use super::planning;
+use super::tls::ALPN;
 use crate::catalog::Oid;
 use crate::plan::Request;
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::pool::lease::checkout_timed_out;
 use crate::pool::{Lease, Stream, Waiter};
 use crate::session::Want;
+use crate::session::active::Active;
 use crate::sql::Bounded;
+
+/// The first byte of TLS: a record that holds a handshake message.
+const CLIENT_HELLO: u8 = 0x16;
 
 pub(super) struct Waiting {
     pub(super) place: Rc<Waiter>,
@@ -34,7 +41,8 @@ impl Client {
             Want::Plan(_) => Ok(self.plan(cx)),
             Want::Lease => Ok(self.wait_for_lease(cx)),
             Want::Cancel { pid, secret } => {
-                self.worker.registry.cancel((*pid, *secret));
+                let outcome = self.worker.registry.cancel((*pid, *secret), self.origin.peer);
+                self.worker.settings.metrics.cancel_request(outcome);
                 Err(Gone)
             }
         }
@@ -46,15 +54,48 @@ impl Client {
         }
         if let Socket::Open(_) = self.socket {
             let taken = std::mem::replace(&mut self.socket, Socket::Gone);
-            let (Socket::Open(Stream::Plain(tcp)), Some(acceptor)) = (taken, &self.worker.tls) else {
-                return Err(Gone);
-            };
-            self.socket = Socket::Accepting(Box::new(acceptor.accept(tcp)));
+            let Socket::Open(Stream::Plain(tcp)) = taken else { return Err(Gone) };
+            self.begin_tls(tcp)?;
         }
+        self.finish_tls(cx)
+    }
+
+    /// A client may begin with TLS at once (`sslnegotiation=direct`, PostgreSQL 17): its first byte tells.
+    pub(super) fn look_at_first_byte(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
+        match &mut self.socket {
+            Socket::Accepting(_) if self.direct => return self.finish_tls(cx),
+            Socket::Fresh(tcp) => {
+                let mut byte = [0; 1];
+                match tcp.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+                    Poll::Pending => return Ok(false),
+                    Poll::Ready(Ok(1)) => self.direct = byte == [CLIENT_HELLO],
+                    Poll::Ready(_) => return Err(Gone),
+                }
+            }
+            _ => return Ok(false),
+        }
+        let Socket::Fresh(tcp) = std::mem::replace(&mut self.socket, Socket::Gone) else { return Err(Gone) };
+        match self.direct {
+            true => self.begin_tls(tcp)?,
+            false => self.socket = Socket::Open(Stream::Plain(tcp)),
+        }
+        Ok(true)
+    }
+
+    fn begin_tls(&mut self, tcp: TcpStream) -> Result<(), Gone> {
+        let certified = self.worker.settings.tls.as_ref().ok_or(Gone)?.current();
+        self.end_point.clone_from(&certified.end_point);
+        self.socket = Socket::Accepting(Box::new(TlsAcceptor::from(certified.config.clone()).accept(tcp)));
+        Ok(())
+    }
+
+    fn finish_tls(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
         let Socket::Accepting(accept) = &mut self.socket else { return Err(Gone) };
         match Pin::new(accept.as_mut()).poll(cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Err(_)) => Err(Gone),
+            // Without the name of the protocol it could be anybody's (PostgreSQL refuses it too).
+            Poll::Ready(Ok(tls)) if self.direct && tls.get_ref().1.alpn_protocol() != Some(ALPN) => Err(Gone),
             Poll::Ready(Ok(tls)) => {
                 self.socket = Socket::Open(Stream::Tls(Box::new(TlsStream::Server(tls))));
                 self.with(cx, |session, host, io| session.encrypted(host, io));
@@ -115,10 +156,11 @@ impl Client {
         let place = match &mut self.waiting {
             Some(waiting) => waiting,
             None => {
+                let payer = self.session.active().and_then(Active::payer).cloned();
                 let patience = self.worker.settings.config.general.checkout_timeout;
                 self.handle.waiting.set(true);
                 self.waiting.insert(Waiting {
-                    place: database.pool.wait(),
+                    place: database.pool.wait(payer),
                     since: Instant::now(),
                     deadline: deadline(patience),
                 })
@@ -138,7 +180,7 @@ impl Client {
         self.handle.waiting.set(false);
         self.handle.cancelled.set(false);
         if let Some(waiting) = self.waiting.take() {
-            waiting.place.leave();
+            database.pool.leave(&waiting.place);
             self.worker.settings.metrics.lease_waited(waiting.since.elapsed());
         }
         self.leased(cx, polled);

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use crate::config::model::{
-    Audit, AuditSink, Barrier, ClientTls, General, Mode, Nulls, PoolMode, ServerFloor, Tenancy, Witness,
+    Audit, AuditSink, Barrier, ClientTls, General, Listener, Mode, Nulls, PoolMode, ServerFloor, Tenancy,
+    Witness,
 };
 
 use super::section::Section;
 use super::values::{address, duration, existing_file, filled, identifier, number, one_of, path, size};
 
 /// Reads `[general]`.
-pub(super) fn general(mut section: Section<'_>) -> Option<General> {
+pub(super) fn general(mut section: Section<'_>, listeners: Vec<Listener>) -> Option<General> {
     let d = General::default();
     let general = General {
         listen: section.or("listen", d.listen, filled(address)),
@@ -44,6 +45,7 @@ pub(super) fn general(mut section: Section<'_>) -> Option<General> {
         witness: section.or("witness", d.witness, one_of(&WITNESSES)),
         server_floor: section.or("server_floor", d.server_floor, one_of(&SERVER_FLOORS)),
         tls: section.or("tls", d.tls, one_of(&CLIENT_TLS)),
+        listeners,
         tls_cert_file: section.optional("tls_cert_file", existing_file),
         tls_key_file: section.optional("tls_key_file", existing_file),
     };
@@ -51,12 +53,24 @@ pub(super) fn general(mut section: Section<'_>) -> Option<General> {
         section.complain_here("`min_pool_size` is larger than `default_pool_size`".to_owned(), None);
     }
     let certified = general.tls_cert_file.is_some() && general.tls_key_file.is_some();
-    if general.tls != ClientTls::Disable && !certified {
+    if general.listeners().any(|listener| listener.has_tls()) && !certified {
         let message = "`tls` needs `tls_cert_file` and `tls_key_file`".to_owned();
         section.complain_here(message, None);
     }
     section.finish();
     Some(general)
+}
+
+/// Reads every `[[listeners]]`.
+pub(super) fn listeners(root: &mut Section<'_>) -> Vec<Listener> {
+    let sections = root.sections("listeners").into_iter();
+    let listener = |mut section: Section<'_>| {
+        let address = section.required("address", address);
+        let tls = section.required("tls", one_of(&CLIENT_TLS));
+        section.finish();
+        Some(Listener { address: address?, tls: tls? })
+    };
+    sections.filter_map(listener).collect()
 }
 
 /// Reads `[tenancy]`.

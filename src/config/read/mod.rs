@@ -68,7 +68,8 @@ fn config<'a>(mut root: Section<'a>, env: &'a Environment) -> Option<Config> {
         override_from(&mut section, name, env);
         section
     });
-    let general = general::general(general);
+    let listeners = general::listeners(&mut root);
+    let general = general::general(general, listeners);
     let databases = databases::databases(&mut root, env);
     let tenancy = general::tenancy(tenancy);
     let tables = rules::tables(&mut root);

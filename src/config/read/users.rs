@@ -2,7 +2,7 @@
 
 use crate::config::ScramVerifier;
 use crate::config::errors::Place;
-use crate::config::model::{ClientTls, General, TenantSource, TokenAlgorithm, TokenKey, User, UserAuth};
+use crate::config::model::{General, TenantSource, TokenAlgorithm, TokenKey, User, UserAuth};
 
 use super::Environment;
 use super::databases::{Given, secret};
@@ -127,7 +127,7 @@ fn tenant_source(section: &mut Section<'_>, auth: Option<&UserAuth>) -> Option<T
 
 /// Whether clients can reach the proxy over a network without TLS.
 fn in_clear(general: &General) -> bool {
-    general.tls == ClientTls::Disable && general.listen.iter().any(|address| !address.ip().is_loopback())
+    general.listeners().any(|listener| !listener.has_tls() && !listener.address.ip().is_loopback())
 }
 
 #[derive(Clone, Copy)]

@@ -88,14 +88,19 @@ impl Host for Tables {
     fn epoch(&self) -> u64 {
         self.generation
     }
-    fn lease(&mut self) -> Option<Box<Server>> {
+    fn lease(&mut self, _: Option<&TenantId>) -> Option<Box<Server>> {
         self.free = self.free.checked_sub(1)?;
         Some(Box::new(Server::new(vec![("TimeZone".into(), "UTC".into())])))
     }
     fn intern(&mut self, text: RenderedText, types: &[Oid]) -> Rc<Prepared> {
         let id = self.interned.len() as u64 + 1;
         let key = (text.bytes().to_vec(), types.to_vec());
-        self.interned.entry(key).or_insert_with(|| Rc::new(Prepared::new(id, text, types))).clone()
+        let fresh = Rc::new(Prepared::new(id, text, types));
+        let kept = self.interned.entry(key).or_insert_with(|| fresh.clone());
+        if kept.is_retired() {
+            *kept = fresh;
+        }
+        kept.clone()
     }
     fn verify_token(&mut self, _: &Principal, token: &str) -> Result<BoundToken, AuthError> {
         match token.strip_prefix("for ") {

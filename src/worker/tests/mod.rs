@@ -1,6 +1,8 @@
 //! A worker in front of a real PostgreSQL, with a planning function that lets everything through.
 
+mod faults;
 mod postgres;
+mod relay;
 
 use std::process::Command;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState as Code;
 
 use self::postgres::{Postgres, psql};
-use super::observe::Silent;
+use super::observe::{Metrics, Silent};
 use super::{Running, Settings, run};
 use crate::auth::{Principals, TokenVerifier};
 use crate::catalog::Snapshot;
@@ -22,14 +24,20 @@ use crate::sql::World;
 
 struct Proxy {
     running: Option<Running>,
-    _postgres: Postgres,
+    postgres: Postgres,
     port: u16,
 }
 
 impl Proxy {
     fn start(general: &str) -> Option<Self> {
         let postgres = Postgres::start()?;
-        let config = Arc::new(config(&postgres, general));
+        let port = postgres.port;
+        Some(Self::before(postgres, port, general, Arc::new(Silent)))
+    }
+
+    /// A proxy that reaches the server by another port.
+    fn before(postgres: Postgres, server: u16, general: &str, metrics: Arc<dyn Metrics>) -> Self {
+        let config = Arc::new(config(server, general));
         let catalog = Snapshot::new(1, 150_000, "postgres".to_owned(), vec!["public".to_owned()]);
         let policy = Policy::compile(&config, &catalog, 1, "nonce").unwrap();
         let world = World::new(Arc::new(catalog), Arc::new(policy));
@@ -40,12 +48,12 @@ impl Proxy {
             tokens: Arc::new(TokenVerifier::new(&config).unwrap()),
             planners: vec![Arc::new(planner)],
             tls: None,
-            metrics: Arc::new(Silent),
+            metrics,
             config,
         };
         let running = run(Arc::new(settings), vec![Box::new(Silent)]).unwrap();
         let port = running.addresses()[0].port();
-        Some(Self { running: Some(running), _postgres: postgres, port })
+        Self { running: Some(running), postgres, port }
     }
 
     fn url(&self, user: &str) -> String {
@@ -57,11 +65,15 @@ impl Proxy {
     }
 
     async fn connect(&self, user: &str) -> tokio_postgres::Client {
-        let parameters = format!("host=127.0.0.1 port={} user={user} password=secret dbname=db", self.port);
-        let (client, connection) = tokio_postgres::connect(&parameters, NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
+        connect(self.port, user).await.unwrap()
     }
+}
+
+async fn connect(port: u16, user: &str) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+    let parameters = format!("host=127.0.0.1 port={port} user={user} password=secret dbname=db");
+    let (client, connection) = tokio_postgres::connect(&parameters, NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
 }
 
 impl Drop for Proxy {
@@ -72,17 +84,18 @@ impl Drop for Proxy {
     }
 }
 
-fn config(postgres: &Postgres, general: &str) -> Config {
+fn config(server: u16, general: &str) -> Config {
     let verifier = postgres_protocol::password::scram_sha_256(b"secret");
+    let size = if general.contains("default_pool_size") { "" } else { "default_pool_size = 4\n" };
     let text = format!(
-        "[general]\nlisten = [\"127.0.0.1:0\"]\ndefault_pool_size = 4\n{general}\n\
+        "[general]\nlisten = [\"127.0.0.1:0\"]\n{size}{general}\n\
          [[databases]]\nname = \"db\"\nhost = \"127.0.0.1\"\nport = {}\ndbname = \"postgres\"\n\
          user = \"app_backend\"\npassword = \"backend\"\ntls = \"disable\"\nsearch_path = [\"public\"]\n\
          [tenancy]\ncolumn = \"tenant_id\"\n\
          [[users]]\nname = \"one\"\nverifier = \"{verifier}\"\nrole = \"app\"\ntenant = \"1\"\n\
          [[users]]\nname = \"two\"\nverifier = \"{verifier}\"\nrole = \"app\"\ntenant = \"2\"\n\
          [audit]\nsink = \"none\"\n",
-        postgres.port
+        server
     );
     config::parse("test", &text, &config::Environment::default()).unwrap_or_else(|errors| panic!("{errors}"))
 }

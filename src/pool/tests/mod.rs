@@ -1,5 +1,7 @@
 //! Connecting to servers that are not what they should be.
 
+mod lease;
+
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
