@@ -158,3 +158,20 @@ async fn a_configuration_becomes_a_proxy_that_accounts_for_everything() {
     assert_eq!(count("\"rule\":\"tenant-column\""), 1);
     assert_eq!(count("\"relations\":[\"select app.documents\"]"), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn value_that_a_bare_condition_cannot_take_waits_behind_the_guard() {
+    let stage = Stage::new().await;
+    let proxy = stage.proxy().await;
+    let client = login(&proxy, "acme", "pencil").await.expect("the right password");
+    let found = client.prepare("select id from documents where title like $1 order by id").await.unwrap();
+    let long = format!("o{}n%", "%".repeat(2_000));
+    for pattern in ["o%", &long, "%n%", &long] {
+        let rows = client.query(&found, &[&pattern]).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<i32>>(), [1], "{pattern:.20}");
+    }
+    // An escape at the end is an error of the tenant's own rows, whichever pattern meets them.
+    let error = client.query(&found, &[&"tw\\"]).await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "22025");
+    tokio::task::spawn_blocking(move || proxy.stop(Duration::from_secs(1))).await.unwrap().unwrap();
+}

@@ -30,15 +30,18 @@ pub struct Plan {
     pub generation: u64,
     /// What was found out.
     pub planned: Planned,
+    /// The plan for values that do not satisfy `planned.bind_checks`.
+    pub cautious: Option<Arc<Plan>>,
     /// What it weighs in a cache (an estimate).
     bytes: usize,
 }
 
 impl Plan {
     /// A plan of what planning gave.
-    pub(crate) fn new(id: u64, generation: u64, planned: Planned) -> Self {
+    pub(crate) fn new(id: u64, generation: u64, mut planned: Planned) -> Self {
         let bytes = size_of::<Self>().saturating_add(planned.bytes());
-        Self { id, generation, planned, bytes }
+        let cautious = planned.cautious.take().map(|planned| Arc::new(Self::new(id, generation, *planned)));
+        Self { id, generation, planned, cautious, bytes }
     }
 
     /// Whether a statement of the plan's shape has the tokens that the plan was made for.

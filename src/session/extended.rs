@@ -226,6 +226,8 @@ impl Active {
             return Ok(());
         };
         let tenant = self.tenancy.tenant(host.now_unix()).cloned();
+        let cautious = planned.cautious(host, &statement.declared, message)?;
+        let planned = cautious.as_ref().unwrap_or(planned);
         admit(planned, message, tenant.as_ref())?;
         let prepared = match &planned.on_server {
             OnServer::Named(prepared) => host.renewed(prepared),

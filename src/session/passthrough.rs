@@ -40,6 +40,7 @@ pub fn plan(_: &World, _: &str, statement: &Statement<'_>) -> Result<Planned, Re
         parameters: highest_parameter(statement.text),
         tenant_type: Some(23),
         bind_checks: Vec::new(),
+        cautious: None,
         pins: Vec::new(),
         decision: Decision {
             rule: Rule("test"),

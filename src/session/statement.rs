@@ -58,6 +58,21 @@ impl Planned {
     pub(super) fn literals(&self) -> Literals<'_> {
         Literals { text: &self.statement_text, ranges: self.literals.clone() }
     }
+
+    /// The same statement for a Bind whose values do not satisfy what its bare conditions rely on.
+    pub(super) fn cautious(
+        &self,
+        host: &mut dyn Host,
+        declared: &[Oid],
+        message: &Bind<'_>,
+    ) -> Result<Option<Self>, Refusal> {
+        match &self.plan.cautious {
+            Some(plan) if checks::bare_conditions(&self.plan, message).is_err() => {
+                planned(host, plan.clone(), &self.literals(), declared).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
 impl Statement {

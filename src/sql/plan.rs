@@ -15,8 +15,22 @@ use super::{Pin, Statement, Tree, VerifiedSql, World, lift};
 
 /// Plans one statement for one role. Runs on a planning thread: parsers recurse.
 pub fn plan(world: &World, role: &str, statement: &Statement<'_>) -> Result<Planned, Refusal> {
+    let mut planned = plan_with(world, role, statement, false)?;
+    if !planned.bind_checks.is_empty() {
+        planned.cautious = plan_with(world, role, statement, true).ok().map(Box::new);
+    }
+    Ok(planned)
+}
+
+fn plan_with(
+    world: &World,
+    role: &str,
+    statement: &Statement<'_>,
+    cautious: bool,
+) -> Result<Planned, Refusal> {
     let mut tree = Tree::parse(statement, world.catalog.server_version_num)?.node;
     let mut binder = Binder::new(world, role, statement);
+    binder.cautious = cautious;
     let deed = binder.whole_statement(&mut tree)?;
     let declared = u16::try_from(statement.parameter_types.len()).unwrap_or(u16::MAX);
     let parameters = binder.parameters.max(declared);
@@ -51,6 +65,7 @@ pub fn plan(world: &World, role: &str, statement: &Statement<'_>) -> Result<Plan
         parameters,
         tenant_type: decided.tenant_type,
         bind_checks: decided.bind_checks,
+        cautious: None,
         pins,
         decision: Decision {
             rule: Rule(if decided.tenant_type.is_some() { "tenant" } else { "allowed" }),

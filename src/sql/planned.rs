@@ -19,6 +19,8 @@ pub struct Planned {
     pub tenant_type: Option<Oid>,
     /// What the values of parameters must satisfy at Bind, where a bare condition relies on it.
     pub bind_checks: Vec<BindCheck>,
+    /// The plan for values that do not satisfy them: such conditions wait behind the guard.
+    pub cautious: Option<Box<Planned>>,
     /// Literals that a decision looked at: the plan holds for exactly these tokens.
     pub pins: Vec<Pin>,
     /// The decision as audit, metrics and `explain` tell it.
@@ -42,6 +44,7 @@ impl Planned {
             + edits.iter().map(|edit| edit.reason.len() + 40).sum::<usize>()
             + self.pins.iter().map(|pin| pin.token.len() + 32).sum::<usize>()
             + self.bind_checks.len().saturating_mul(64)
+            + self.cautious.as_ref().map_or(0, |cautious| cautious.bytes())
     }
 }
 

@@ -55,6 +55,7 @@ pub fn planned(statement: &Statement<'_>) -> Result<Planned, Refusal> {
         parameters: 0,
         tenant_type: None,
         bind_checks: Vec::new(),
+        cautious: None,
         pins,
         decision: Decision {
             rule: Rule("test"),

@@ -62,6 +62,8 @@ pub(in crate::sql) struct Binder<'a> {
     pub pins: BTreeSet<usize>,
     /// What parameters' values must satisfy, where a bare condition relies on it.
     pub bind_checks: Vec<BindCheck>,
+    /// No condition is left bare that relies on the value of a parameter.
+    pub cautious: bool,
     /// The highest `$n` of the client.
     pub parameters: u16,
     pub ctes: Vec<Cte>,
@@ -96,6 +98,7 @@ impl<'a> Binder<'a> {
             touched: Vec::new(),
             pins: BTreeSet::new(),
             bind_checks: Vec::new(),
+            cautious: false,
             parameters: 0,
             ctes: Vec::new(),
             view_depth: 0,

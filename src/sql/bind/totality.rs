@@ -82,6 +82,7 @@ impl Binder<'_> {
         let columns = |c: &ColumnRef| self.column_info(scope, c);
         let judged = self.leaksafe.judge(self.catalog, node, &columns, &|n| self.judged_type(n));
         let (total, pins) = match judged {
+            Total::Yes { pins, bind_checks } if self.cautious && !bind_checks.is_empty() => (false, pins),
             Total::Yes { pins, bind_checks } => {
                 self.bind_checks.extend(bind_checks);
                 (true, pins)

@@ -69,7 +69,8 @@ impl Binder<'_> {
         if gated.is_empty() {
             return None;
         }
-        self.is_total_beside(scope, &mut rest, &gated, &mut checks, &mut pins).then(|| {
+        let total = self.is_total_beside(scope, &mut rest, &gated, &mut checks, &mut pins);
+        (total && (checks.is_empty() || !self.cautious)).then(|| {
             self.bind_checks.append(&mut checks);
             pins.into_iter().for_each(|location| self.pin(location));
             self.edit(build::NOWHERE, "a part without columns is looked at before any row");
