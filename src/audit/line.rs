@@ -82,7 +82,7 @@ impl Formatter {
 
     fn head(&mut self, out: &mut Vec<u8>, seq: u64, time: u64) {
         out.extend_from_slice(b"{\"seq\":");
-        out.extend_from_slice(seq.to_string().as_bytes());
+        digits(out, seq);
         out.extend_from_slice(b",\"time\":\"");
         let (second, micros) = (time / 1_000_000, time % 1_000_000);
         if second != self.second || self.second_text.is_empty() {
@@ -90,7 +90,13 @@ impl Formatter {
             self.second_text = until_seconds(second);
         }
         out.extend_from_slice(self.second_text.as_bytes());
-        out.extend_from_slice(format!(".{micros:06}Z\"").as_bytes());
+        // Six digits behind the point: the leading 1 gives way to it.
+        let point = out.len();
+        digits(out, micros.saturating_add(1_000_000));
+        if let Some(first) = out.get_mut(point) {
+            *first = b'.';
+        }
+        out.extend_from_slice(b"Z\"");
     }
 
     fn plan(&mut self, out: &mut Vec<u8>, plan: &Arc<Plan>) {
@@ -185,7 +191,7 @@ fn number(out: &mut Vec<u8>, name: &str, value: u64) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
-    out.extend_from_slice(value.to_string().as_bytes());
+    digits(out, value);
 }
 
 fn string(out: &mut Vec<u8>, name: &str, value: &str, most: usize) {
@@ -199,6 +205,10 @@ fn string(out: &mut Vec<u8>, name: &str, value: &str, most: usize) {
 /// JSON's escapes, and the same for what a terminal would obey or hide: control characters of both ranges,
 /// line separators, and marks that change the direction of text. What is longer than `most` bytes is cut.
 fn escape(out: &mut Vec<u8>, value: &str, most: usize) {
+    if value.len() <= most && value.bytes().all(is_plain) {
+        out.extend_from_slice(value.as_bytes());
+        return;
+    }
     let mut utf8 = [0; 4];
     for (at, c) in value.char_indices() {
         if at >= most {
@@ -219,6 +229,26 @@ fn escape(out: &mut Vec<u8>, value: &str, most: usize) {
             _ => out.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes()),
         }
     }
+}
+
+/// A character that stands for itself in JSON and on a terminal.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
+/// Appends a number in decimal.
+fn digits(out: &mut Vec<u8>, mut value: u64) {
+    let mut text = [b'0'; 20];
+    let mut length = 1_usize;
+    for (place, digit) in text.iter_mut().rev().enumerate() {
+        if value == 0 {
+            break;
+        }
+        *digit = b'0'.saturating_add(u8::try_from(value % 10).unwrap_or_default());
+        value /= 10;
+        length = place.saturating_add(1);
+    }
+    out.extend_from_slice(text.get(text.len().saturating_sub(length)..).unwrap_or_default());
 }
 
 /// `2026-11-25T16:28:40`, in UTC.

@@ -43,8 +43,8 @@ impl Books {
         Self { ring, worker: worker << WORKER_SHIFT, metrics, quarantine }
     }
 
-    fn event(&self, session: u64, account: &Account<'_>, verdict: Verdict) -> Event {
-        Event::of(account.who, self.worker | session, account.tenant, now(), verdict)
+    fn event(&self, session: u64, account: &Account<'_>, now: u64, verdict: Verdict) -> Event {
+        Event::of(account.who, self.worker | session, account.tenant, now, verdict)
     }
 }
 
@@ -63,7 +63,7 @@ impl Auditor for Books {
         self.ring.release();
     }
 
-    fn settle(&mut self, session: u64, account: &Account<'_>, duration_us: u64) {
+    fn settle(&mut self, session: u64, account: &Account<'_>, now: u64, duration_us: u64) {
         let host::Verdict::Ran { plan, rows, error, .. } = &account.verdict else {
             return self.ring.release();
         };
@@ -72,7 +72,7 @@ impl Auditor for Books {
         }
         let error = error.and_then(|code| code.try_into().ok());
         let verdict = Verdict::Ran { plan: (*plan).clone(), rows: *rows, error, duration: duration_us };
-        let event = self.event(session, account, verdict);
+        let event = self.event(session, account, now, verdict);
         self.ring.settle(event);
     }
 
@@ -81,7 +81,7 @@ impl Auditor for Books {
             return self.ring.release();
         };
         let statement = audit::statement(plan);
-        let event = self.event(session, account, Verdict::refused(refusal, Some(&statement)));
+        let event = self.event(session, account, now(), Verdict::refused(refusal, Some(&statement)));
         self.ring.settle(event);
     }
 
@@ -93,7 +93,7 @@ impl Auditor for Books {
         if let Some(quarantine) = &self.quarantine {
             quarantine.keep(refusal);
         }
-        let event = self.event(session, account, Verdict::refused(refusal, *text));
+        let event = self.event(session, account, now(), Verdict::refused(refusal, *text));
         // Without room the refusal stands all the same; that there was none is counted.
         let _ = self.ring.push(event);
     }

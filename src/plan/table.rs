@@ -79,15 +79,14 @@ impl PlanTable {
     pub fn find(&mut self, role: &Arc<str>, statement: &Normalised<'_, '_>) -> Option<Outcome> {
         self.follow();
         let hash = self.hash(role, statement.shape);
-        if !self.young.holds(hash, role, statement.shape) {
-            self.promote(hash, role, statement.shape);
+        let mut plan = self.young.find(hash, role, statement);
+        if plan.is_none() && self.promote(hash, role, statement.shape) {
+            plan = self.young.find(hash, role, statement);
         }
-        let slot = self.young.slots.find(hash, |slot| slot.is(hash, role, statement.shape));
-        let plan = slot.and_then(|slot| slot.plans.iter().find(|plan| plan.admits(|n| statement.token(n))));
         match plan {
             Some(plan) => {
                 self.hits = self.hits.wrapping_add(1);
-                Some(Ok(plan.clone()))
+                Some(Ok(plan))
             }
             None => {
                 self.misses = self.misses.wrapping_add(1);
@@ -149,11 +148,10 @@ impl PlanTable {
         hasher.finish()
     }
 
-    /// Moves a slot from the older half to the younger.
-    fn promote(&mut self, hash: u64, role: &Arc<str>, shape: &str) {
-        if let Some(slot) = self.old.take(hash, role, shape) {
-            self.put(slot);
-        }
+    /// Moves a slot from the older half to the younger; whether there was one.
+    fn promote(&mut self, hash: u64, role: &Arc<str>, shape: &str) -> bool {
+        let slot = self.old.take(hash, role, shape);
+        slot.map(|slot| self.put(slot)).is_some()
     }
 
     fn put(&mut self, slot: Slot) {
@@ -169,8 +167,9 @@ impl PlanTable {
 
 impl Half {
     #[inline]
-    fn holds(&self, hash: u64, role: &Arc<str>, shape: &str) -> bool {
-        self.slots.find(hash, |slot| slot.is(hash, role, shape)).is_some()
+    fn find(&self, hash: u64, role: &Arc<str>, statement: &Normalised<'_, '_>) -> Option<Arc<Plan>> {
+        let slot = self.slots.find(hash, |slot| slot.is(hash, role, statement.shape))?;
+        slot.plans.iter().find(|plan| plan.admits(|n| statement.token(n))).cloned()
     }
 
     fn take(&mut self, hash: u64, role: &Arc<str>, shape: &str) -> Option<Slot> {

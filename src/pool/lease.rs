@@ -1,6 +1,6 @@
 //! Who has a server connection, and who waits for one. All of it belongs to one worker's thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -37,12 +37,17 @@ pub struct Limits {
     pub check_timeout: Duration,
 }
 
+/// Workers sweep every second.
+const MUCH_LONGER_THAN_A_SWEEP: Duration = Duration::from_secs(10);
+
 /// A pool of one database.
 #[derive(Debug)]
 pub struct Pool {
     target: Rc<Target>,
     limits: Limits,
     state: RefCell<State>,
+    /// The time of the last sweep.
+    swept: Cell<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -133,7 +138,7 @@ impl State {
 impl Pool {
     /// An empty pool.
     pub fn new(target: Rc<Target>, limits: Limits) -> Rc<Self> {
-        Rc::new(Self { target, limits, state: RefCell::default() })
+        Rc::new(Self { target, limits, state: RefCell::default(), swept: Cell::new(Instant::now()) })
     }
 
     /// The database's name.
@@ -178,7 +183,7 @@ impl Pool {
     /// A connection, if one is idle and fit, and nobody waits who could have it.
     pub fn try_lease(self: &Rc<Self>, payer: Option<&TenantId>) -> Option<Lease> {
         let payer = payer.filter(|_| self.limits.per_tenant.is_some()).cloned();
-        let now = Instant::now();
+        let now = self.time();
         loop {
             let mut connection = {
                 let mut state = self.state.borrow_mut();
@@ -198,6 +203,14 @@ impl Pool {
                 return Some(self.lease(connection, payer));
             }
         }
+    }
+
+    /// The time, as closely as the limits need it: the clock is not read for each lease where the last sweep's
+    /// time does.
+    fn time(&self) -> Instant {
+        let limits = &self.limits;
+        let least = limits.check_delay.min(limits.server_lifetime).min(limits.idle_timeout);
+        if least >= MUCH_LONGER_THAN_A_SWEEP { self.swept.get() } else { Instant::now() }
     }
 
     fn is_doubtful(&self, connection: &Connection, now: Instant) -> bool {
@@ -246,6 +259,7 @@ impl Pool {
     /// opens those that are to be kept open.
     pub fn sweep(self: &Rc<Self>) {
         let now = Instant::now();
+        self.swept.set(now);
         let idle = std::mem::take(&mut self.state.borrow_mut().idle);
         let mut spare = self.state.borrow().open.saturating_sub(self.limits.least);
         for mut connection in idle {
@@ -302,7 +316,7 @@ impl Pool {
 
     /// Hands a connection to him whose turn it is, or keeps it.
     fn put(self: &Rc<Self>, mut connection: Connection) {
-        if Instant::now() >= connection.retires {
+        if self.time() >= connection.retires {
             self.close(connection);
             return;
         }
@@ -515,7 +529,7 @@ impl Lease {
             return;
         }
         connection.server = Some(server);
-        connection.used = Instant::now();
+        connection.used = pool.time();
         match connection.key.clone().filter(|key| key.is_pending()) {
             None => pool.put(connection),
             Some(key) => {

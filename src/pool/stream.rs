@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
@@ -37,6 +37,22 @@ impl Stream {
         }
     }
 
+    /// Whether a read may give something now: no system call, and no waker is kept. Under TLS nothing is known.
+    pub fn may_be_readable(&self) -> bool {
+        match self {
+            Self::Plain(tcp) => tcp.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Self::Tls(_) => true,
+        }
+    }
+
+    /// Writes what a plain socket takes at once. No waker is kept: who goes on waits with [`Self::poll_write`].
+    pub fn write_at_once(&self, bytes: &[u8]) -> usize {
+        match self {
+            Self::Plain(tcp) => tcp.try_write(bytes).unwrap_or(0),
+            Self::Tls(_) => 0,
+        }
+    }
+
     /// Pushes what TLS holds back into the socket; a plain socket holds nothing.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
@@ -48,14 +64,13 @@ impl Stream {
     /// Whether neither bytes nor an end nor an error are known to have come. No system call for a plain
     /// socket that was read until it had no more.
     pub fn is_quiet(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
         match self {
             Self::Plain(tcp) => {
                 let would_block = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
-                tcp.poll_read_ready(&mut cx).is_pending() || tcp.try_read(&mut [0; 1]).is_err_and(would_block)
+                tcp.try_read(&mut [0; 1]).is_err_and(would_block)
             }
             Self::Tls(tls) => {
-                let mut byte = [0; 1];
+                let (mut cx, mut byte) = (Context::from_waker(Waker::noop()), [0; 1]);
                 Pin::new(tls.as_mut()).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
             }
         }

@@ -1,10 +1,12 @@
 //! A session after its login: what it holds, and the way of a client's message to its handler.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::Io;
@@ -33,10 +35,12 @@ pub struct Active {
     pub(super) who: Principal,
     pub(super) tenancy: Tenancy,
     pub(super) settings: Settings,
-    pub(super) statements: HashMap<Box<str>, Rc<Statement>>,
+    pub(super) statements: HashMap<Box<str>, Rc<Statement>, RandomState>,
     pub(super) unnamed: Option<Rc<Statement>>,
     pub(super) portals: Portals,
     pub(super) queue: VecDeque<Expect>,
+    /// Answers of the proxy's own to a batch, said together with the server's.
+    pub(super) held: Vec<u8>,
     pub(super) batch: Batch,
     pub(super) copying: Copying,
     pub(super) server: Option<Box<Server>>,
@@ -123,6 +127,9 @@ pub enum Look<'t> {
 /// that a batch without Sync does not wait here for ever.
 const MOST_OUTSTANDING: usize = 10_000;
 
+/// Answers that are held back (PQ_SEND_BUFFER_SIZE, pqcomm.c).
+const MOST_HELD: usize = 8192;
+
 impl Active {
     /// A session that has just logged in.
     pub fn new(who: Principal, tenancy: Tenancy, lease_per_session: bool) -> Self {
@@ -130,10 +137,11 @@ impl Active {
             who,
             tenancy,
             settings: Settings::default(),
-            statements: HashMap::new(),
+            statements: HashMap::default(),
             unnamed: None,
             portals: Portals::default(),
             queue: VecDeque::new(),
+            held: Vec::new(),
             batch: Batch::Closed,
             copying: Copying::No,
             server: None,
@@ -242,17 +250,24 @@ impl Active {
         let mut from = 0;
         let mut unplanned = false;
         loop {
-            let found = match host.next_statement(&self.who, text, from, declared) {
+            let mut found = match host.next_statement(&self.who, text, from, declared) {
                 Ok(Some(found)) => found,
                 Ok(None) if unplanned => return Look::Unplanned,
                 Ok(None) => return Look::Planned(parts),
                 Err(refusal) => return Look::Refused(refusal, 0),
             };
             from = found.next;
-            match found.outcome.clone() {
+            let last = from >= text.len();
+            let outcome = found.outcome.take();
+            match outcome {
                 Some(Ok(plan)) => parts.push(Part { found, plan }),
                 Some(Err(refusal)) => return Look::Refused((*refusal).clone(), found.offset),
                 None => unplanned = true,
+            }
+            match (last, unplanned) {
+                (true, true) => return Look::Unplanned,
+                (true, false) => return Look::Planned(parts),
+                (false, _) => {}
             }
         }
     }
@@ -261,9 +276,22 @@ impl Active {
     pub(super) fn say(&mut self, io: &mut Io<'_>, bytes: impl Into<Cow<'static, [u8]>>) {
         let bytes = bytes.into();
         if self.queue.is_empty() {
+            io.client.append(&mut self.held);
             io.client.extend_from_slice(&bytes);
         } else {
             self.queue.push_back(Expect::Say(bytes));
+        }
+    }
+
+    /// The same within a batch: PostgreSQL, too, holds such answers back until Sync or Flush (or 8 KiB of them).
+    pub(super) fn say_in_batch(&mut self, io: &mut Io<'_>, bytes: &'static [u8]) {
+        if !self.queue.is_empty() {
+            self.queue.push_back(Expect::Say(bytes.into()));
+            return;
+        }
+        self.held.extend_from_slice(bytes);
+        if self.held.len() >= MOST_HELD {
+            io.client.append(&mut self.held);
         }
     }
 
@@ -386,6 +414,7 @@ impl Active {
             self.portals.synced();
         } else {
             let status = self.status();
+            io.client.append(&mut self.held);
             answer::ready_for_query(io.client, status);
             if status == TransactionStatus::Idle {
                 self.tenancy.end();
@@ -397,6 +426,7 @@ impl Active {
     }
 
     fn flush(&mut self, io: &mut Io<'_>) -> Result<Flow, Refusal> {
+        io.client.append(&mut self.held);
         if matches!(self.batch, Batch::Open { sent: true } | Batch::Skipping { sent: true }) {
             io.server.extend_from_slice(request::FLUSH);
         }

@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use super::Io;
 use super::active::{Active, Batch, Flow, Look, Unplanned, kind};
 use super::copy::Copying;
@@ -95,8 +97,9 @@ impl Active {
         if !message.name.is_empty() && self.statements.len() >= MOST_NAMES {
             return Err(too_many("prepared statements").into());
         }
-        let statement = match self.statement(host, message.text, message.types().collect()) {
-            Ok(statement) => Rc::new(statement),
+        let declared: SmallVec<[Oid; 16]> = message.types().collect();
+        let statement = match self.shared_statement(host, message.text, &declared) {
+            Ok(statement) => statement,
             Err(stop) => {
                 if message.name.is_empty() && matches!(stop, Stop::Refuse(_)) {
                     self.unnamed = None;
@@ -109,7 +112,7 @@ impl Active {
             self.wait_for_lease(host, io)?;
             self.prepare(io, &prepared, Some(message.name))?;
         } else {
-            self.say(io, fixed::PARSE_COMPLETE);
+            self.say_in_batch(io, fixed::PARSE_COMPLETE);
         }
         self.name_statement(message.name, statement);
         Ok(())
@@ -123,14 +126,31 @@ impl Active {
         }
     }
 
+    /// The statement of a text, the same for all sessions of a role where it was seen before.
+    fn shared_statement(
+        &self,
+        host: &mut dyn Host,
+        text: &str,
+        declared: &[Oid],
+    ) -> Result<Rc<Statement>, Stop> {
+        if let Some(known) = host.known_statement(&self.who, text, declared) {
+            return Ok(known);
+        }
+        let statement = Rc::new(self.statement(host, text, declared)?);
+        if statement.is_shareable() {
+            host.keep_statement(&self.who, &statement);
+        }
+        Ok(statement)
+    }
+
     /// Plans a text of one statement.
-    fn statement(&self, host: &mut dyn Host, text: &str, declared: Vec<Oid>) -> Result<Statement, Stop> {
+    fn statement(&self, host: &mut dyn Host, text: &str, declared: &[Oid]) -> Result<Statement, Stop> {
         let epoch = host.epoch();
-        let mut parts = match self.look(host, text, &declared) {
+        let mut parts = match self.look(host, text, declared) {
             Look::Planned(parts) => parts,
             Look::Refused(refusal, offset) => return Err(Stop::Refuse(moved(refusal, offset))),
             Look::Unplanned => {
-                let text = text.to_owned();
+                let (text, declared) = (text.to_owned(), declared.to_vec());
                 return Err(Stop::Wait(Flow::Plan(Unplanned { text, declared })));
             }
         };
@@ -140,7 +160,7 @@ impl Active {
         }
         let body = match parts.pop() {
             Some(part) if !matches!(part.plan.planned.action, Action::Empty) => {
-                Body::Planned(planned(host, part.plan, &part.found.literals, &declared)?)
+                Body::Planned(planned(host, part.plan, &part.found.literals, declared)?)
             }
             _ => Body::Empty,
         };
@@ -171,7 +191,7 @@ impl Active {
         }
         if server.prepared.has(prepared) {
             if client.is_some() {
-                self.say(io, fixed::PARSE_COMPLETE);
+                self.say_in_batch(io, fixed::PARSE_COMPLETE);
             }
             return Ok(());
         }
@@ -204,7 +224,7 @@ impl Active {
         if statement.epoch == host.epoch() {
             return Ok(statement);
         }
-        let fresh = Rc::new(self.statement(host, &statement.text, statement.declared.to_vec())?);
+        let fresh = self.shared_statement(host, &statement.text, &statement.declared)?;
         self.name_statement(name, fresh.clone());
         Ok(fresh)
     }
@@ -222,7 +242,7 @@ impl Active {
         count_values(message, parameters)?;
         let Body::Planned(planned) = &statement.body else {
             self.portals.open(message.portal, statement, None);
-            self.say(io, fixed::BIND_COMPLETE);
+            self.say_in_batch(io, fixed::BIND_COMPLETE);
             return Ok(());
         };
         let tenant = self.tenancy.tenant(host.now_unix()).cloned();
@@ -234,7 +254,7 @@ impl Active {
             OnServer::PerBind => per_bind(planned, &statement.declared, tenant.as_ref()),
             OnServer::Never => {
                 self.portals.open(message.portal, statement.clone(), None);
-                self.say(io, fixed::BIND_COMPLETE);
+                self.say_in_batch(io, fixed::BIND_COMPLETE);
                 return Ok(());
             }
         };
@@ -265,8 +285,8 @@ impl Active {
             Target::Statement(name) => {
                 let statement = self.current_statement(host, name)?;
                 let Some((planned, prepared)) = statement.on_server() else {
-                    self.say(io, fixed::NO_PARAMETERS);
-                    self.say(io, fixed::NO_DATA);
+                    self.say_in_batch(io, fixed::NO_PARAMETERS);
+                    self.say_in_batch(io, fixed::NO_DATA);
                     return Ok(());
                 };
                 let prepared = &host.renewed(prepared);
@@ -282,7 +302,7 @@ impl Active {
             Target::Portal(name) => match self.portals.find(name).map(|portal| portal.server_name.clone()) {
                 Some(Some(server_name)) => request::target(io.server, b'D', b'P', &server_name)?,
                 Some(None) => {
-                    self.say(io, fixed::NO_DATA);
+                    self.say_in_batch(io, fixed::NO_DATA);
                     return Ok(());
                 }
                 // A cursor that SQL declared is a portal of the server by its own name: drivers describe it. In
@@ -301,7 +321,7 @@ impl Active {
     fn execute(&mut self, host: &mut dyn Host, io: &mut Io<'_>, name: &str, limit: i32) -> Result<(), Stop> {
         let portal = self.portals.find(name).cloned().ok_or_else(|| no_portal(name))?;
         let Body::Planned(planned) = &portal.statement.body else {
-            self.say(io, fixed::EMPTY_QUERY);
+            self.say_in_batch(io, fixed::EMPTY_QUERY);
             return Ok(());
         };
         let Some(server_name) = &portal.server_name else {
@@ -320,7 +340,7 @@ impl Active {
             }
             _ => self.tenancy.ran(),
         }
-        self.queue.push_back(Expect::Execute(Box::new(running)));
+        self.queue.push_back(Expect::Execute(running));
         self.batch = Batch::Open { sent: true };
         Ok(())
     }
@@ -359,7 +379,7 @@ impl Active {
         if let Action::Deallocate { name } = &planned.plan.planned.action {
             let answer = self.may_deallocate(name.as_deref())?;
             self.deallocate(name.as_deref());
-            self.say(io, answer);
+            self.say_in_batch(io, answer);
             return Ok(());
         }
         if matches!(self.batch, Batch::Open { sent: true }) {
@@ -385,7 +405,7 @@ impl Active {
             }
         };
         self.tenancy = tenancy;
-        self.say(io, answer);
+        self.say_in_batch(io, answer);
         Ok(())
     }
 
@@ -404,7 +424,7 @@ impl Active {
                 }
             }
         }
-        self.say(io, fixed::CLOSE_COMPLETE);
+        self.say_in_batch(io, fixed::CLOSE_COMPLETE);
         Ok(())
     }
 }

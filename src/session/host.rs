@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::outgoing::{Prepared, RenderedText};
 use super::server::Server;
+use super::statement::Statement;
 use crate::auth::scram::Exchange;
 use crate::auth::{AuthError, BoundToken, Principal};
 use crate::catalog::Oid;
@@ -47,6 +48,18 @@ pub trait Host {
             true => self.intern(prepared.rendered(), prepared.types()),
             false => prepared.clone(),
         }
+    }
+
+    /// A statement that some session of this role and database prepared from this very text and these types, if
+    /// it is still of the current [`Self::epoch`].
+    fn known_statement(&self, who: &Principal, text: &str, declared: &[Oid]) -> Option<Rc<Statement>> {
+        let _ = (who, text, declared);
+        None
+    }
+
+    /// Keeps a statement for [`Self::known_statement`].
+    fn keep_statement(&mut self, who: &Principal, statement: &Rc<Statement>) {
+        let _ = (who, statement);
     }
 
     /// Checks a tenant token.

@@ -246,6 +246,9 @@ impl Session {
     /// Ends the session with a FATAL error.
     pub fn fatal(&mut self, io: &mut Io<'_>, refusal: &Refusal) {
         if self.want != Want::End {
+            if let Phase::Active(active) = &mut self.phase {
+                io.client.append(&mut active.held);
+            }
             answer::refusal(io.client, Severity::Fatal, refusal, "", 0);
         }
         self.end();

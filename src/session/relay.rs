@@ -96,6 +96,7 @@ impl Run<'_> {
 impl Active {
     /// Passes on what the server sent.
     pub fn relay(&mut self, host: &mut dyn Host, out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Lost> {
+        out.append(&mut self.held);
         if self.frames.partial.is_empty() {
             let used = self.relay_run(host, out, bytes)?;
             self.frames.partial.extend_from_slice(bytes.get(used..).unwrap_or_default());
@@ -130,7 +131,11 @@ impl Active {
                     break;
                 }
                 self.passes(tag, total, rest)?;
-                self.frames.left = total;
+                if total <= rest.len() {
+                    run.at = run.at.saturating_add(total);
+                } else {
+                    self.frames.left = total;
+                }
                 continue;
             }
             let Some(body) = rest.get(HEADER..total) else { break };
@@ -266,7 +271,7 @@ impl Active {
             Some(Expect::Own) if tag == b'C' => return Ok(Seen::Nothing),
             Some(Expect::Execute(_)) => {
                 if let Some(Expect::Execute(running)) = self.queue.pop_front() {
-                    self.ran(host, *running, command);
+                    self.ran(host, running, command);
                 }
             }
             Some(Expect::Query(query)) if tag == b'C' && query.running().is_some() => {

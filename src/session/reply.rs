@@ -38,7 +38,7 @@ pub enum Expect {
     /// RowDescription or NoData, of this statement or of a portal.
     Row(Option<Rc<Prepared>>),
     /// Rows and the end of an Execute.
-    Execute(Box<Running>),
+    Execute(Running),
     /// CloseComplete.
     Close,
     /// CloseComplete of a statement that the proxy evicted.

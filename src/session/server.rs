@@ -1,8 +1,11 @@
 //! What is known of a server connection: its transaction status, its prepared statements, its settings. The
 //! pool keeps it beside the socket; a session has it while it has the lease.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 
 use super::again::Sent;
 use super::outgoing::{Prepared, SettingText};
@@ -77,7 +80,8 @@ impl Server {
 /// Which statements are prepared, least recently used first out.
 #[derive(Debug, Default)]
 pub struct PreparedSet {
-    used: HashMap<u64, (u64, Rc<Prepared>)>,
+    /// By [`Prepared::id`], which no client chooses.
+    used: HashMap<u64, (u64, Rc<Prepared>), RandomState>,
     stale: Vec<Rc<Prepared>>,
     tick: u64,
 }

@@ -81,6 +81,28 @@ impl Statement {
         self.epoch
     }
 
+    /// For tests of where statements are kept.
+    #[cfg(test)]
+    pub(crate) fn empty(text: &str, declared: &[Oid], epoch: u64) -> Self {
+        Self { text: text.into(), declared: declared.into(), epoch, body: Body::Empty }
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The parameter types that the client declared.
+    pub fn declared(&self) -> &[Oid] {
+        &self.declared
+    }
+
+    /// Whether it may be kept by its text: it is planned, and no literal stands in it, so that the same text
+    /// will come again.
+    pub(super) fn is_shareable(&self) -> bool {
+        matches!(&self.body, Body::Planned(planned) if planned.literals.is_empty())
+    }
+
     pub(super) fn parameters(&self) -> u16 {
         match &self.body {
             Body::Empty => u16::try_from(self.declared.len()).unwrap_or(u16::MAX),

@@ -36,13 +36,15 @@ impl<'a> Bounded<'a> {
             return Err(Refusal::new(SqlState::TOO_LARGE, Rule("bounds"), message));
         }
         let bytes = text.as_bytes();
-        if let Some(position) = memchr::memchr(0, bytes) {
+        // Most texts hold none of the three.
+        let suspicious = memchr::memchr3(0, 0xef, 0x0b, bytes).is_some();
+        if suspicious && let Some(position) = memchr::memchr(0, bytes) {
             let mut refusal =
                 Refusal::new(SqlState::BAD_ENCODING, Rule("encoding"), "invalid byte sequence: 0x00");
             refusal.position = Some(position);
             return Err(refusal);
         }
-        Ok(Self { text, suspicious: memchr::memchr2(0xef, 0x0b, bytes).is_some() })
+        Ok(Self { text, suspicious })
     }
 
     /// Whether the text may hold a vertical tab or a U+FEFF.

@@ -10,7 +10,7 @@ use memchr::{memchr, memchr2, memmem};
 
 use super::bounds::Bounded;
 use super::normalise::LiteralClass;
-use token::{Class, Quoting, class, continues_name, integer_class};
+use token::{Class, Quoting, begins_plain, begins_string, class, continues_name, integer_class};
 
 pub use token::{Fault, Kind, LexError, Token};
 
@@ -72,6 +72,54 @@ impl<'a> Lexer<'a> {
         };
         self.position = end;
         Ok(Some(Token { kind, start, end }))
+    }
+
+    /// Passes over tokens about which nothing is decided: words, quoted names, commas, dots and single
+    /// operators, with single blanks between them. Gives how many there were, and where the last one ended.
+    /// Whatever else stands there is left to [`Self::next_token`], with the blank before it where that may be
+    /// more than one.
+    #[inline]
+    pub fn pass_plain(&mut self) -> (usize, usize) {
+        let (mut at, mut tokens, mut last) = (self.position, 0_usize, self.position);
+        // A U+FEFF may stand in a name.
+        while !self.suspicious
+            && let Some(byte) = self.peek(at)
+        {
+            let next = self.peek(at + 1).unwrap_or(b' ');
+            let class = class(byte);
+            if byte == b' ' {
+                if !begins_plain(next) {
+                    break;
+                }
+                at += 1;
+                continue;
+            }
+            last = match class {
+                Class::Letter if !(matches!(next, b'\'' | b'&') && begins_string(byte)) => {
+                    self.skip(at + 1, continues_name)
+                }
+                Class::Other => at + 1,
+                Class::Dot if matches!(self::class(next), Class::Letter | Class::DoubleQuote) => at + 1,
+                Class::Operator if self::class(next) != Class::Operator => at + 1,
+                Class::DoubleQuote => match self.plain_name(at + 1) {
+                    Some(end) => end,
+                    None => break,
+                },
+                _ => break,
+            };
+            at = last;
+            tokens += 1;
+        }
+        self.position = at;
+        (tokens, last)
+    }
+
+    /// The end of a quoted name without quotes in it.
+    #[inline(always)]
+    fn plain_name(&self, inside: usize) -> Option<usize> {
+        let end = self.skip(inside, |b| b != b'"');
+        let next = self.peek(end + 1);
+        (end < self.bytes.len() && next != Some(b'"')).then_some(end + 1)
     }
 
     #[inline(always)]
@@ -303,7 +351,7 @@ impl<'a> Lexer<'a> {
             end = self.skip(end, continues_name);
         }
         let token = self.bytes.get(start..end).unwrap_or_default();
-        if doubt || memchr(b'_', token).is_some() {
+        if doubt || token.contains(&b'_') {
             self.modern_number.get_or_insert(start);
             return (Kind::Constant, end);
         }

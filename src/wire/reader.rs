@@ -2,6 +2,9 @@
 
 use super::WireError;
 
+/// Bytes that are looked at one by one before a faster search begins.
+const SHORT: usize = 12;
+
 /// What is left of a body.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
@@ -51,7 +54,9 @@ impl<'a> Reader<'a> {
 
     /// Bytes up to a NUL, which is taken too.
     pub fn c_bytes(&mut self) -> Result<&'a [u8], WireError> {
-        let end = memchr::memchr(0, self.rest).ok_or(WireError::Unterminated)?;
+        // Names are short, and often empty.
+        let near = self.rest.iter().take(SHORT).position(|byte| *byte == 0);
+        let end = near.or_else(|| memchr::memchr(0, self.rest)).ok_or(WireError::Unterminated)?;
         let taken = self.bytes(end)?;
         self.bytes(1)?;
         Ok(taken)

@@ -28,6 +28,8 @@ use crate::wire::answer;
 
 /// A client that waits for something else may send this much ahead.
 const MOST_AHEAD: usize = 64 * 1024;
+/// What a client may do in one turn: about 1 MiB of an answer.
+const MOST_ROUNDS: u32 = 64;
 /// A shared buffer that has grown beyond this is not kept.
 const KEPT_OUT: usize = 256 * 1024;
 
@@ -47,6 +49,10 @@ pub struct Client {
     pub(super) unsent: Unsent,
     pub(super) lease: Option<Lease>,
     unsent_to_server: Unsent,
+    /// The task is woken when the client's socket has bytes: nothing was read from it since it had none.
+    watches_client: bool,
+    /// The same of the leased server connection.
+    watches_server: bool,
     login_deadline: Option<Pin<Box<Sleep>>>,
     write_deadline: Option<Pin<Box<Sleep>>>,
     query_deadline: Option<Pin<Box<Sleep>>>,
@@ -97,6 +103,8 @@ impl Client {
             unsent: Unsent::default(),
             lease: None,
             unsent_to_server: Unsent::default(),
+            watches_client: false,
+            watches_server: false,
             login_deadline: Some(deadline(patience)),
             write_deadline: None,
             query_deadline: None,
@@ -110,7 +118,8 @@ impl Client {
     /// Drives the client as far as it goes.
     pub fn poll_client(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.remember_waker(cx);
-        loop {
+        self.worker.forget_time();
+        for _ in 0..MOST_ROUNDS {
             match self.round(cx) {
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
@@ -120,9 +129,12 @@ impl Client {
                 }
             }
         }
+        // Others have their turn in between.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    /// One look at everything; whether anything has moved.
+    /// One look at everything; whether another one may find more.
     fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
         let mut moved = self.write_client(cx)?;
         moved |= self.write_server(cx);
@@ -133,7 +145,9 @@ impl Client {
         }
         moved |= self.look_at_first_byte(cx)?;
         moved |= self.advance(cx)?;
-        moved |= self.read_server(cx);
+        if self.read_server(cx) {
+            moved |= self.lease.is_some() || !self.unsent.is_empty() || *self.session.want() != Want::Bytes;
+        }
         moved |= self.read_client(cx)?;
         Ok(moved)
     }
@@ -194,6 +208,7 @@ impl Client {
                 lease.give_back(server);
             }
             self.unsent_to_server = Unsent::default();
+            self.watches_server = false;
         }
     }
 
@@ -226,6 +241,7 @@ impl Client {
     fn lose_server(&mut self, cx: &mut Context<'_>, refusal: &Refusal) {
         *self.handle.key.borrow_mut() = None;
         self.unsent_to_server = Unsent::default();
+        self.watches_server = false;
         self.lease = None;
         self.with(cx, |session, host, io| session.server_lost(host, io, refusal));
     }
@@ -293,8 +309,12 @@ impl Client {
             return false;
         }
         let Some(stream) = self.lease.as_mut().and_then(Lease::stream) else { return false };
+        if self.watches_server && !stream.may_be_readable() {
+            return false;
+        }
         let mut scratch = self.worker.take_scratch();
         let polled = stream.poll_read(cx, &mut scratch);
+        self.watches_server = polled.is_pending();
         let moved = match polled {
             Poll::Pending => false,
             Poll::Ready(Ok(length @ 1..)) => {
@@ -327,8 +347,12 @@ impl Client {
             return Ok(false);
         }
         let Socket::Open(stream) = &mut self.socket else { return Ok(false) };
+        if self.watches_client && !stream.may_be_readable() {
+            return Ok(false);
+        }
         let mut scratch = self.worker.take_scratch();
         let polled = stream.poll_read(cx, &mut scratch);
+        self.watches_client = polled.is_pending();
         let moved = match polled {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(length @ 1..)) => {

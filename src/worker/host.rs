@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use smallvec::SmallVec;
 
@@ -17,6 +16,7 @@ use crate::pool::Lease;
 use crate::session::host::{Account, Found, Host, Literals, Verdict};
 use crate::session::outgoing::{Prepared, RenderedText};
 use crate::session::server::Server;
+use crate::session::statement::Statement;
 use crate::sql::Bounded;
 use crate::sql::rewrite::sentinel;
 
@@ -87,12 +87,22 @@ impl Host for Surroundings<'_> {
         }
     }
 
+    fn known_statement(&self, who: &Principal, text: &str, declared: &[Oid]) -> Option<Rc<Statement>> {
+        self.database?.statements.borrow_mut().find(self.epoch(), &who.role, text, declared)
+    }
+
+    fn keep_statement(&mut self, who: &Principal, statement: &Rc<Statement>) {
+        if let Some(database) = self.database {
+            database.statements.borrow_mut().keep(&who.role, statement);
+        }
+    }
+
     fn verify_token(&mut self, who: &Principal, token: &str) -> Result<BoundToken, AuthError> {
         self.worker.settings.tokens.verify(who, token, self.now_unix())
     }
 
     fn now_unix(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
+        self.worker.wall() / 1_000_000
     }
 
     fn clock(&self) -> u64 {
@@ -109,12 +119,13 @@ impl Host for Surroundings<'_> {
 
     fn account(&mut self, account: Account<'_>) {
         let metrics = &self.worker.settings.metrics;
+        let now = self.worker.wall();
         let mut auditor = self.worker.auditor.borrow_mut();
         match &account.verdict {
             Verdict::Ran { started, error, .. } => {
                 let duration = self.worker.clock().saturating_sub(*started);
                 metrics.statement(duration, error.is_some());
-                auditor.settle(self.session, &account, duration);
+                auditor.settle(self.session, &account, now, duration);
             }
             Verdict::Raised { refusal, .. } => {
                 metrics.refused(refusal.rule.0);

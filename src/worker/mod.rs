@@ -4,6 +4,7 @@
 //! * [`acceptor`]: one thread accepts and hands sockets over; [`orders`]: what a worker is told.
 //! * [`thread`]: a worker's thread and what its sessions share; [`host`]: how it answers them.
 //! * [`client`]: one client's sockets, polled by hand.
+//! * [`statements`]: what was prepared before, found by its text.
 //! * [`tls`]: the certificate that clients are shown. [`registry`]: cancel keys of all workers. [`observe`]: audit and metrics as a worker sees them.
 
 pub mod acceptor;
@@ -13,6 +14,7 @@ pub mod observe;
 pub mod orders;
 pub mod planning;
 pub mod registry;
+mod statements;
 pub mod thread;
 pub mod tls;
 mod unsent;

@@ -14,8 +14,8 @@ pub trait Auditor: std::fmt::Debug + Send {
     fn reserve(&mut self) -> bool;
     /// Gives reserved room back.
     fn release(&mut self);
-    /// A statement has ended: into reserved room.
-    fn settle(&mut self, session: u64, account: &Account<'_>, duration_us: u64);
+    /// A statement has ended, at `now` (microseconds since 1970): into reserved room.
+    fn settle(&mut self, session: u64, account: &Account<'_>, now: u64, duration_us: u64);
     /// A statement's guard raised: into reserved room.
     fn raised(&mut self, session: u64, account: &Account<'_>);
     /// A statement was refused: without a reservation. Without room the refusal stands all the same.
@@ -73,7 +73,7 @@ impl Auditor for Silent {
         true
     }
     fn release(&mut self) {}
-    fn settle(&mut self, _: u64, _: &Account<'_>, _: u64) {}
+    fn settle(&mut self, _: u64, _: &Account<'_>, _: u64, _: u64) {}
     fn raised(&mut self, _: u64, _: &Account<'_>) {}
     fn refused(&mut self, _: u64, _: &Account<'_>) {}
 }

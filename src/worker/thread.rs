@@ -7,15 +7,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hashbrown::HashTable;
+use tokio::runtime::LocalOptions;
 
 use super::Settings;
 use super::client::{Client, Origin};
 use super::observe::{Auditor, Silent};
 use super::orders::{Arrival, Order, Received};
 use super::registry::Registry;
+use super::statements::StatementTable;
 use crate::catalog::Oid;
 use crate::config::model::PoolMode;
 use crate::plan::{PlanTable, Planner};
@@ -66,6 +68,10 @@ pub struct Worker {
     pub(super) outs: Cell<(Vec<u8>, Vec<u8>)>,
     pub(super) stopping: Cell<Stopping>,
     started: Instant,
+    /// Microseconds from 1970 to `started`, as the system's clock had it when it was last asked.
+    wall: Cell<u64>,
+    /// The clock as it was read for the session that is being polled.
+    moment: Cell<Option<u64>>,
     sessions: RefCell<HashMap<u64, Rc<Handle>>>,
     next_session: Cell<u64>,
 }
@@ -77,6 +83,7 @@ pub struct Database {
     pub(super) table: RefCell<PlanTable>,
     pub(super) pool: Rc<Pool>,
     pub(super) interned: RefCell<Interned>,
+    pub(super) statements: RefCell<StatementTable>,
 }
 
 /// How far a worker is from its end.
@@ -128,7 +135,8 @@ impl Handle {
 /// sessions of the worker; another takes its place on the same thread.
 pub fn work(seed: &Seed, mut auditor: Box<dyn Auditor>, mut received: Received) {
     loop {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = match builder.enable_all().build_local(LocalOptions::default()) {
             Ok(runtime) => runtime,
             Err(error) => {
                 tracing::error!(%error, "a worker cannot start");
@@ -136,11 +144,9 @@ pub fn work(seed: &Seed, mut auditor: Box<dyn Auditor>, mut received: Received) 
             }
         };
         let worker = Rc::new(Worker::new(seed, auditor));
-        let local = tokio::task::LocalSet::new();
-        let work = AssertUnwindSafe(|| local.block_on(&runtime, worker.clone().obey(&mut received)));
+        let work = AssertUnwindSafe(|| runtime.block_on(worker.clone().obey(&mut received)));
         let panicked = std::panic::catch_unwind(work).is_err();
         // Sessions give back what they have reserved.
-        drop(local);
         drop(runtime);
         if !panicked || worker.stopping.get() != Stopping::No {
             return;
@@ -183,6 +189,7 @@ impl Worker {
                     table: RefCell::new(table),
                     pool: Pool::new(Rc::new(target), limits),
                     interned: RefCell::default(),
+                    statements: RefCell::default(),
                 })
             };
         let databases = targets.iter().cloned().zip(planners).zip(configured).map(database).collect();
@@ -203,6 +210,8 @@ impl Worker {
             outs: Cell::default(),
             stopping: Cell::new(Stopping::No),
             started: Instant::now(),
+            wall: Cell::new(wall_clock()),
+            moment: Cell::default(),
             sessions: RefCell::default(),
             next_session: Cell::new(0),
             registry: registry.clone(),
@@ -233,6 +242,8 @@ impl Worker {
                     None => listening = false,
                 },
                 _ = sweep.tick() => {
+                    self.forget_time();
+                    self.wall.set(wall_clock().saturating_sub(self.clock()));
                     for database in &self.databases {
                         database.pool.sweep();
                     }
@@ -286,13 +297,14 @@ impl Worker {
         tokio::task::spawn_local(async move {
             let mut client = Box::pin(client);
             // A panic ends the session alone: its lease is dropped, and the server connection closed.
-            let ended = std::future::poll_fn(|cx| {
+            let polled = std::future::poll_fn(|cx| {
                 match std::panic::catch_unwind(AssertUnwindSafe(|| client.as_mut().poll_client(cx))) {
                     Ok(polled) => polled.map(|()| true),
                     Err(_) => std::task::Poll::Ready(false),
                 }
-            })
-            .await;
+            });
+            // A client says itself when it has done enough for one turn.
+            let ended = tokio::task::unconstrained(polled).await;
             if !ended {
                 present.worker.settings.metrics.panicked();
                 tracing::error!(session = id, "a session panicked");
@@ -307,9 +319,23 @@ impl Worker {
         self.databases.iter().find(|database| *database.name == *name)
     }
 
-    /// Microseconds since the worker began.
+    /// Microseconds since the worker began. The clock is read once for each time a session is polled.
     pub(super) fn clock(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+        self.moment.get().unwrap_or_else(|| {
+            let now = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.moment.set(Some(now));
+            now
+        })
+    }
+
+    /// Another session's turn has come.
+    pub(super) fn forget_time(&self) {
+        self.moment.set(None);
+    }
+
+    /// Microseconds since 1970: the same clock, set by the system's every second.
+    pub(super) fn wall(&self) -> u64 {
+        self.wall.get().saturating_add(self.clock())
     }
 
     /// The read buffer that all sessions share, for the time of one read.
@@ -335,6 +361,12 @@ impl Drop for Present {
         self.worker.settings.metrics.client_gone();
         self.clients.fetch_sub(1, Relaxed);
     }
+}
+
+/// Microseconds since 1970 by the system's clock.
+fn wall_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Rendered statements by text and types: each has one name on every server connection.

@@ -24,6 +24,10 @@ impl Unsent {
         }
         let mut sent = 0usize;
         if self.bytes.is_empty() {
+            sent = stream.write_at_once(bytes);
+            if sent == bytes.len() {
+                return;
+            }
             while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
                 match stream.poll_write(cx, rest) {
                     Poll::Ready(Ok(taken @ 1..)) => sent = sent.saturating_add(taken),

@@ -165,8 +165,24 @@ fn second_parse_of_a_text_is_answered_by_the_proxy() {
     rig.answer(&[m('1', b""), m('2', b""), complete("SELECT 1"), ready('T')].concat());
     let sent = rig.say(&[parse("", "select 1", &[]), bind("", "", &[]), execute(""), sync()].concat());
     assert_eq!(sent, "B[.pgb_s1.......] E[.....] S");
-    assert_eq!(rig.heard(), "1");
-    assert_eq!(rig.answer(&[m('2', b""), complete("SELECT 1"), ready('T')].concat()), "2 C[SELECT 1.] Z[T]");
+    assert_eq!(rig.heard(), "", "it is said together with the server's answers");
+    assert_eq!(
+        rig.answer(&[m('2', b""), complete("SELECT 1"), ready('T')].concat()),
+        "1 2 C[SELECT 1.] Z[T]"
+    );
+}
+
+#[test]
+fn held_answer_is_said_at_flush_and_at_sync() {
+    let mut rig = Rig::fixed();
+    rig.say(&[parse("s", "select 1", &[]), bind("", "s", &[]), execute(""), sync()].concat());
+    rig.answer(&[m('1', b""), m('2', b""), complete("SELECT 1"), ready('T')].concat());
+    for (end, said) in [(m('H', b""), "1"), (sync(), "1 Z[T]")] {
+        rig.say(&parse("", "select 1", &[]));
+        assert_eq!(rig.heard(), "");
+        rig.say(&end);
+        assert_eq!(rig.heard(), said);
+    }
 }
 
 #[test]
@@ -354,7 +370,7 @@ fn copy_of_the_extended_protocol_has_the_tenant_as_a_literal() {
     let batch = [parse("", "copy (select tenant()) to stdout", &[]), bind("", "", &[]), execute(""), sync()];
     let sent = rig.say(&batch.concat());
     assert!(sent.starts_with("P[.copy (select '1'::int) to stdout...] B[........]"), "{sent}");
-    assert_eq!(rig.heard(), "1");
+    assert_eq!(rig.heard(), "");
     let answers = [
         m('1', b""),
         m('2', b""),
@@ -364,7 +380,7 @@ fn copy_of_the_extended_protocol_has_the_tenant_as_a_literal() {
         complete("COPY 1"),
         ready('I'),
     ];
-    assert_eq!(rig.answer(&answers.concat()), "2 H[...] d[1.] c C[COPY 1.] Z[I]");
+    assert_eq!(rig.answer(&answers.concat()), "1 2 H[...] d[1.] c C[COPY 1.] Z[I]");
     assert!(rig.released());
 }
 

@@ -135,6 +135,18 @@ pub(super) fn continues_name(byte: u8) -> bool {
     class(byte) <= Class::Dollar
 }
 
+/// Whether a single blank before this byte is all the space there: neither more space nor a comment follows.
+#[inline(always)]
+pub(super) fn begins_plain(byte: u8) -> bool {
+    class(byte) != Class::Space && byte != b'-' && byte != b'/'
+}
+
+/// Whether a word that begins so may be the prefix of a string.
+#[inline(always)]
+pub(super) fn begins_string(byte: u8) -> bool {
+    matches!(byte | 0x20, b'e' | b'b' | b'x' | b'n' | b'u')
+}
+
 /// Notations of strings.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Quoting {

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# What clients and large results cost in memory and CPU: many clients that have run one query and wait, the same
+# clients at once on 16 server connections, and a large result and a COPY passed through. PgBouncer beside.
+#
+#   benches/memory.sh [--clients 5000] [--megabytes 200]
+. "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
+clients=5000 megabytes=200
+while [ $# -gt 0 ]; do
+  case $1 in
+    --clients) clients=$2 ;;
+    --megabytes) megabytes=$2 ;;
+    *) fail "unknown argument: $1" ;;
+  esac
+  shift 2
+done
+need pgbench postgresql
+need pgbouncer pgbouncer
+ulimit -n "$(ulimit -Hn)"
+[ "$(ulimit -n)" -gt $((clients * 2 + 100)) ] || fail "the limit of open files ($(ulimit -n)) is too low for $clients clients"
+
+start_server 4 2000
+sql -d ccm -v rows=$((megabytes * 1000)) <<'EOF'
+create table app.large (tenant_id int not null, id bigint primary key, body text not null);
+alter table app.large alter column body set storage plain;
+insert into app.large select 1, n, repeat('x', 970) from generate_series(1, :rows) n;
+grant select on app.large to app_backend;
+vacuum analyze app.large;
+EOF
+start_bouncer "$bouncer_port" app_backend
+bouncer=$(pid_of "$bouncer_port")
+write_config
+start_proxy
+
+field() { awk -v f="$2:" '$1 == f { print $2 }' "/proc/$1/status"; }
+printf '%s\nselect pg_sleep(0);\n\\sleep 5 s\n' "$(cat "$benches/point.pgbench");" >"$lab/idle.pgbench"
+
+# Memory of a waiting client: the process's growth while all of them wait.
+idle() {
+  local name=$1 port=$2 user=$3 pid=$4 before during most=0 bench
+  before=$(field "$pid" VmRSS)
+  setsid pgbench -n -h 127.0.0.1 -p "$port" -U "$user" -c "$clients" -j 4 -t 1 -f "$lab/idle.pgbench" ccm \
+    >"$lab/idle.out" 2>&1 &
+  bench=$!
+  while kill -0 "$bench" 2>/dev/null; do
+    during=$(field "$pid" VmRSS)
+    [ "$during" -le "$most" ] || most=$during
+    sleep 0.2
+  done
+  wait "$bench" || fail "$name: $(tail -3 "$lab/idle.out")"
+  awk -v n="$name" -v c="$clients" -v kib=$((most - before)) 'BEGIN { printf "| %s | %d idle clients | %.2f KiB each |\n", n, c, kib / c }'
+}
+
+# All clients at once.
+crowd() {
+  local name=$1 port=$2 user=$3
+  read -r done tps latency < <(bench "$port" "$user" -c "$clients" -j 4 -t 4 -f "$benches/point.pgbench")
+  printf '| %s | %s clients on %s server connections | %s queries without an error, %.0f/s |\n' "$name" "$clients" "$pool" "$done" "$tps"
+}
+
+# A large answer: CPU of the proxy for each GB, and how far its memory grew.
+stream() {
+  local name=$1 port=$2 user=$3 pid=$4 what=$5 command=$6 before cpu round
+  before=$(field "$pid" VmRSS)
+  echo 5 >"/proc/$pid/clear_refs" 2>/dev/null || true
+  for round in 1 2 3; do
+    cpu=$(cpu_of "$pid")
+    PGPASSWORD=pencil psql -X -q -At -h 127.0.0.1 -p "$port" -U "$user" -d ccm -c "$command" >/dev/null
+    echo $(($(cpu_of "$pid") - cpu)) >>"$lab/$name-$what.cpu"
+  done
+  awk -v n="$name" -v w="$what" -v mb="$megabytes" -v ns="$(median <"$lab/$name-$what.cpu")" \
+    -v grown=$(($(field "$pid" VmHWM) - before)) \
+    'BEGIN { printf "| %s | %s of %d MB | %.2f s of CPU/GB, memory +%.1f MiB |\n", n, w, mb, ns / 1e9 / mb * 1000, grown / 1024 }'
+}
+
+machine
+printf '\n| through | what | figure |\n|---|---|---|\n'
+for what in idle crowd; do
+  "$what" pgbouncer "$bouncer_port" app_backend "$bouncer"
+  "$what" pgbulkhead "$proxy_port" tenant_1 "$proxy"
+done
+for what in SELECT COPY; do
+  command='select body from large'
+  [ "$what" = SELECT ] || command='copy (select body from large) to stdout'
+  stream pgbouncer "$bouncer_port" app_backend "$bouncer" "$what" "$command"
+  stream pgbulkhead "$proxy_port" tenant_1 "$proxy" "$what" "$command"
+done
