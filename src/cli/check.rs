@@ -8,12 +8,11 @@ use anstyle::{AnsiColor, Style};
 use crate::auth::TokenVerifier;
 use crate::catalog::load::{Severity, check_backend_role};
 use crate::config::Config;
-use crate::config::model::{Barrier, Database, Mode};
+use crate::config::model::{Barrier, Database};
 use crate::policy::Tenancy;
 use crate::sql::World;
 
 use super::failure::{Failure, plural};
-use super::serve::OBSERVE;
 use super::world::{barrier_faults, client, configuration, runtime, world};
 
 #[derive(Debug, clap::Args)]
@@ -33,9 +32,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     told.good(&summary(&config));
     if config.tenancy.barrier == Barrier::Off {
         told.bad("barrier = \"off\": conditions can show other tenants' values");
-    }
-    if config.tenancy.mode == Mode::Observe {
-        told.warn(OBSERVE);
     }
     match TokenVerifier::new(&config) {
         Ok(_) => {}

@@ -11,7 +11,7 @@ use crate::audit;
 use crate::auth::{Principals, TokenVerifier, process_secret};
 use crate::catalog::load::{Severity, check_backend_role};
 use crate::config::Config;
-use crate::config::model::{Barrier, Database, Mode};
+use crate::config::model::{Barrier, Database};
 use crate::metrics::{Metrics, http, raise_to};
 use crate::plan::{self, Planner};
 use crate::sql::World;
@@ -21,9 +21,6 @@ use crate::worker::{self, Running};
 use super::books::{Books, Counting, Quarantine};
 use super::failure::Failure;
 use super::world::{barrier_faults, client, runtime, world};
-
-/// What `mode = "observe"` gets.
-pub(super) const OBSERVE: &str = "mode = \"observe\" is not there yet: statements are rewritten and refused";
 
 /// How often the servers are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -51,9 +48,6 @@ pub fn start(config: Config) -> Result<Proxy, Failure> {
         tracing::warn!(
             "barrier = \"off\": conditions and the planner's statistics can show other tenants' values"
         );
-    }
-    if config.tenancy.mode == Mode::Observe {
-        tracing::warn!("{OBSERVE}");
     }
     let tls = ServerTls::read(&config.general)?.map(Arc::new);
     let principals = Principals::new(&config, process_secret());

@@ -71,6 +71,8 @@ pub struct General {
     pub tcp_keepalive: Duration,
     /// How long what was sent to a server may stay unacknowledged.
     pub tcp_user_timeout: Duration,
+    /// Whether the server is told the clients' `application_name`, where it differs from the last one's.
+    pub track_application_name: bool,
     /// How long a statement may run before it is cancelled and its client let go; none: for ever.
     pub query_timeout: Option<Duration>,
     /// Plans kept in the shared cache.
@@ -118,6 +120,7 @@ impl Default for General {
             server_check_delay: Duration::from_secs(30),
             tcp_keepalive: Duration::from_secs(60),
             tcp_user_timeout: Duration::from_secs(60),
+            track_application_name: true,
             query_timeout: None,
             plan_cache_entries: 10_000,
             plan_cache_bytes: 64 << 20,
@@ -329,21 +332,10 @@ pub enum ChannelBinding {
 pub struct Tenancy {
     /// The tenant column's name.
     pub column: String,
-    /// Refuse and rewrite, or only say what would be.
-    pub mode: Mode,
     /// The barrier against leaking conditions.
     pub barrier: Barrier,
     /// What a row means whose tenant column is null.
     pub nulls: Nulls,
-}
-
-/// `mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Statements are rewritten and refused.
-    Enforce,
-    /// Statements pass; what would have been done is written down.
-    Observe,
 }
 
 /// `barrier`.

@@ -29,7 +29,6 @@ pub(super) fn compile(
     let tenancy = compiler.tenancies();
     let policy = Policy {
         epoch,
-        mode: config.tenancy.mode,
         barrier: config.tenancy.barrier,
         witness: config.general.witness,
         nonce: nonce.to_owned(),

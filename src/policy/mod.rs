@@ -12,7 +12,7 @@ pub mod tenant;
 use std::collections::{HashMap, HashSet};
 
 use crate::catalog::{Oid, Relation, RelationKind, Snapshot};
-use crate::config::model::{Barrier, Config, Mode, Operation, SequenceAccess, Witness};
+use crate::config::model::{Barrier, Config, Operation, SequenceAccess, Witness};
 
 pub use access::Access;
 pub use compile::PolicyError;
@@ -25,8 +25,6 @@ pub use tenant::TenantId;
 pub struct Policy {
     /// Counts the policies of this process: plans made under another epoch are not used.
     pub epoch: u64,
-    /// `[tenancy] mode`.
-    pub mode: Mode,
     /// `[tenancy] barrier`.
     pub barrier: Barrier,
     /// What the witness's silence means.

@@ -54,6 +54,10 @@ impl Session {
         let settings = startup.settings.into_iter().rev().map(quoted).collect();
         let greeting = Box::new(Greeting { application_name: startup.application_name });
         let mut active = Box::new(Active::new(principal, tenancy, self.terms.lease_per_session));
+        let name = &greeting.application_name;
+        if self.terms.application_name && !name.is_empty() {
+            active.settings.begin_with("application_name".to_owned(), SettingText::application_name(name));
+        }
         expires.into_iter().for_each(|expires| active.expire_at(expires));
 
         self.phase = Phase::Settling(active, settings, greeting);

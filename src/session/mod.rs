@@ -63,6 +63,8 @@ pub struct Terms {
     pub limits: FrameLimits,
     /// A lease lasts as long as the session.
     pub lease_per_session: bool,
+    /// The server is told the client's `application_name`.
+    pub application_name: bool,
 }
 
 /// What has to happen before a session goes on.

@@ -145,6 +145,14 @@ impl SettingText {
         sql.render_simple(&mut text, None, |literal| literals.bytes(literal));
         Self(text.into())
     }
+
+    /// `SET application_name` to what a client calls itself. What is not plain in a literal becomes a question
+    /// mark.
+    pub fn application_name(name: &str) -> Self {
+        let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && c != '\'' && c != '\\';
+        let kept: String = name.chars().map(|c| if plain(c) { c } else { '?' }).collect();
+        Self(format!("SET application_name TO '{kept}'").into_bytes().into())
+    }
 }
 
 /// A statement of the proxy's own.
@@ -185,6 +193,12 @@ pub fn own_query<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn name_of_an_application_stays_within_its_literal() {
+        let text = SettingText::application_name("it's \\ a; drop\0é");
+        assert_eq!(&*text.0, b"SET application_name TO 'it?s ? a; drop??'");
+    }
 
     #[test]
     fn reset_of_anything_but_a_plain_name_is_left_out() {

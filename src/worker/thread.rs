@@ -198,6 +198,7 @@ impl Worker {
             tls: TlsOffer::Never,
             limits: FrameLimits { statement: general.max_statement_bytes, value: LONGEST_VALUE },
             lease_per_session: general.pool_mode == PoolMode::Session,
+            application_name: general.track_application_name,
         };
         Self {
             index: *index,

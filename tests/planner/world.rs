@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgbulkhead::catalog::Snapshot;
-use pgbulkhead::config::model::{Audit, AuditSink, Barrier, Config, General, Mode, Nulls, Tenancy};
+use pgbulkhead::config::model::{Audit, AuditSink, Barrier, Config, General, Nulls, Tenancy};
 use pgbulkhead::policy::{Policy, Refusal, Rule, SqlState};
 use pgbulkhead::sql::{Action, Decision, Pin, Planned, Statement, Witnessed, World};
 
@@ -13,12 +13,7 @@ fn config() -> Config {
     Config {
         general: General::default(),
         databases: Vec::new(),
-        tenancy: Tenancy {
-            column: "tenant_id".to_owned(),
-            mode: Mode::Enforce,
-            barrier: Barrier::Auto,
-            nulls: Nulls::Hidden,
-        },
+        tenancy: Tenancy { column: "tenant_id".to_owned(), barrier: Barrier::Auto, nulls: Nulls::Hidden },
         tables: Vec::new(),
         functions: Vec::new(),
         sequences: Vec::new(),

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crate::config::model::{
-    Audit, AuditSink, Barrier, ClientTls, General, Listener, Mode, Nulls, PoolMode, ServerFloor, Tenancy,
-    Witness,
+    Audit, AuditSink, Barrier, ClientTls, General, Listener, Nulls, PoolMode, ServerFloor, Tenancy, Witness,
 };
 
 use super::section::Section;
-use super::values::{address, duration, existing_file, filled, identifier, number, one_of, path, size};
+use super::values::{
+    address, boolean, duration, existing_file, filled, identifier, number, one_of, path, size,
+};
 
 /// Reads `[general]`.
 pub(super) fn general(mut section: Section<'_>, listeners: Vec<Listener>) -> Option<General> {
@@ -33,6 +34,7 @@ pub(super) fn general(mut section: Section<'_>, listeners: Vec<Listener>) -> Opt
         server_check_delay: section.or("server_check_delay", d.server_check_delay, duration),
         tcp_keepalive: section.or("tcp_keepalive", d.tcp_keepalive, duration),
         tcp_user_timeout: section.or("tcp_user_timeout", d.tcp_user_timeout, duration),
+        track_application_name: section.or("track_application_name", d.track_application_name, boolean),
         query_timeout: section.optional("query_timeout", duration),
         plan_cache_entries: section.or("plan_cache_entries", d.plan_cache_entries, number(16, 10_000_000)),
         plan_cache_bytes: section.or("plan_cache_bytes", d.plan_cache_bytes, size(1 << 20, 1 << 40)),
@@ -76,11 +78,12 @@ pub(super) fn listeners(root: &mut Section<'_>) -> Vec<Listener> {
 /// Reads `[tenancy]`.
 pub(super) fn tenancy(mut section: Section<'_>) -> Option<Tenancy> {
     let column = section.required("column", identifier);
-    let mode = section.or("mode", Mode::Enforce, one_of(&MODES));
+    // There is no other; it can be written so that a reader sees what happens.
+    section.optional("mode", one_of(&[("enforce", ())]));
     let barrier = section.or("barrier", Barrier::Auto, one_of(&BARRIERS));
     let nulls = section.or("nulls", Nulls::Hidden, one_of(&NULLS));
     section.finish();
-    Some(Tenancy { column: column?, mode, barrier, nulls })
+    Some(Tenancy { column: column?, barrier, nulls })
 }
 
 /// Reads `[audit]`.
@@ -131,7 +134,6 @@ const SERVER_FLOORS: [(&str, ServerFloor); 2] =
     [("warn", ServerFloor::Warn), ("refuse", ServerFloor::Refuse)];
 const CLIENT_TLS: [(&str, ClientTls); 3] =
     [("disable", ClientTls::Disable), ("allow", ClientTls::Allow), ("require", ClientTls::Require)];
-const MODES: [(&str, Mode); 2] = [("enforce", Mode::Enforce), ("observe", Mode::Observe)];
 const BARRIERS: [(&str, Barrier); 2] = [("auto", Barrier::Auto), ("off", Barrier::Off)];
 /// `nulls`, here and in `[[tables]]`.
 pub(super) const NULLS: [(&str, Nulls); 2] = [("hidden", Nulls::Hidden), ("shared", Nulls::Shared)];

@@ -249,3 +249,21 @@ fn sizes_of_a_pool_fit_each_other() {
     ));
     assert_eq!(config.databases[0].reserve_pool_size, Some(2));
 }
+
+#[test]
+fn a_mode_that_enforces_nothing_is_refused() {
+    let told = wrong(&with("").replace("column =", "mode = \"observe\"\ncolumn ="));
+    assert!(told.contains("\"observe\" is none of \"enforce\""), "{told}");
+    good(&with("").replace("column =", "mode = \"enforce\"\ncolumn ="));
+}
+
+#[test]
+fn listeners_have_their_own_tls() {
+    let listener = "[[listeners]]\naddress = \"127.0.0.1:7000\"\ntls = \"require\"\n";
+    assert!(wrong(&with(listener)).contains("needs `tls_cert_file`"));
+    let files = "[general]\ntls_cert_file = \"Cargo.toml\"\ntls_key_file = \"Cargo.toml\"\n";
+    let config = good(&with(listener).replace("[general]\n", files));
+    let tls: Vec<_> = config.general.listeners().map(|listener| listener.has_tls()).collect();
+    assert_eq!(tls, [false, true]);
+    assert!(wrong(&with("[[listeners]]\naddress = \"7000\"\n")).contains("lacks `tls`"));
+}

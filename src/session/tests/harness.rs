@@ -176,6 +176,7 @@ pub const TERMS: Terms = Terms {
     tls: TlsOffer::Allowed,
     limits: FrameLimits { statement: 10_000, value: 10_000 },
     lease_per_session: false,
+    application_name: true,
 };
 
 impl Rig {

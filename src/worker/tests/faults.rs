@@ -187,6 +187,24 @@ async fn until_served(client: &mut Client) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_too_long_is_told_and_stays() {
+    let general = "default_pool_size = 1\ncheckout_timeout = \"300ms\"";
+    let Some((proxy, _relay, metrics)) = stage(general).await else { return };
+    let (mut one, two) = (proxy.connect("one").await, proxy.connect("two").await);
+    let transaction = one.transaction().await.unwrap();
+    transaction.batch_execute("select 1").await.unwrap();
+    for _ in 0..2 {
+        let refused = two.query("select 1", &[]).await.unwrap_err();
+        assert_eq!(state(&refused), "53300");
+        let refused = two.simple_query("select 1").await.unwrap_err();
+        assert_eq!(state(&refused), "53300");
+    }
+    transaction.commit().await.unwrap();
+    assert_eq!(two.query("select 1", &[]).await.unwrap().len(), 1);
+    metrics.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancel_that_comes_late_hits_nobody() {
     let Some((proxy, relay, metrics)) = stage("default_pool_size = 1").await else { return };
     relay.faults.cancel_delay.store(700, SeqCst);

@@ -216,6 +216,16 @@ async fn a_cancel_reaches_its_statement(proxy: &Proxy) {
 }
 
 async fn settings_follow_the_session(proxy: &Proxy) {
+    let show = |name: &str| {
+        psql(
+            &format!("{}?application_name={name}", proxy.url("one")),
+            Some("secret"),
+            "show application_name",
+        )
+    };
+    for name in ["reports", "a-b.c", "batch"] {
+        assert_eq!(show(name).unwrap(), name);
+    }
     let (one, two) = (proxy.connect("one").await, proxy.connect("two").await);
     one.simple_query("set statement_timeout = '7s'").await.unwrap();
     one.simple_query("begin; set lock_timeout = '3s'").await.unwrap();
