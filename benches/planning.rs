@@ -1,13 +1,17 @@
-//! What a statement costs before it is sent: normalise and find (every statement), parse and template (once
-//! per shape).
+//! What a statement costs before it is sent: normalise and find (every statement); parse, template, and all of
+//! planning (once per shape).
 
 use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use pgbulkhead::demo::EmbeddedPostgres;
+use pgbulkhead::demo::embedded::Options;
 use pgbulkhead::plan::{PlanTable, Planner, Request, Settings};
 use pgbulkhead::sql::{Bounded, Limits, Normaliser, Statement, Tree, World, statements, template};
 
+#[path = "../tests/support/world.rs"]
+mod corpus;
 #[path = "../tests/planner/world.rs"]
 mod fixture;
 
@@ -91,5 +95,27 @@ fn plan(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, normalise, find, plan);
+/// A join as long as statements of an application are: 500 bytes, 7 literals.
+const LONG: &str = "select d.id, d.title, d.amount, d.created_at, c.name, c.email, t.name as template, v.channel, v.state \
+    from documents d join customers c on c.id = d.customer_id left join templates t on t.id = d.template_id \
+    left join deliveries v on v.document_id = d.id and v.channel = 'email' \
+    where d.status in ('sent', 'approved') and d.amount between 100.50 and 2500 and c.country = 'DE' \
+    and d.created_at > now() - interval '30 days' and exists (select 1 from document_pages p \
+    where p.document_id = d.id and p.page_no = 1) order by d.created_at desc, d.id desc limit 50";
+
+/// All of planning: parse, bind, rewrite, print, verify, witness; against the catalog of a real server.
+fn whole(criterion: &mut Criterion) {
+    let postgres = EmbeddedPostgres::start(&Options::default()).expect("a server");
+    let world = corpus::of(&postgres, "");
+    for (name, text) in [("point", POINT), ("join", JOIN), ("500-byte join", LONG)] {
+        let found = statements(text, &Limits::default()).unwrap_or_default();
+        let Some(statement) = found.first() else { continue };
+        pgbulkhead::sql::plan(&world, "app", statement).expect("the statement is allowed");
+        criterion.bench_function(&format!("plan {name}"), |bencher| {
+            bencher.iter(|| pgbulkhead::sql::plan(black_box(&world), "app", black_box(statement)).is_ok());
+        });
+    }
+}
+
+criterion_group!(benches, normalise, find, plan, whole);
 criterion_main!(benches);

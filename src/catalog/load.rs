@@ -283,6 +283,8 @@ fn function_of(row: &Row) -> Result<Function, LoadError> {
         strict: field(row, what, "strict")?,
         internal: field(row, what, "internal")?,
         source: field(row, what, "source")?,
+        leakproof: field(row, what, "leakproof")?,
+        pristine: field(row, what, "pristine")?,
         extension: field(row, what, "extension")?,
     })
 }

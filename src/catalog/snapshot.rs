@@ -207,6 +207,11 @@ pub struct Function {
     pub internal: bool,
     /// `prosrc` of internal and C functions, else empty.
     pub source: String,
+    /// `proleakproof`.
+    pub leakproof: bool,
+    /// As the server made it, as far as its code does not say: it belongs to the bootstrap superuser, runs as its
+    /// caller with no settings of its own, and its planner support function, if any, is built in.
+    pub pristine: bool,
     /// Extension that owns it.
     pub extension: Option<String>,
 }

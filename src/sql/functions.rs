@@ -352,6 +352,8 @@ mod tests {
             strict: true,
             internal: true,
             source: String::new(),
+            leakproof: false,
+            pristine: true,
             extension: None,
         }
     }

@@ -81,6 +81,8 @@ fn function(fields: &[&str]) -> Function {
         strict: fields[11] == "t",
         internal: fields[12] == "t",
         source: fields[13].into(),
+        leakproof: fields[15] == "t",
+        pristine: true,
         extension: optional(fields[14]),
     }
 }

@@ -48,6 +48,16 @@ impl Tree {
         own.into_iter().chain(self.children.iter().flat_map(Self::indexes)).collect()
     }
 
+    /// Whether each of its indexes is one of the other's too, searched by as many conditions: what a key is compared
+    /// with depends on the join.
+    pub fn has_its_indexes_in(&self, other: &Self) -> bool {
+        let mut left = other.indexes();
+        self.indexes().iter().all(|(index, searched)| {
+            let found = left.iter().position(|(other, by)| other == index && by.len() == searched.len());
+            found.map(|at| left.swap_remove(at)).is_some()
+        })
+    }
+
     /// In one line.
     pub fn shown(&self) -> String {
         let index = self.index.as_ref().map_or(String::new(), |i| format!("({i})"));
@@ -79,17 +89,4 @@ fn plain(condition: &str) -> String {
         text = text.replace(&format!("'::{ty}"), "'");
     }
     text.replace('\'', "")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ways_to_write_a_number_are_one() {
-        assert_eq!(
-            conditions("((tenant_id = '1'::integer) AND (id = '5'::bigint))"),
-            conditions("((id = 5) AND (tenant_id = 1))")
-        );
-    }
 }

@@ -1,11 +1,15 @@
-//! A server that `PGBULKHEAD_TEST_DSN` names, its catalog, and a source of random cases.
+//! A server of one's own, its catalog, and a source of random cases. `PGBULKHEAD_TEST_PGBIN` names other binaries.
+
+use std::sync::OnceLock;
 
 use pgbulkhead::catalog::{Snapshot, load};
+use pgbulkhead::demo::EmbeddedPostgres;
+use pgbulkhead::demo::embedded::Options;
 
 /// A connection, and the catalog behind it.
 pub struct Server {
-    runtime: tokio::runtime::Runtime,
-    client: tokio_postgres::Client,
+    pub runtime: tokio::runtime::Runtime,
+    pub client: tokio_postgres::Client,
     pub catalog: Snapshot,
 }
 
@@ -35,20 +39,34 @@ impl Random {
     }
 }
 
+/// Stops with this process.
+pub static POSTGRES: OnceLock<EmbeddedPostgres> = OnceLock::new();
+
 impl Server {
     /// Connects, runs `setup` and then reads the catalog.
     pub fn connect(setup: &str, search_path: &[&str]) -> Self {
-        let dsn = std::env::var("PGBULKHEAD_TEST_DSN").expect("PGBULKHEAD_TEST_DSN names a scratch database");
-        let config: tokio_postgres::Config = dsn.parse().unwrap();
+        Self::in_database("postgres", setup, search_path)
+    }
+
+    /// The same in another database, which is made.
+    pub fn in_database(database: &str, setup: &str, search_path: &[&str]) -> Self {
+        let postgres = POSTGRES.get_or_init(|| {
+            let binaries = std::env::var_os("PGBULKHEAD_TEST_PGBIN").map(std::path::PathBuf::from);
+            EmbeddedPostgres::start(&Options { binaries, ..Options::default() })
+                .unwrap_or_else(|error| panic!("{error}"))
+        });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (client, catalog) = runtime.block_on(async {
-            let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
-            tokio::spawn(connection);
+            if database != "postgres" {
+                let client = log_in(postgres, "postgres").await;
+                client.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+            }
+            let client = log_in(postgres, database).await;
+            client.batch_execute("SET client_min_messages = warning").await.unwrap();
             client.batch_execute(setup).await.unwrap();
             client.batch_execute(&format!("SET search_path = {}", search_path.join(", "))).await.unwrap();
             let search_path: Vec<_> = search_path.iter().map(|s| (*s).to_owned()).collect();
-            let (reader, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
-            tokio::spawn(connection);
+            let reader = log_in(postgres, database).await;
             (client, load::load(&reader, &search_path, 1).await.unwrap())
         });
         Self { runtime, client, catalog }
@@ -71,4 +89,16 @@ impl Server {
         };
         messages.into_iter().filter_map(row).collect()
     }
+}
+
+/// A connection to a database of the server.
+pub async fn log_in(postgres: &EmbeddedPostgres, database: &str) -> tokio_postgres::Client {
+    let login = format!(
+        "host=127.0.0.1 port={} user={} dbname={database}",
+        postgres.port(),
+        EmbeddedPostgres::SUPERUSER
+    );
+    let (client, connection) = tokio_postgres::connect(&login, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
 }

@@ -136,12 +136,15 @@ LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
 WHERE n.nspname <> 'pg_toast' AND n.nspname !~ '^pg_(toast_)?temp_'
 ORDER BY t.oid";
 
+/// 10 is BOOTSTRAP_SUPERUSERID (pg_authid.dat), 16384 FirstNormalObjectId (access/transam.h).
 pub(super) const FUNCTIONS: &str = "
 SELECT p.oid, n.nspname AS schema, p.proname AS name, p.proargtypes::pg_catalog.oid[] AS arguments,
        p.provariadic AS variadic, p.pronargdefaults AS defaults, p.proargnames AS all_names,
        p.proargmodes AS all_modes, p.proallargtypes AS all_types, p.prorettype AS result,
        p.proretset AS returns_set, p.prokind AS kind, p.provolatile AS volatility,
-       p.proisstrict AS strict, l.lanname = 'internal' AS internal,
+       p.proisstrict AS strict, p.proleakproof AS leakproof,
+       p.proowner = 10 AND p.proconfig IS NULL AND NOT p.prosecdef AND p.prosupport::pg_catalog.oid < 16384
+         AS pristine, l.lanname = 'internal' AS internal,
        CASE WHEN l.lanname IN ('internal', 'c') THEN p.prosrc ELSE '' END AS source, e.extname AS extension
 FROM pg_catalog.pg_proc p
 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace

@@ -89,11 +89,13 @@ struct Entry<'a> {
     volatility: char,
     strict: bool,
     condition: Condition,
+    leakproof: bool,
 }
 
 impl LeakSafe {
     /// Keeps each entry whose object in the catalog is the one that was read and fuzzed: the same oid, in
-    /// `pg_catalog`, internal, the same C symbol, volatility and strictness, and built-in estimators. On a major that
+    /// `pg_catalog`, internal, the same C symbol, volatility, strictness and leak-proofness, its owner the bootstrap
+    /// superuser, and built-in estimators. On a major that
     /// nobody looked at the list is empty.
     pub fn load(catalog: &Snapshot) -> Self {
         let mut list = Self::default();
@@ -161,7 +163,9 @@ impl LeakSafe {
 impl<'a> Entry<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let fields: Vec<&str> = line.split('\t').collect();
-        let [kind, oid, _, function, source, volatility, strict, condition] = *fields else { return None };
+        let [kind, oid, _, function, source, volatility, strict, condition, leakproof] = *fields else {
+            return None;
+        };
         Some(Self {
             kind,
             oid: oid.parse().ok()?,
@@ -170,6 +174,7 @@ impl<'a> Entry<'a> {
             volatility: volatility.chars().next()?,
             strict: strict == "t",
             condition: condition_named(condition)?,
+            leakproof: leakproof == "t",
         })
     }
 
@@ -191,6 +196,8 @@ impl<'a> Entry<'a> {
                 && f.source == self.source
                 && f.volatility == self.volatility
                 && f.strict == self.strict
+                && f.leakproof == self.leakproof
+                && f.pristine
                 && self.function < FIRST_NORMAL_OID
         })
     }

@@ -257,5 +257,8 @@ fn is_foldable(function: &Function) -> bool {
 }
 
 pub(super) fn is_builtin(function: &Function) -> bool {
-    function.internal && function.schema == "pg_catalog" && function.oid < FIRST_NORMAL_OID
+    function.internal
+        && function.pristine
+        && function.schema == "pg_catalog"
+        && function.oid < FIRST_NORMAL_OID
 }
