@@ -6,6 +6,7 @@ use pg_query::protobuf::{Node, RangeFunction, RangeTableFunc, RangeTableSample};
 use crate::policy::Refusal;
 
 use super::super::build;
+use super::super::resolve::element_type;
 use super::from::{Above, Around, name_of, push, unknown_column};
 use super::scope::{ColumnKind, ColumnType, ItemColumn, Level, Scope, Source};
 use super::{Binder, Facts};
@@ -33,13 +34,17 @@ impl Binder<'_> {
             let mut names = self.column_definitions(definitions)?;
             if let Some(arguments) = several_arrays(call) {
                 self.all(&scope, arguments, facts)?;
-                let count = arguments.len();
                 only_name = Some("unnest".to_owned());
-                columns.extend((0..count).map(|_| unknown_column("unnest".to_owned())));
+                let element = |argument: &Node| {
+                    let element = element_type(self.catalog, self.type_of(&scope, argument)?.oid);
+                    (element != 0).then(|| self.plain_type(element))
+                };
+                let all = arguments.iter().map(|argument| self.value_column("unnest", element(argument)));
+                columns.extend(all);
                 continue;
             }
             self.expression(&scope, call, facts)?;
-            let (known, more, name) = self.function_columns(call);
+            let (known, more, name) = self.function_columns(&scope, call);
             only_name = name;
             open |= more && names.is_empty();
             if names.is_empty() {
@@ -110,13 +115,19 @@ impl Binder<'_> {
     }
 
     /// The columns of a function in FROM; whether there may be more; and the name of a single one.
-    fn function_columns(&self, call: &Node) -> (Vec<ItemColumn>, bool, Option<String>) {
-        let Some(NodeEnum::FuncCall(call)) = &call.node else {
+    fn function_columns(&self, scope: &Scope<'_>, node: &Node) -> (Vec<ItemColumn>, bool, Option<String>) {
+        let Some(NodeEnum::FuncCall(call)) = &node.node else {
             // A value function, a cast: one column of a name that does not matter here.
             return (Vec::new(), true, None);
         };
         let path = build::names(&call.funcname).unwrap_or_default();
         let name = path.last().copied().unwrap_or_default();
+        let builtin = matches!(path.as_slice(), ["pg_catalog", _]);
+        // A function of a user's may be inlined, and its expressions end up in conditions.
+        let value = |name: &str| match builtin {
+            true => self.value_column(name, self.type_of_set(scope, node)),
+            false => unknown_column(name.to_owned()),
+        };
         let overloads = self.catalog.functions_named(name);
         let mut outs = overloads.iter().map(|f| &f.out_columns);
         let first = outs.next();
@@ -133,14 +144,20 @@ impl Binder<'_> {
             Some(columns)
                 if same && columns.is_empty() && overloads.iter().all(|f| self.is_scalar(f.result)) =>
             {
-                (vec![unknown_column(name.to_owned())], false, Some(name.to_owned()))
+                (vec![value(name)], false, Some(name.to_owned()))
             }
             Some(columns) if same && columns.len() == 1 => {
                 let out = columns.first().map(|(n, _)| n.clone()).filter(|n| !n.is_empty());
                 (vec![unknown_column(out.unwrap_or_else(|| name.to_owned()))], true, Some(name.to_owned()))
             }
-            _ => (vec![unknown_column(name.to_owned())], true, Some(name.to_owned())),
+            _ => (vec![value(name)], true, Some(name.to_owned())),
         }
+    }
+
+    /// A column of a function's scan: nothing evaluates the function elsewhere, so its values are plain ones.
+    fn value_column(&self, name: &str, ty: Option<ColumnType>) -> ItemColumn {
+        let total = ty.is_some_and(|ty| self.is_plain_value(ty.oid));
+        ItemColumn { name: name.to_owned(), ty, kind: ColumnKind::Expression { total } }
     }
 
     fn plain_type(&self, oid: u32) -> ColumnType {

@@ -116,8 +116,12 @@ impl Binder<'_> {
     /// such a sub-select is fenced, so that its expressions are evaluated on the tenant's rows only.
     fn merge_is_total(&self, level: &Level, left: &Found, right: &Found) -> bool {
         let fenced = |found: &Found| {
-            let sources = found.items.iter().map(|id| level.items.get(*id).map(|item| &item.source));
-            sources.into_iter().all(|s| matches!(s, Some(Source::Derived { .. } | Source::Cte(_))))
+            let mut items = found.items.iter().filter_map(|id| level.items.get(*id));
+            items.all(|item| {
+                let derived = matches!(item.source, Source::Derived { .. } | Source::Cte(_));
+                item.fence.set(item.fence.get() || derived);
+                derived
+            }) && found.ty.is_some_and(|ty| self.is_plain_value(ty.oid))
         };
         let plain = |found: &Found| match found.kind {
             ColumnKind::Base { .. } | ColumnKind::System | ColumnKind::Expression { total: true } => true,

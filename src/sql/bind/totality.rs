@@ -1,6 +1,7 @@
 //! The types of bound expressions, and whether they are total: what the scope knows of columns and the client
 //! declared of parameters, as [`super::super::leaksafe`] asks for it.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use pg_query::NodeEnum;
@@ -11,9 +12,9 @@ use crate::catalog::Oid;
 use super::super::build;
 use super::super::leaksafe::Total;
 use super::super::resolve::oid;
-use super::super::typed::{Collation, ColumnInfo, Expr, type_expression};
+use super::super::typed::{Collation, ColumnInfo, Expr, type_expression, type_of_set};
 use super::Binder;
-use super::scope::{ColumnKind, ColumnType, Scope};
+use super::scope::{ColumnKind, ColumnType, Scope, Source};
 
 impl Binder<'_> {
     /// The type of a bound expression, as far as it is known.
@@ -27,21 +28,13 @@ impl Binder<'_> {
             return Some(ty);
         }
         let columns = |c: &ColumnRef| self.column_info(scope, c);
-        let typed = type_expression(node, &columns, &|n| Some(self.parameter_type(n)), self.catalog);
-        match (&typed, typed.ty()) {
-            (Expr::Other(_), _) => None,
-            (_, ty) if ty.oid == oid::UNKNOWN || ty.oid == oid::ANY => None,
-            (_, ty) => Some(ColumnType {
-                oid: ty.oid,
-                typmod: ty.typmod,
-                collation: match ty.collation {
-                    Collation::None => 0,
-                    Collation::Implicit(collation) => collation,
-                    // Whoever compares such a value could raise: no type, so nothing is total over it.
-                    Collation::Explicit(_) | Collation::Indeterminate => return None,
-                },
-            }),
-        }
+        column_type(&type_expression(node, &columns, &|n| self.judged_type(n), self.catalog))
+    }
+
+    /// The type of the one column of a function in FROM.
+    pub fn type_of_set(&self, scope: &Scope<'_>, node: &Node) -> Option<ColumnType> {
+        let columns = |c: &ColumnRef| self.column_info(scope, c);
+        column_type(&type_of_set(node, &columns, &|n| self.judged_type(n), self.catalog))
     }
 
     /// The type of a count, and of the least or greatest value of a type that has its own such aggregate.
@@ -80,7 +73,62 @@ impl Binder<'_> {
     /// Whether a bound expression can be evaluated on any row without a trace.
     pub fn is_total(&mut self, scope: &Scope<'_>, node: &Node) -> bool {
         let columns = |c: &ColumnRef| self.column_info(scope, c);
-        let judged = self.leaksafe.judge(self.catalog, node, &columns, &|n| self.judged_type(n));
+        let judged = self.judge(node, &columns);
+        self.accept(judged)
+    }
+
+    /// The same for a condition of the level: what a derived table computes is a plain value to it, since that
+    /// derived table becomes a fence. Its expressions are evaluated in its own scan then, on the tenant's rows, and
+    /// whether they are evaluated at all depends on rows that have passed their relations' predicates.
+    pub fn condition_is_total(&mut self, scope: &Scope<'_>, node: &Node) -> bool {
+        let fences = RefCell::new(Vec::new());
+        let columns = |c: &ColumnRef| {
+            let info = self.column_info(scope, c)?;
+            let fenced = if info.base { None } else { self.fenced_by(scope, c, info.type_oid) };
+            let base = info.base || fenced.is_some();
+            fences.borrow_mut().extend(fenced.unwrap_or_default());
+            Some(ColumnInfo { base, virtual_generated: info.virtual_generated && !base, ..info })
+        };
+        let judged = self.judge(node, &columns);
+        let total = self.accept(judged);
+        if total {
+            fences
+                .into_inner()
+                .iter()
+                .filter_map(|id| scope.level.items.get(*id))
+                .for_each(|i| i.fence.set(true));
+        }
+        total
+    }
+
+    /// The derived tables of this level that would have to be fences for a computed column of theirs to be a plain
+    /// value.
+    fn fenced_by(&self, scope: &Scope<'_>, column: &ColumnRef, type_oid: Oid) -> Option<Vec<usize>> {
+        let found = self.resolve_ref(scope, column).ok()?;
+        let derived = |id: &usize| {
+            let source = scope.level.items.get(*id).map(|item| &item.source);
+            matches!(source, Some(Source::Derived { .. } | Source::Cte(_)))
+        };
+        let fits = found.depth == scope.level.depth
+            && matches!(found.kind, ColumnKind::Expression { total: false } | ColumnKind::Virtual)
+            && found.items.iter().all(derived)
+            && self.is_plain_value(type_oid);
+        fits.then_some(found.items)
+    }
+
+    /// Whether a computed value of the type is like a stored one: of a size that is known, or compared as it is.
+    pub fn is_plain_value(&self, type_oid: Oid) -> bool {
+        const PLAIN: [Oid; 16] =
+            [16, 20, 21, 23, 25, 26, 700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1700, 2950];
+        PLAIN.contains(&type_oid) || self.catalog.type_by_oid(type_oid).is_some_and(|ty| ty.kind == 'e')
+    }
+
+    fn judge(&self, node: &Node, columns: &dyn Fn(&ColumnRef) -> Option<ColumnInfo>) -> Total {
+        self.leaksafe.judge(self.catalog, node, columns, &|n| self.judged_type(n))
+    }
+
+    /// Takes a judgement over, with all that it relies on.
+    fn accept(&mut self, judged: Total) -> bool {
         let (total, pins) = match judged {
             Total::Yes { pins, bind_checks } if self.cautious && !bind_checks.is_empty() => (false, pins),
             Total::Yes { pins, bind_checks } => {
@@ -167,6 +215,22 @@ impl Binder<'_> {
             Total::Yes { bind_checks, .. } if bind_checks.is_empty()
         )
     }
+}
+
+/// The type of a typed expression, where something can be said of its values.
+fn column_type(typed: &Expr) -> Option<ColumnType> {
+    let ty = match (typed, typed.ty()) {
+        (Expr::Other(_), _) => return None,
+        (_, ty) if ty.oid == oid::UNKNOWN || ty.oid == oid::ANY => return None,
+        (_, ty) => ty,
+    };
+    let collation = match ty.collation {
+        Collation::None => 0,
+        Collation::Implicit(collation) => collation,
+        // Whoever compares such a value could raise: no type, so nothing is total over it.
+        Collation::Explicit(_) | Collation::Indeterminate => return None,
+    };
+    Some(ColumnType { oid: ty.oid, typmod: ty.typmod, collation })
 }
 
 /// How often each `$number` stands in a text, at most: strings and comments count too.

@@ -59,7 +59,8 @@ impl Binder<'_> {
             if membership.is_none() {
                 self.expression(scope, &mut conjunct, &mut own)?;
             }
-            let total = |binder: &mut Self| membership.unwrap_or_else(|| binder.is_total(scope, &conjunct));
+            let total =
+                |binder: &mut Self| membership.unwrap_or_else(|| binder.condition_is_total(scope, &conjunct));
             if !self.is_exposed(scope, &own) || total(self) {
                 bare.push(conjunct);
             } else if let Some(gates) = self.gates(scope, clause, &own, &conjunct) {
@@ -95,7 +96,7 @@ impl Binder<'_> {
         for mut conjunct in build::conjuncts(*condition) {
             let mut own = Facts::default();
             self.expression(scope, &mut conjunct, &mut own)?;
-            if !self.is_exposed(scope, &own) || self.is_total(scope, &conjunct) {
+            if !self.is_exposed(scope, &own) || self.condition_is_total(scope, &conjunct) {
                 bare.push(conjunct);
             } else {
                 rest.push(conjunct);

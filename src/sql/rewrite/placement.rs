@@ -108,16 +108,19 @@ fn fences(binder: &mut Binder<'_>, level: &Level, from: &mut [Node]) -> Result<(
     Ok(())
 }
 
-/// A derived item is a fence when it holds tenants' rows below a guarded condition, or when a condition of
-/// its level could carry one of its expressions into its scan.
+/// A derived item is a fence when a bare condition takes what it computes for plain values, when it holds tenants'
+/// rows below a guarded condition, or when a condition of its level could carry one of its expressions into its scan.
 fn needs_fence(binder: &Binder<'_>, level: &Level, item: &Item) -> bool {
+    if item.fence.get() {
+        return true;
+    }
     if matches!(item.source, Source::Relation { .. }) || !binder.is_tenanted(&item.source) {
         return false;
     }
     let expression =
         |kind: &ColumnKind| matches!(kind, ColumnKind::Expression { total: false } | ColumnKind::Virtual);
     let partial = item.columns.iter().any(|c| expression(&c.kind));
-    item.fence.get() || level.guarded.get() || (level.conditions.get() && partial)
+    level.guarded.get() || (level.conditions.get() && partial)
 }
 
 /// The leaves of a FROM item in the order in which they were bound.
