@@ -32,22 +32,20 @@ write_config
 start_proxy
 
 field() { awk -v f="$2:" '$1 == f { print $2 }' "/proc/$1/status"; }
-printf '%s\nselect pg_sleep(0);\n\\sleep 5 s\n' "$(cat "$benches/point.pgbench");" >"$lab/idle.pgbench"
+printf '%s\n\\sleep 20 s\n' "$(cat "$benches/point.pgbench");" >"$lab/idle.pgbench"
 
-# Memory of a waiting client: the process's growth while all of them wait.
+# Memory of a waiting client: the process's growth while all of them wait, ten seconds after the last has come.
 idle() {
-  local name=$1 port=$2 user=$3 pid=$4 before during most=0 bench
+  local name=$1 port=$2 user=$3 pid=$4 before during bench
   before=$(field "$pid" VmRSS)
   setsid pgbench -n -h 127.0.0.1 -p "$port" -U "$user" -c "$clients" -j 4 -t 1 -f "$lab/idle.pgbench" ccm \
     >"$lab/idle.out" 2>&1 &
   bench=$!
-  while kill -0 "$bench" 2>/dev/null; do
-    during=$(field "$pid" VmRSS)
-    [ "$during" -le "$most" ] || most=$during
-    sleep 0.2
-  done
-  wait "$bench" || fail "$name: $(tail -3 "$lab/idle.out")"
-  awk -v n="$name" -v c="$clients" -v kib=$((most - before)) 'BEGIN { printf "| %s | %d idle clients | %.2f KiB each |\n", n, c, kib / c }'
+  while kill -0 "$bench" 2>/dev/null && [ "$(ls "/proc/$pid/fd" | wc -l)" -lt "$clients" ]; do sleep 0.2; done
+  sleep 10
+  during=$(field "$pid" VmRSS)
+  wait "$bench" || fail "$name: $(cat "$lab/idle.out")"
+  awk -v n="$name" -v c="$clients" -v kib=$((during - before)) 'BEGIN { printf "| %s | %d idle clients | %.2f KiB each |\n", n, c, kib / c }'
 }
 
 # All clients at once.

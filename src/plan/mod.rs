@@ -10,6 +10,7 @@ mod planner;
 mod queue;
 mod request;
 mod table;
+mod texts;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::sql::Planned;
 pub use planner::{Counters, PlanFunction, Planner, Settings};
 pub use request::Request;
 pub use table::PlanTable;
+pub use texts::TextTable;
 
 /// One statement, planned for one role under one catalog and one policy. The same for every tenant and for
 /// every set of literals that the plan's pins admit.

@@ -10,6 +10,7 @@ use memchr::{memchr, memchr2, memmem};
 
 use super::bounds::Bounded;
 use super::normalise::LiteralClass;
+pub use token::ends_before_literal;
 use token::{Class, Quoting, begins_plain, begins_string, class, continues_name, integer_class};
 
 pub use token::{Fault, Kind, LexError, Token};

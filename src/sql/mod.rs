@@ -3,6 +3,7 @@
 //! `ClientText` → bounds → normalise → parse → bind → decide → rewrite → verify → [`VerifiedSql`]. Each
 //! stage is a type that only the stage before it can make.
 
+pub mod alike;
 mod bind;
 pub mod bounds;
 mod build;

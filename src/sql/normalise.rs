@@ -141,6 +141,11 @@ impl<'a> Normalised<'_, 'a> {
         self.literals.get(index).and_then(|l| self.text.get(l.token.clone()))
     }
 
+    /// Whether the shape is the whole text.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.shape.starts_with(WHOLE_TEXT)
+    }
+
     /// A statement of its own.
     pub fn to_statement(&self) -> Statement<'a> {
         Statement {

@@ -41,19 +41,34 @@ impl Host for Surroundings<'_> {
         declared: &[Oid],
     ) -> Result<Option<Found<'t>>, Refusal> {
         let bounded = Bounded::new(text, &self.worker.limits)?;
+        let database = self.database.or_else(|| self.worker.database(&who.database));
+        // Statements with parameters are found by their texts before (see `known_statement`).
+        let is_simple = from == 0 && declared.is_empty() && self.fresh.is_empty();
+        if let Some(database) = database.filter(|_| is_simple) {
+            let mut texts = database.texts.borrow_mut();
+            if let Some((plan, ranges)) = texts.find(database.planner.generation(), &who.role, bounded) {
+                let literals = Literals { text, ranges };
+                return Ok(Some(Found {
+                    text,
+                    offset: 0,
+                    next: text.len(),
+                    literals,
+                    outcome: Some(Ok(plan)),
+                }));
+            }
+        }
         let mut normaliser = self.worker.normaliser.borrow_mut();
         normaliser.declare(declared);
         let Some(statement) = normaliser.next_statement(bounded, from)? else { return Ok(None) };
         let fresh = self.fresh.iter().find(|fresh| fresh.is_of(statement.text, declared));
         let outcome = match fresh {
             Some(fresh) if fresh.is_current(self.database) => Some(fresh.outcome.clone()),
-            _ => self
-                .database
-                .or_else(|| self.worker.database(&who.database))
-                .and_then(|database| database.table.borrow_mut().find(&who.role, &statement)),
+            _ => database.and_then(|database| database.table.borrow_mut().find(&who.role, &statement)),
         };
-        let ranges: SmallVec<[_; 6]> =
-            statement.literals.iter().map(|literal| literal.token.clone()).collect();
+        if let (true, Some(database), Some(Ok(plan))) = (is_simple, database, &outcome) {
+            database.texts.borrow_mut().keep(&who.role, bounded, &statement, plan);
+        }
+        let ranges = statement.literals.iter().map(|literal| literal.token.clone()).collect();
         Ok(Some(Found {
             text: statement.text,
             offset: statement.offset,

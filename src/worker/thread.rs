@@ -20,7 +20,7 @@ use super::registry::Registry;
 use super::statements::StatementTable;
 use crate::catalog::Oid;
 use crate::config::model::PoolMode;
-use crate::plan::{PlanTable, Planner};
+use crate::plan::{PlanTable, Planner, TextTable};
 use crate::pool::cancel::CancelKey;
 use crate::pool::{Counts, Limits, Pool, Target};
 use crate::session::Terms;
@@ -81,6 +81,7 @@ pub struct Database {
     pub(super) name: Arc<str>,
     pub(super) planner: Arc<Planner>,
     pub(super) table: RefCell<PlanTable>,
+    pub(super) texts: RefCell<TextTable>,
     pub(super) pool: Rc<Pool>,
     pub(super) interned: RefCell<Interned>,
     pub(super) statements: RefCell<StatementTable>,
@@ -187,6 +188,7 @@ impl Worker {
                     name: target.name.clone(),
                     planner: planner.clone(),
                     table: RefCell::new(table),
+                    texts: RefCell::default(),
                     pool: Pool::new(Rc::new(target), limits),
                     interned: RefCell::default(),
                     statements: RefCell::default(),

@@ -147,6 +147,11 @@ pub(super) fn begins_string(byte: u8) -> bool {
     matches!(byte | 0x20, b'e' | b'b' | b'x' | b'n' | b'u')
 }
 
+/// Whether a token that ends with this byte ends there whatever literal follows it.
+pub fn ends_before_literal(byte: u8) -> bool {
+    matches!(class(byte), Class::Space | Class::Open | Class::Operator) || byte == b','
+}
+
 /// Notations of strings.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Quoting {

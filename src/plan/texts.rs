@@ -1,0 +1,86 @@
+//! Plans of statements that were seen before but for their literals, found without making their shapes. One
+//! worker's, in front of its [`PlanTable`](super::PlanTable); what is not found here is looked for there.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::quality::RandomState;
+
+use super::Plan;
+use crate::sql::alike::{Pattern, Tokens, head};
+use crate::sql::{Bounded, Normalised};
+
+/// Sets of texts that begin alike; a power of two.
+const SETS: usize = 512;
+/// Texts of a set: the one that was found last comes first, and the last one makes room. So a look-up compares with
+/// so many texts at most, whatever clients send.
+const WAYS: usize = 4;
+
+/// The texts that one worker saw last.
+#[derive(Debug, Default)]
+pub struct TextTable {
+    generation: u64,
+    hasher: RandomState,
+    sets: Vec<[Option<Entry>; WAYS]>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    role: Arc<str>,
+    pattern: Pattern,
+    plan: Arc<Plan>,
+}
+
+impl TextTable {
+    /// The plan of a text of this role under this generation of plans, and the text's literals. As in the plan
+    /// table, pinned tokens are compared.
+    #[inline]
+    pub fn find(
+        &mut self,
+        generation: u64,
+        role: &Arc<str>,
+        text: Bounded<'_>,
+    ) -> Option<(Arc<Plan>, Tokens)> {
+        if generation != self.generation {
+            return None;
+        }
+        let set = self.set(text.text())?;
+        let (way, tokens) = set.iter().enumerate().find_map(|(way, entry)| {
+            let entry = entry.as_ref().filter(|e| Arc::ptr_eq(&e.role, role) || e.role == *role)?;
+            let tokens = entry.pattern.literals_of(text)?;
+            let token = |n: usize| tokens.get(n).and_then(|range| text.text().get(range.clone()));
+            entry.plan.admits(token).then_some((way, tokens))
+        })?;
+        if way > 0 {
+            set.get_mut(..=way)?.rotate_right(1);
+        }
+        let entry = set.first()?.as_ref()?;
+        Some((entry.plan.clone(), tokens))
+    }
+
+    /// Keeps a plan that the plan table knew for a text.
+    pub fn keep(
+        &mut self,
+        role: &Arc<str>,
+        text: Bounded<'_>,
+        statement: &Normalised<'_, '_>,
+        plan: &Arc<Plan>,
+    ) {
+        let Some(pattern) = Pattern::of(text, statement) else { return };
+        if plan.generation != self.generation || self.sets.is_empty() {
+            self.generation = plan.generation;
+            self.sets.clear();
+            self.sets.resize_with(SETS, Default::default);
+        }
+        let entry = Entry { role: role.clone(), pattern, plan: plan.clone() };
+        if let Some(last) = self.set(text.text()).and_then(|set| set.last_mut()) {
+            *last = Some(entry);
+        }
+    }
+
+    #[inline]
+    fn set(&mut self, text: &str) -> Option<&mut [Option<Entry>; WAYS]> {
+        let hash = self.hasher.hash_one(head(text));
+        self.sets.get_mut(usize::try_from(hash).unwrap_or_default() & (SETS - 1))
+    }
+}

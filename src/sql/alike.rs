@@ -1,0 +1,173 @@
+//! Texts that differ in literals only, told by comparing what stands between the literals: cheaper than making
+//! the shape of each. What is not surely alike is not alike; it is then lexed as a whole.
+
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use super::bounds::Bounded;
+use super::lexer::{Kind, Lexer, ends_before_literal};
+use super::normalise::{Literal, Normalised};
+
+/// Longer texts and more literals are not kept.
+const LONGEST: usize = 4096;
+const MOST_LITERALS: usize = 32;
+/// Bytes of a text that it may be looked up by.
+const LONGEST_HEAD: usize = 64;
+
+/// Tokens of literals, as ranges of a text.
+pub type Tokens = SmallVec<[Range<usize>; 6]>;
+
+/// A text that is one statement, and where its literals are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    text: Box<str>,
+    literals: Box<[Literal]>,
+}
+
+impl Pattern {
+    /// The pattern of a text; none where it has more in it than one statement from its first byte to its last,
+    /// where its lexing was in doubt, or where the byte before a literal could become part of another one's token.
+    pub fn of(text: Bounded<'_>, statement: &Normalised<'_, '_>) -> Option<Self> {
+        let whole = text.text();
+        let simple = statement.text.len() == whole.len()
+            && whole.len() <= LONGEST
+            && statement.literals.len() <= MOST_LITERALS
+            && statement.parameter_types.is_empty()
+            && statement.modern_number.is_none()
+            && !statement.is_in_doubt()
+            && !text.is_suspicious();
+        let before = |literal: &Literal| {
+            literal.token.start.checked_sub(1).and_then(|at| whole.as_bytes().get(at)).copied()
+        };
+        let apart = statement.literals.iter().all(|literal| before(literal).is_some_and(ends_before_literal));
+        (simple && apart).then(|| Self { text: whole.into(), literals: statement.literals.into() })
+    }
+
+    /// The literals of a text that has the same statement with literals of the same classes.
+    ///
+    /// Between two tokens the lexer knows nothing but where it stands. So if a literal begins where one began and
+    /// has its class, and the bytes behind it are the same up to the next one, then the tokens are the same.
+    #[inline]
+    pub fn literals_of(&self, text: Bounded<'_>) -> Option<Tokens> {
+        if text.is_suspicious() {
+            return None;
+        }
+        let (mut known, mut at) = (0_usize, 0_usize);
+        let mut tokens = Tokens::new();
+        for literal in &self.literals {
+            let between = self.text.as_bytes().get(known..literal.token.start)?;
+            let rest = text.text().as_bytes().get(at..)?;
+            let start = rest.starts_with(between).then(|| at.checked_add(between.len()))??;
+            let token = Lexer::of_client(text, start).next_token().ok()??;
+            if token.kind != Kind::Literal(literal.class) {
+                return None;
+            }
+            (known, at) = (literal.token.end, token.end);
+            tokens.push(token.start..token.end);
+        }
+        let same_end = self.text.as_bytes().get(known..) == text.text().as_bytes().get(at..);
+        same_end.then_some(tokens)
+    }
+}
+
+/// How texts that are alike begin: everything before the first byte that may be of a literal, within bounds.
+#[inline]
+pub fn head(text: &str) -> &[u8] {
+    let near = text.as_bytes().get(..LONGEST_HEAD).unwrap_or(text.as_bytes());
+    let end = near.iter().position(|byte| matches!(byte, b'\'' | b'$' | b'0'..=b'9'));
+    near.get(..end.unwrap_or(near.len())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Limits, Normaliser};
+
+    fn pattern(text: &str) -> Option<Pattern> {
+        let limits = Limits::default();
+        let bounded = Bounded::new(text, &limits).unwrap();
+        let mut normaliser = Normaliser::new(limits);
+        let statement = normaliser.next_statement(bounded, 0).unwrap().unwrap();
+        Pattern::of(bounded, &statement)
+    }
+
+    fn tokens(pattern: &str, text: &str) -> Option<Vec<String>> {
+        let bounded = Bounded::new(text, &Limits::default()).unwrap();
+        let found = self::pattern(pattern)?.literals_of(bounded)?;
+        Some(found.into_iter().map(|range| text[range].to_owned()).collect())
+    }
+
+    #[test]
+    fn literals_of_a_class_stand_for_each_other() {
+        let known = "select a from t where b = 'x' and c in (1, 2.5)";
+        let found = tokens(known, "select a from t where b = 'it''s' and c in (77, .5)");
+        assert_eq!(found, Some(vec!["'it''s'".into(), "77".into(), ".5".into()]));
+        for other in [
+            "select a from t where b = 'x' and c in (1, 25)",
+            "select a from t where b = 'x' and c in (99999999999, 2.5)",
+            "select a from t where b = E'x' and c in (1, 2.5)",
+            "select a from t where b = 'x' and c in (1, 2.5) ",
+            "select a from t where b = 'x' and c in (1, 2.5) -- x",
+            "select a from t where b = 'x' or c in (1, 2.5)",
+            "select a from t where b = 'x' and c in (1_0, 2.5)",
+            "select a from t where b = 'x'\n'y' and c in (1, 2.5)",
+            "select a from t where b = 'x",
+            "select a from t where b = '\u{feff}' and c in (1, 2.5)",
+        ] {
+            assert_eq!(tokens(known, other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_alike_has_the_same_shape() {
+        let texts = [
+            "select a from t where b = 1",
+            "select a from t where b = 1and c = 2",
+            "select a from t where b =.5",
+            "select a from t where b = 'x' /* 7 */ and c=3",
+            "select a from t where b = $x$1$x$ and c = E'\\'' limit 5",
+            "select a from t where b-1 > -2",
+            "select (1)[2], array[3,4]",
+        ];
+        let literals =
+            ["1", "22", ".5", "1.5", "'a'", "'b c'", "E'\\n'", "$x$y$x$", "99999999999", "1_0", "0x1"];
+        let limits = Limits::default();
+        let shape = |text: &str| {
+            let mut normaliser = Normaliser::new(limits);
+            let found = normaliser.next_statement(Bounded::new(text, &limits).unwrap(), 0).ok()??;
+            Some((found.shape.to_owned(), found.literals.iter().map(|l| l.token.clone()).collect::<Vec<_>>()))
+        };
+        let mut alike = 0;
+        for known in texts {
+            let Some(pattern) = pattern(known) else { continue };
+            let places: Vec<_> = pattern.literals.iter().map(|literal| literal.token.clone()).collect();
+            for place in places {
+                for literal in literals {
+                    let text = format!("{}{literal}{}", &known[..place.start], &known[place.end..]);
+                    let Some(found) = pattern.literals_of(Bounded::new(&text, &limits).unwrap()) else {
+                        continue;
+                    };
+                    let (shape_of_text, ranges) = shape(&text).unwrap();
+                    assert_eq!((shape(known).unwrap().0, found.to_vec()), (shape_of_text, ranges), "{text}");
+                    alike += 1;
+                }
+            }
+        }
+        assert!(alike > 20, "{alike}");
+    }
+
+    #[test]
+    fn literal_that_may_grow_into_what_stands_before_it_makes_no_pattern() {
+        for text in [
+            "select a.5",
+            "select t.5 from t",
+            "select 'a'1.5",
+            "select $$a$$'b'",
+            "select 1; select 2",
+            " select 1",
+        ] {
+            assert_eq!(pattern(text), None, "{text}");
+        }
+    }
+}
