@@ -70,6 +70,12 @@ stream() {
     'BEGIN { printf "| %s | %s of %d MB | %.2f s of CPU/GB, memory +%.1f MiB |\n", n, w, mb, ns / 1e9 / mb * 1000, grown / 1024 }'
 }
 
+# What is there once (plans, server connections, buffers) is no part of a client.
+for mode in simple extended prepared; do
+  bench "$proxy_port" tenant_1 -M "$mode" -c 64 -t 20 -f "$benches/point.pgbench" >/dev/null
+  bench "$bouncer_port" app_backend -M simple -c 64 -t 20 -f "$benches/point.pgbench" >/dev/null
+done
+
 machine
 printf '\n| through | what | figure |\n|---|---|---|\n'
 for what in idle crowd; do

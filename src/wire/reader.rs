@@ -3,7 +3,7 @@
 use super::WireError;
 
 /// Bytes that are looked at one by one before a faster search begins.
-const SHORT: usize = 12;
+const SHORT: usize = 8;
 
 /// What is left of a body.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,7 @@ impl<'a> Reader<'a> {
     /// Bytes up to a NUL, which is taken too.
     pub fn c_bytes(&mut self) -> Result<&'a [u8], WireError> {
         // Names are short, and often empty.
-        let near = self.rest.iter().take(SHORT).position(|byte| *byte == 0);
+        let near = self.rest.get(..SHORT).unwrap_or(self.rest).iter().position(|byte| *byte == 0);
         let end = near.or_else(|| memchr::memchr(0, self.rest)).ok_or(WireError::Unterminated)?;
         let taken = self.bytes(end)?;
         self.bytes(1)?;

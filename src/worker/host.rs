@@ -3,8 +3,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::planning::Fresh;
 use super::registry::Key;
 use super::thread::{Database, Handle, Worker};
