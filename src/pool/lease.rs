@@ -530,13 +530,15 @@ impl Lease {
         }
         connection.server = Some(server);
         connection.used = pool.time();
-        match connection.key.clone().filter(|key| key.is_pending()) {
+        match connection.key.clone().filter(|key| key.is_pending() || key.is_lost()) {
             None => pool.put(connection),
             Some(key) => {
                 let lease = pool.lease(connection, self.payer.clone());
                 tokio::task::spawn_local(async move {
                     key.settled().await;
-                    lease.pass_on();
+                    if !key.is_lost() {
+                        lease.pass_on();
+                    }
                 });
             }
         }

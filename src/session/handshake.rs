@@ -56,7 +56,7 @@ pub enum Step {
         /// Process id.
         pid: i32,
         /// Secret.
-        secret: i32,
+        secret: Box<[u8]>,
     },
     /// The connection ends without a word.
     End,
@@ -111,7 +111,7 @@ impl Handshake {
                 Ok(Step::Go)
             }
             StartupPacket::Ssl | StartupPacket::Gss | StartupPacket::CancelOfOtherLength => Ok(Step::End),
-            StartupPacket::Cancel { pid, secret } => Ok(Step::Cancel { pid, secret }),
+            StartupPacket::Cancel { pid, secret } => Ok(Step::Cancel { pid, secret: secret.into() }),
             StartupPacket::Startup { minor, parameters } => {
                 let startup = startup::read(minor, &parameters)?;
                 self.begin(host, startup, out)
@@ -125,7 +125,7 @@ impl Handshake {
             return Err(Refusal::new(SqlState::TLS_REQUIRED, Rule("tls"), message));
         }
         if let Some(unsupported) = &startup.negotiate {
-            answer::negotiate_version(out, unsupported.clone());
+            answer::negotiate_version(out, startup.minor, unsupported.clone());
         }
         if host.password_token_user(&startup.user) {
             answer::ask_password(out);

@@ -106,8 +106,8 @@ pub trait Host {
         let _ = (user, database, error);
     }
 
-    /// Process id and secret that the client may cancel with; known from now on.
-    fn cancel_key(&mut self) -> (i32, i32);
+    /// Process id and a secret of so many bytes that the client may cancel with; known from now on.
+    fn cancel_key(&mut self, length: usize) -> (i32, Box<[u8]>);
 
     /// What the database's server reports about itself: names and values of ParameterStatus.
     fn server_parameters(&self, who: &Principal) -> Vec<(String, String)>;

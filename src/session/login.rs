@@ -4,6 +4,7 @@ use super::active::{Active, Look};
 use super::handshake::{Login, Step};
 use super::host::Host;
 use super::outgoing::SettingText;
+use super::startup::Startup;
 use super::tenancy::Tenancy;
 use super::{Io, Phase, Session, Unplanned, Want};
 use crate::policy::{Refusal, Rule, SqlState};
@@ -14,7 +15,12 @@ use crate::wire::backend::TransactionStatus;
 #[derive(Debug)]
 pub(super) struct Greeting {
     application_name: String,
+    minor: u16,
 }
+
+/// Bytes of a cancel key's secret, and of one of protocol 3.2 (PostgreSQL: `MAX_CANCEL_KEY_LENGTH`).
+const SECRET: usize = 4;
+const LONG_SECRET: usize = 32;
 
 impl Session {
     pub(super) fn login_step(
@@ -49,10 +55,11 @@ impl Session {
             let message = "the login cannot be written down";
             return Err(Refusal::new(SqlState::TOO_MANY, Rule("audit"), message));
         }
+        let Startup { application_name, minor, settings, .. } = startup;
         let quoted =
             |(name, value): (String, String)| format!("SET {name} TO '{}'", value.replace('\'', "''"));
-        let settings = startup.settings.into_iter().rev().map(quoted).collect();
-        let greeting = Box::new(Greeting { application_name: startup.application_name });
+        let settings = settings.into_iter().rev().map(quoted).collect();
+        let greeting = Box::new(Greeting { application_name, minor });
         let mut active = Box::new(Active::new(principal, tenancy, self.terms.lease_per_session));
         let name = &greeting.application_name;
         if self.terms.application_name && !name.is_empty() {
@@ -105,7 +112,7 @@ fn greet(host: &mut dyn Host, out: &mut Vec<u8>, active: &Active, greeting: &Gre
             _ => answer::parameter_status(out, &name, &value),
         }
     }
-    let (pid, secret) = host.cancel_key();
-    answer::key_data(out, pid, secret);
+    let (pid, secret) = host.cancel_key(if greeting.minor >= 2 { LONG_SECRET } else { SECRET });
+    answer::key_data(out, pid, &secret);
     answer::ready_for_query(out, TransactionStatus::Idle);
 }

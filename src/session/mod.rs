@@ -85,7 +85,7 @@ pub enum Want {
         /// Process id.
         pid: i32,
         /// Secret.
-        secret: i32,
+        secret: Box<[u8]>,
     },
     /// What is to be said said, and the connection closed.
     End,

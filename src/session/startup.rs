@@ -15,10 +15,14 @@ pub struct Startup {
     pub application_name: String,
     /// Settings that differ from what server connections begin with, in order: to be planned as SET.
     pub settings: Vec<(String, String)>,
-    /// The client wants NegotiateProtocolVersion: it asked for a later minor version or these options.
+    /// The minor version that is spoken: 0, or 2.
+    pub minor: u16,
+    /// The client wants NegotiateProtocolVersion: it asked for another minor version or these options.
     pub negotiate: Option<Vec<String>>,
 }
 
+/// Protocol 3.2 is the latest: it has longer cancel keys.
+const LATEST_MINOR: u16 = 2;
 /// Longest value of a setting.
 const LONGEST_VALUE: usize = 256;
 
@@ -51,7 +55,9 @@ pub fn read(minor: u16, parameters: &[(&str, &str)]) -> Result<Startup, Refusal>
     if startup.database.is_empty() {
         startup.database.clone_from(&startup.user);
     }
-    startup.negotiate = (minor > 0 || !unsupported.is_empty()).then_some(unsupported);
+    // There never was a 3.1 (protocol, "Protocol Versions").
+    startup.minor = if minor >= LATEST_MINOR { LATEST_MINOR } else { 0 };
+    startup.negotiate = (minor != startup.minor || !unsupported.is_empty()).then_some(unsupported);
     Ok(startup)
 }
 
@@ -208,7 +214,10 @@ mod tests {
     #[test]
     fn protocol_options_are_negotiated_away() {
         let startup = read(2, &[("user", "a"), ("_pq_.x", "1")]).unwrap();
-        assert_eq!(startup.negotiate, Some(vec!["_pq_.x".to_owned()]));
-        assert_eq!(read(0, &[("user", "a")]).unwrap().negotiate, None);
+        assert_eq!((startup.minor, startup.negotiate), (2, Some(vec!["_pq_.x".to_owned()])));
+        for (asked, spoken, told) in [(0, 0, false), (1, 0, true), (2, 2, false), (3, 2, true)] {
+            let startup = read(asked, &[("user", "a")]).unwrap();
+            assert_eq!((startup.minor, startup.negotiate.is_some()), (spoken, told), "3.{asked}");
+        }
     }
 }

@@ -118,14 +118,15 @@ pub fn parameter_status(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 /// Appends BackendKeyData: the proxy's own key, never the server's.
-pub fn key_data(out: &mut Vec<u8>, pid: i32, secret: i32) {
-    encode(out, &BackendKeyData::new(pid, SecretKey::I32(secret)));
+pub fn key_data(out: &mut Vec<u8>, pid: i32, secret: &[u8]) {
+    encode(out, &BackendKeyData::new(pid, SecretKey::Bytes(secret.to_vec().into())));
 }
 
-/// Appends NegotiateProtocolVersion: 3.0, and the `_pq_` options that are not known here.
-pub fn negotiate_version(out: &mut Vec<u8>, unsupported: Vec<String>) {
+/// Appends NegotiateProtocolVersion: the minor version that is spoken, and the `_pq_` options that are not
+/// known here.
+pub fn negotiate_version(out: &mut Vec<u8>, minor: u16, unsupported: Vec<String>) {
     // PostgreSQL sends the whole version, not the minor one alone (SendNegotiateProtocolVersion).
-    encode(out, &NegotiateProtocolVersion::new(3 << 16, unsupported));
+    encode(out, &NegotiateProtocolVersion::new((3 << 16) | i32::from(minor), unsupported));
 }
 
 /// Appends AuthenticationOk.

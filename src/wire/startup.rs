@@ -6,6 +6,9 @@ use super::reader::Reader;
 /// PostgreSQL's bound of a startup packet (`MAX_STARTUP_PACKET_LENGTH`, pqcomm.h), length word excluded.
 const LONGEST: usize = 10_000;
 
+/// Code, process id, and a secret of 4 to 256 bytes (protocol 3.2, "CancelRequest").
+const CANCEL: std::ops::RangeInclusive<usize> = 12..=264;
+
 /// A packet without a type byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartupPacket<'a> {
@@ -17,10 +20,10 @@ pub enum StartupPacket<'a> {
     Cancel {
         /// The process id that the proxy gave.
         pid: i32,
-        /// The secret that the proxy gave.
-        secret: i32,
+        /// The secret that the proxy gave: 4 bytes, or as many as protocol 3.2 allows.
+        secret: &'a [u8],
     },
-    /// A cancel of another length than 16: closed without a word.
+    /// A cancel of a length that no version has: closed without a word.
     CancelOfOtherLength,
     /// 3.x
     Startup {
@@ -50,7 +53,9 @@ fn read(body: &[u8]) -> Result<StartupPacket<'_>, WireError> {
     let packet = match code {
         80_877_103 => StartupPacket::Ssl,
         80_877_104 => StartupPacket::Gss,
-        80_877_102 if body.len() == 12 => StartupPacket::Cancel { pid: reader.i32()?, secret: reader.i32()? },
+        80_877_102 if CANCEL.contains(&body.len()) => {
+            StartupPacket::Cancel { pid: reader.i32()?, secret: reader.remaining() }
+        }
         80_877_102 => {
             reader.remaining();
             StartupPacket::CancelOfOtherLength
@@ -108,9 +113,12 @@ mod tests {
 
     #[test]
     fn cancel_of_another_length_is_told_apart() {
-        let mut body = 80_877_102u32.to_be_bytes().to_vec();
-        body.extend_from_slice(&[0; 40]);
-        assert_eq!(split(&packet(&body)).unwrap().unwrap().0, StartupPacket::CancelOfOtherLength);
+        let cancel = |rest: usize| packet(&[&80_877_102u32.to_be_bytes()[..], &vec![0; rest]].concat());
+        for (rest, known) in [(4, false), (7, false), (8, true), (36, true), (260, true), (261, false)] {
+            let bytes = cancel(rest);
+            let read = split(&bytes).unwrap().unwrap().0;
+            assert_eq!(read != StartupPacket::CancelOfOtherLength, known, "{rest} bytes");
+        }
     }
 
     #[test]

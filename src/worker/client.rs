@@ -15,7 +15,6 @@ use tokio_rustls::Accept;
 
 use super::host::Surroundings;
 use super::planning::{Fresh, Planning};
-use super::registry::Key;
 use super::thread::{Database, Handle, Stopping, Worker};
 use super::unsent::Unsent;
 use super::waits::Waiting;
@@ -59,7 +58,8 @@ pub struct Client {
     pub(super) waiting: Option<Waiting>,
     pub(super) planning: Option<Planning>,
     pub(super) fresh: Vec<Fresh>,
-    key: Option<Key>,
+    /// The process id of its cancel key.
+    key: Option<i32>,
 }
 
 pub(super) enum Socket {

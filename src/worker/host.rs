@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::planning::Fresh;
-use super::registry::Key;
 use super::thread::{Database, Handle, Worker};
 use crate::auth::scram::Exchange;
 use crate::auth::{AuthError, BoundToken, Principal};
@@ -26,7 +25,7 @@ pub struct Surroundings<'a> {
     pub(super) database: Option<&'a Rc<Database>>,
     pub(super) lease: &'a mut Option<Lease>,
     pub(super) fresh: &'a [Fresh],
-    pub(super) key: &'a mut Option<Key>,
+    pub(super) key: &'a mut Option<i32>,
     pub(super) end_point: Option<&'a Arc<[u8]>>,
 }
 
@@ -179,10 +178,10 @@ impl Host for Surroundings<'_> {
         self.worker.auditor.borrow_mut().login_refused(self.session, user, database, error);
     }
 
-    fn cancel_key(&mut self) -> (i32, i32) {
-        let key = self.worker.registry.register(self.worker.index, self.session);
-        *self.key = Some(key);
-        key
+    fn cancel_key(&mut self, length: usize) -> (i32, Box<[u8]>) {
+        let (pid, secret) = self.worker.registry.register(self.worker.index, self.session, length);
+        *self.key = Some(pid);
+        (pid, secret)
     }
 
     fn server_parameters(&self, who: &Principal) -> Vec<(String, String)> {

@@ -1,17 +1,16 @@
 //! Cancel keys of all workers' sessions. They are the proxy's own: 31 random bits of process id and 32 of
-//! secret, and they find a session, never a server connection.
+//! secret, or 256 from protocol 3.2 on; and they find a session, never a server connection.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use subtle::ConstantTimeEq;
 
 use super::orders::{Order, Orders};
-
-/// Process id and secret as the client was told.
-pub type Key = (i32, i32);
 
 /// Wrong keys that one address may send in [`WINDOW`]; after that its cancel requests are not looked at.
 const MOST_WRONG: u32 = 20;
@@ -44,9 +43,17 @@ impl Cancelled {
 /// Who has which key.
 #[derive(Debug, Default)]
 pub struct Registry {
-    keys: Mutex<HashMap<Key, (usize, u64)>>,
+    keys: Mutex<HashMap<i32, Holder>>,
     guessers: Mutex<HashMap<IpAddr, Guesser>>,
     workers: OnceLock<Vec<Orders>>,
+}
+
+/// Whom a process id was given to, and what proves it.
+#[derive(Debug)]
+struct Holder {
+    secret: Box<[u8]>,
+    worker: usize,
+    session: u64,
 }
 
 impl Registry {
@@ -56,30 +63,36 @@ impl Registry {
         let _ = self.workers.set(workers);
     }
 
-    /// A key for a session of a worker.
-    pub fn register(&self, worker: usize, session: u64) -> Key {
+    /// A process id and a secret of so many bytes for a session of a worker.
+    pub fn register(&self, worker: usize, session: u64, length: usize) -> (i32, Box<[u8]>) {
+        let mut secret = vec![0; length].into_boxed_slice();
+        rand::fill(&mut secret[..]);
         let mut keys = self.keys.lock();
         loop {
-            let key = (rand::random_range(1..=i32::MAX), rand::random());
-            if let std::collections::hash_map::Entry::Vacant(vacant) = keys.entry(key) {
-                vacant.insert((worker, session));
-                return key;
+            let pid = rand::random_range(1..=i32::MAX);
+            if let Entry::Vacant(vacant) = keys.entry(pid) {
+                vacant.insert(Holder { secret: secret.clone(), worker, session });
+                return (pid, secret);
             }
         }
     }
 
     /// The session has ended.
-    pub fn forget(&self, key: Key) {
-        self.keys.lock().remove(&key);
+    pub fn forget(&self, pid: i32) {
+        self.keys.lock().remove(&pid);
     }
 
-    /// Tells the worker whose session has this key; nothing happens for a key that nobody has.
-    pub fn cancel(&self, key: Key, from: IpAddr) -> Cancelled {
+    /// Tells the worker whose session has this key; nothing happens for a key that nobody has. How long the
+    /// comparison takes tells nothing about the secret.
+    pub fn cancel(&self, pid: i32, secret: &[u8], from: IpAddr) -> Cancelled {
         let now = Instant::now();
         if self.guessers.lock().get(&from).is_some_and(|guesser| guesser.is_banned(now)) {
             return Cancelled::Ignored;
         }
-        let found = self.keys.lock().get(&key).copied();
+        let keys = self.keys.lock();
+        let holder = keys.get(&pid).filter(|holder| bool::from(holder.secret.ct_eq(secret)));
+        let found = holder.map(|holder| (holder.worker, holder.session));
+        drop(keys);
         let Some((worker, session)) = found else {
             self.count_wrong(from, now);
             return Cancelled::Unknown;
@@ -131,22 +144,24 @@ mod tests {
     fn address_with_too_many_wrong_keys_is_not_listened_to() {
         let registry = Registry::default();
         let (guesser, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let key = registry.register(0, 7);
-        let wrong = (key.0, key.1.wrapping_add(1));
-        for _ in 0..MOST_WRONG {
-            assert_eq!(registry.cancel(wrong, guesser), Cancelled::Unknown);
+        let (pid, secret) = registry.register(0, 7, 32);
+        for wrong in 0..MOST_WRONG {
+            let mut guess = secret.clone();
+            guess[wrong as usize] ^= 1;
+            assert_eq!(registry.cancel(pid, &guess, guesser), Cancelled::Unknown);
         }
-        assert_eq!(registry.cancel(key, guesser), Cancelled::Ignored);
-        assert_eq!(registry.cancel(key, other), Cancelled::Passed);
-        registry.forget(key);
-        assert_eq!(registry.cancel(key, other), Cancelled::Unknown);
+        assert_eq!(registry.cancel(pid, &secret, guesser), Cancelled::Ignored);
+        assert_eq!(registry.cancel(pid, &secret[..31], other), Cancelled::Unknown);
+        assert_eq!(registry.cancel(pid, &secret, other), Cancelled::Passed);
+        registry.forget(pid);
+        assert_eq!(registry.cancel(pid, &secret, other), Cancelled::Unknown);
     }
 
     #[test]
     fn guessers_are_forgotten_before_they_fill_the_memory() {
         let registry = Registry::default();
         for number in 0..3 * MOST_GUESSERS {
-            registry.cancel((1, 1), IpAddr::from((number as u32).to_be_bytes()));
+            registry.cancel(1, &[1; 4], IpAddr::from((number as u32).to_be_bytes()));
         }
         assert!(registry.guessers.lock().len() <= MOST_GUESSERS);
     }
@@ -154,7 +169,11 @@ mod tests {
     #[test]
     fn keys_do_not_repeat_or_follow_each_other() {
         let registry = Registry::default();
-        let keys: Vec<Key> = (0..1000).map(|session| registry.register(0, session)).collect();
+        let keys = (0..1000).map(|session| {
+            let (pid, secret) = registry.register(0, session, 4);
+            (pid, u32::from_be_bytes(secret[..].try_into().unwrap()))
+        });
+        let keys: Vec<(i32, u32)> = keys.collect();
         let near = keys
             .windows(2)
             .filter(|pair| pair[0].0.abs_diff(pair[1].0) < 1000 || pair[0].1.abs_diff(pair[1].1) < 1000);

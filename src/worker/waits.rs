@@ -41,7 +41,7 @@ impl Client {
             Want::Plan(_) => Ok(self.plan(cx)),
             Want::Lease => Ok(self.wait_for_lease(cx)),
             Want::Cancel { pid, secret } => {
-                let outcome = self.worker.registry.cancel((*pid, *secret), self.origin.peer);
+                let outcome = self.worker.registry.cancel(*pid, secret, self.origin.peer);
                 self.worker.settings.metrics.cancel_request(outcome);
                 Err(Gone)
             }

@@ -110,7 +110,10 @@ fn cancel_is_wanted_and_nothing_is_said() {
     packet.extend_from_slice(&80_877_102u32.to_be_bytes());
     packet.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 2]);
     rig.say(&packet);
-    assert_eq!((rig.session.want(), rig.client.len()), (&Want::Cancel { pid: 1, secret: 2 }, 0));
+    assert_eq!(
+        (rig.session.want(), rig.client.len()),
+        (&Want::Cancel { pid: 1, secret: Box::new([0, 0, 0, 2]) }, 0)
+    );
 }
 
 #[test]

@@ -156,8 +156,8 @@ impl Host for Tables {
     fn login_refused(&mut self, user: &str, _: &str, error: AuthError) {
         self.accounts.push(format!("{user} turned away {}", error.state()));
     }
-    fn cancel_key(&mut self) -> (i32, i32) {
-        (1, 2)
+    fn cancel_key(&mut self, length: usize) -> (i32, Box<[u8]>) {
+        (1, vec![2; length].into())
     }
     fn server_parameters(&self, _: &Principal) -> Vec<(String, String)> {
         Vec::new()
