@@ -93,19 +93,32 @@ impl Server {
 /// A proxy in front of one database.
 #[derive(Debug)]
 pub struct Proxy {
-    watch: Child,
-    port: u16,
+    pub(crate) watch: Child,
+    pub(crate) port: u16,
     pub directory: PathBuf,
 }
 
 impl Proxy {
     /// Starts `program run` under the corpus configuration and waits until tenant_a can log in.
     pub fn start(program: &str, server: &Server, database: &str) -> Self {
-        let directory = server.directory.join(database);
+        Self::start_with(program, server, database, database, |config, _| config)
+    }
+
+    /// The same under a configuration that `edit` has changed; it is told the proxy's directory, which gets
+    /// this name.
+    pub fn start_with(
+        program: &str,
+        server: &Server,
+        database: &str,
+        name: &str,
+        edit: impl Fn(String, &Path) -> String,
+    ) -> Self {
+        let directory = server.directory.join(name);
         std::fs::create_dir_all(&directory).expect("a temporary directory");
         let port = free_port().expect("a free port");
         let config = directory.join("pgbulkhead.toml");
-        std::fs::write(&config, configuration(server, database, port, &directory)).expect("the config");
+        let text = edit(configuration(server, database, port, &directory), &directory);
+        std::fs::write(&config, text).expect("the config");
         let log = std::fs::File::create(directory.join("proxy.log")).expect("the proxy's log");
         let watch = Command::new("sh")
             .args(["-c", WATCH, "pgbulkhead-watch", program, "run", "--config"])

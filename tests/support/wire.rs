@@ -97,9 +97,9 @@ pub struct Extended {
 /// A connection to a server or to the proxy.
 #[derive(Debug)]
 pub struct Connection {
-    stream: BufReader<TcpStream>,
+    pub(crate) stream: BufReader<TcpStream>,
     /// Everything the server has said since the last [`Self::take_heard`], login included.
-    heard: Vec<Message>,
+    pub(crate) heard: Vec<Message>,
     copy_in: Option<CopyIn>,
     /// A Sync is owed after COPY: the one sent with Execute is dropped by the server.
     owes_sync: bool,
@@ -107,14 +107,18 @@ pub struct Connection {
 
 impl Connection {
     pub fn open(login: &Login) -> io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", login.port))?;
+        let mut connection = Self::dial(login.port)?;
+        connection.log_in(login)?;
+        Ok(connection)
+    }
+
+    /// A connection on which nothing was said.
+    pub(crate) fn dial(port: u16) -> io::Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(READ_TIMEOUT))?;
         stream.set_write_timeout(Some(READ_TIMEOUT))?;
-        let mut connection =
-            Self { stream: BufReader::new(stream), heard: Vec::new(), copy_in: None, owes_sync: false };
-        connection.log_in(login)?;
-        Ok(connection)
+        Ok(Self { stream: BufReader::new(stream), heard: Vec::new(), copy_in: None, owes_sync: false })
     }
 
     fn log_in(&mut self, login: &Login) -> io::Result<()> {
@@ -129,12 +133,16 @@ impl Connection {
         startup.push(0);
         let length = u32::try_from(startup.len() + 4).expect("a short startup");
         self.write(&[&length.to_be_bytes()[..], &startup].concat())?;
-        let password = login.password.clone().unwrap_or_default();
+        self.prove(&login.password.clone().unwrap_or_default())
+    }
+
+    /// Answers what is asked for after a StartupMessage, up to ReadyForQuery.
+    pub(crate) fn prove(&mut self, password: &str) -> io::Result<()> {
         let mut scram = None;
         loop {
             let message = self.read_message()?;
             match message.tag {
-                b'R' => self.authenticate(&message.body, &password, &mut scram)?,
+                b'R' => self.authenticate(&message.body, password, &mut scram)?,
                 b'E' => {
                     let error = error_fields(&message.body);
                     return Err(io::Error::other(format!("login refused: {error:?}")));
@@ -221,7 +229,7 @@ impl Connection {
         self.answer()
     }
 
-    fn answer(&mut self) -> io::Result<Answer> {
+    pub(crate) fn answer(&mut self) -> io::Result<Answer> {
         let mut answer = Answer::default();
         loop {
             let message = self.read_message()?;
@@ -263,11 +271,11 @@ impl Connection {
         self.write(&bytes)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)
     }
 
-    fn read_message(&mut self) -> io::Result<Message> {
+    pub(crate) fn read_message(&mut self) -> io::Result<Message> {
         let mut head = [0; 5];
         self.stream.read_exact(&mut head)?;
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
@@ -279,7 +287,7 @@ impl Connection {
     }
 }
 
-fn frame(bytes: &mut Vec<u8>, tag: u8, body: &[u8]) {
+pub(crate) fn frame(bytes: &mut Vec<u8>, tag: u8, body: &[u8]) {
     bytes.push(tag);
     bytes.extend_from_slice(&u32::try_from(body.len() + 4).expect("a short message").to_be_bytes());
     bytes.extend_from_slice(body);
@@ -368,7 +376,7 @@ fn until_nul(bytes: &[u8]) -> (String, &[u8]) {
     (String::from_utf8_lossy(&bytes[..end]).into_owned(), bytes.get(end + 1..).unwrap_or(&[]))
 }
 
-fn error_fields(mut body: &[u8]) -> BTreeMap<char, String> {
+pub(crate) fn error_fields(mut body: &[u8]) -> BTreeMap<char, String> {
     let mut fields = BTreeMap::new();
     while let Some((code, rest)) = body.split_first().filter(|(code, _)| **code != 0) {
         let (value, rest) = until_nul(rest);
