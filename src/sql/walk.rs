@@ -4,7 +4,7 @@
 //! Children first, then a semicolon, then the fields that hold no node. Kinds that only analysed trees have
 //! are left out; so are the utility statements that are never rewritten.
 
-use pg_query::protobuf::{self, AConst, Node, ParamRef, TypeName, node::Node as NodeEnum};
+use pg_query::protobuf::{self, AConst, Node, ParamRef, RangeVar, TypeName, node::Node as NodeEnum};
 
 /// What a walk shows.
 pub trait Visitor {
@@ -18,11 +18,15 @@ pub trait Visitor {
     fn type_name(&mut self, type_name: &mut TypeName) {
         let _ = type_name;
     }
+    /// A relation's name.
+    fn relation(&mut self, relation: &mut RangeVar) {
+        let _ = relation;
+    }
     /// A node of a kind that is not in the table. Nothing below it is shown.
     fn unknown(&mut self);
 }
 
-/// Shows every constant, parameter and type name of a tree, in no order that means anything.
+/// Shows every constant, parameter, type name and relation of a tree, in no order that means anything.
 pub fn walk(node: &mut Node, visitor: &mut impl Visitor) {
     node.children(visitor);
 }
@@ -56,6 +60,13 @@ impl<T: Children> Children for Vec<T> {
 impl Children for TypeName {
     fn children(&mut self, visitor: &mut impl Visitor) {
         visitor.type_name(self);
+    }
+}
+
+impl Children for RangeVar {
+    fn children(&mut self, visitor: &mut impl Visitor) {
+        visitor.relation(self);
+        self.alias.children(visitor);
     }
 }
 
@@ -94,6 +105,7 @@ macro_rules! nodes {
                     Some(NodeEnum::AConst(constant)) => visitor.constant(constant),
                     Some(NodeEnum::ParamRef(_)) => visitor.parameter(self),
                     Some(NodeEnum::TypeName(name)) => visitor.type_name(name),
+                    Some(NodeEnum::RangeVar(relation)) => relation.children(visitor),
                     Some(NodeEnum::MultiAssignRef(row)) => row.children(visitor),
                     $(Some(NodeEnum::$kind(node)) => node.children(visitor),)*
                     $(Some(NodeEnum::$variant(node)) => node.children(visitor),)*
@@ -107,7 +119,6 @@ macro_rules! nodes {
 nodes! {
 {
     Alias { colnames ; aliasname }
-    RangeVar { alias ; catalogname schemaname relname inh relpersistence location }
     GroupingFunc { xpr args refs ; agglevelsup location }
     SubLink { xpr testexpr oper_name subselect ; sub_link_type sub_link_id location }
     CaseExpr { xpr arg args defresult ; casetype casecollid location }

@@ -2,10 +2,14 @@
 //! anywhere in the list where the list is RECURSIVE, and never when it is qualified or a DML target.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CommonTableExpr, CteMaterialize, SelectStmt, SetOperation, WithClause};
+use pg_query::protobuf::{
+    AConst, CommonTableExpr, CteMaterialize, Node, RangeVar, SelectStmt, SetOperation, WithClause,
+};
 
 use crate::policy::Refusal;
+use crate::sql::walk::{Visitor, walk};
 
+use super::from::is_system;
 use super::select::Output;
 use super::{Binder, ColumnKind, ItemColumn, Scope};
 
@@ -117,15 +121,48 @@ impl Binder<'_> {
         let number = self.add_cte(output, rename, extra);
         let mut in_scope = inner.clone();
         in_scope.push((name.to_owned(), number));
-        // The right arm may bring tenants' rows that the left does not: until it is bound, assume so.
+        // The right arm may bring tenants' rows that the left does not: until it is bound, assume so, unless it
+        // reads system relations alone.
         let left_tenanted = self.ctes.get(number).is_some_and(|c| c.tenanted);
-        self.set_tenanted(number, true);
+        let assumed = left_tenanted || !self.reads_system_relations_alone(outer, &inner, right);
+        self.set_tenanted(number, assumed);
         let was = std::mem::replace(&mut self.recursive_term, true);
         let right_output = self.select(outer, &in_scope, right);
         self.recursive_term = was;
-        self.set_tenanted(number, left_tenanted || right_output?.tenanted);
+        let right_tenanted = right_output?.tenanted;
+        if right_tenanted && !assumed {
+            return Err(super::unsupported("a recursive query of this form", -1));
+        }
+        self.set_tenanted(number, left_tenanted || right_tenanted);
         self.fence_ctes(&inner, select.with_clause.as_mut());
         Ok(number)
+    }
+
+    /// Whether no relation that stands anywhere in a query can bring tenants' rows: each name is that of a system
+    /// relation, of nothing that the catalog knows, or of a common table expression in scope that has none. What a
+    /// WITH within the query names needs no place here: its own query is looked at as well.
+    fn reads_system_relations_alone(
+        &self,
+        outer: Option<&Scope<'_>>,
+        ctes: &[(String, usize)],
+        query: &SelectStmt,
+    ) -> bool {
+        let mut level = outer;
+        while let Some(scope) = level {
+            if scope.level.items.iter().any(|item| self.is_tenanted(&item.source)) {
+                return false;
+            }
+            level = scope.outer;
+        }
+        let mut relations = Relations { names: Vec::new(), all: true };
+        walk(&mut Node { node: Some(NodeEnum::SelectStmt(Box::new(query.clone()))) }, &mut relations);
+        let harmless = |range: &RangeVar| {
+            let schema = Some(range.schemaname.as_str()).filter(|schema| !schema.is_empty());
+            let cte = ctes.iter().rev().find(|(known, _)| schema.is_none() && *known == range.relname);
+            let cte_is = cte.is_none_or(|(_, number)| self.ctes.get(*number).is_some_and(|c| !c.tenanted));
+            cte_is && self.catalog.find_relation(schema, &range.relname).is_none_or(|r| is_system(r))
+        };
+        relations.all && relations.names.iter().all(harmless)
     }
 
     fn set_tenanted(&mut self, number: usize, tenanted: bool) {
@@ -175,4 +212,23 @@ fn search_and_cycle_columns(cte: &CommonTableExpr) -> Vec<String> {
         columns.push(cycle.cycle_path_column.clone());
     }
     columns
+}
+
+/// The relations that a tree names.
+struct Relations {
+    names: Vec<RangeVar>,
+    /// Nothing was left out.
+    all: bool,
+}
+
+impl Visitor for Relations {
+    fn constant(&mut self, _: &mut AConst) {}
+
+    fn relation(&mut self, relation: &mut RangeVar) {
+        self.names.push(relation.clone());
+    }
+
+    fn unknown(&mut self) {
+        self.all = false;
+    }
 }
