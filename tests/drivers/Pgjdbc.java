@@ -57,7 +57,7 @@ public class Pgjdbc {
             }
             connection.rollback();
         }
-        System.out.println("ok");
+        System.out.println("pgjdbc " + org.postgresql.Driver.class.getPackage().getImplementationVersion() + ": prepared beyond the threshold, batch, rollback, read only, isValid, metadata");
     }
 
     private static void check(boolean holds, String what) {

@@ -36,4 +36,4 @@ with psycopg.connect() as conn:
     with conn.cursor() as cur, cur.copy("copy documents (id, title) to stdout") as copy:
         lines = b"".join(bytes(block) for block in copy).decode().splitlines()
     assert len(lines) == 40 and all("CANARY_A" in line for line in lines), lines[:3]
-print("ok")
+print(f"psycopg {psycopg.__version__}: parameters, prepared, pipeline mode, executemany, server-side cursor, COPY out")

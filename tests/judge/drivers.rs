@@ -1,8 +1,10 @@
 //! Real drivers and clients through the proxy, each doing what applications do with it: parameters, prepared
-//! statements, transactions, errors, pipelines, COPY.
+//! statements, transactions, errors, pipelines, cursors, COPY, cancels, reconnects. What each has exercised stands
+//! in the table that is printed.
 //!
-//! psql and pgbench come with PostgreSQL; psycopg, node-postgres and pgjdbc are installed by `scripts/drivers`
-//! into `target/drivers`. A driver that is not there is skipped, and says so, unless CI is set.
+//! psql and pgbench come with PostgreSQL; the others are installed by `scripts/drivers`, into `target/drivers` or
+//! with apt. A driver that is not there is skipped, and says so, unless CI is set.
+//! `PGBULKHEAD_JUDGE_CASE=TEXT` runs the drivers whose name has TEXT in it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,28 +13,46 @@ use super::support::fixture::{Proxy, Server};
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/drivers");
 const INSTALLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/drivers");
+/// Debian's folder of Java archives.
+const JARS: &str = "/usr/share/java";
 
 type Failed = Box<dyn std::error::Error>;
-type Driver = fn(&Proxy) -> Result<(), Failed>;
+/// Gives what it says of its version and of what it has exercised.
+type Driver = fn(&Proxy) -> Result<String, Failed>;
 
-/// Runs every driver; the failures are said together.
+const DRIVERS: &[(&str, Driver)] = &[
+    ("psql", psql),
+    ("pgbench", pgbench),
+    ("tokio-postgres", tokio_postgres),
+    ("sqlx", |proxy| installed(proxy, "sqlx/debug/use_sqlx")),
+    ("psycopg", |proxy| script(proxy, "python3", "use_psycopg.py", "python/psycopg")),
+    ("psycopg2", |proxy| script(proxy, "python3", "use_psycopg2.py", "python/psycopg2")),
+    ("asyncpg", |proxy| script(proxy, "python3", "use_asyncpg.py", "python/asyncpg")),
+    ("SQLAlchemy", |proxy| script(proxy, "python3", "use_sqlalchemy.py", "python/sqlalchemy")),
+    ("Django", |proxy| script(proxy, "python3", "use_django.py", "python/django")),
+    ("node-postgres", |proxy| script(proxy, "node", "use_node_postgres.mjs", "node/node_modules/pg")),
+    ("postgres.js", |proxy| script(proxy, "node", "use_postgres_js.mjs", "node/node_modules/postgres")),
+    ("pgjdbc", |proxy| java(proxy, "Pgjdbc.java", &["postgresql.jar"])),
+    ("HikariCP", |proxy| {
+        java(proxy, "Hikari.java", &["postgresql.jar", "HikariCP.jar", "slf4j-api.jar", "slf4j-nop.jar"])
+    }),
+    ("Go", |proxy| installed(proxy, "use_go")),
+    ("ruby-pg", |proxy| script(proxy, "ruby", "use_ruby_pg.rb", "/usr/bin/ruby")),
+    ("ActiveRecord", |proxy| script(proxy, "ruby", "use_activerecord.rb", "/usr/bin/ruby")),
+    ("PHP PDO", |proxy| script(proxy, "php", "use_pdo.php", "/usr/bin/php")),
+    ("DBD::Pg", |proxy| script(proxy, "perl", "use_dbd_pg.pl", "/usr/bin/perl")),
+];
+
+/// Runs every driver and prints the table; the failures are said together.
 pub fn judge(server: &Server) -> Result<(), String> {
     server.create_database("drivers");
     let proxy = Proxy::start(env!("CARGO_BIN_EXE_pgbulkhead"), server, "drivers");
-    let drivers: [(&str, Driver); 6] = [
-        ("psql", psql),
-        ("pgbench", pgbench),
-        ("tokio-postgres", tokio_postgres),
-        ("psycopg", |proxy| script(proxy, "python3", &[], "use_psycopg.py", "python/psycopg")),
-        ("node-postgres", |proxy| {
-            script(proxy, "node", &[], "use_node_postgres.mjs", "node/node_modules/pg")
-        }),
-        ("pgjdbc", pgjdbc),
-    ];
+    let wanted = std::env::var("PGBULKHEAD_JUDGE_CASE").unwrap_or_default();
     let mut failures = Vec::new();
-    for (name, driver) in drivers {
+    for (name, driver) in DRIVERS.iter().filter(|(name, _)| name.contains(&wanted)) {
+        let began = std::time::Instant::now();
         match driver(&proxy) {
-            Ok(()) => println!("  {name} passes"),
+            Ok(told) => println!("  {name:15} {:4.1} s  {}", began.elapsed().as_secs_f32(), told.trim()),
             Err(error) => failures.push(format!("{name}: {error}")),
         }
     }
@@ -62,7 +82,7 @@ fn passes(mut command: Command) -> Result<String, Failed> {
     Err(format!("{:?}\n{out}\n{}", output.status, String::from_utf8_lossy(&output.stderr)).into())
 }
 
-fn psql(proxy: &Proxy) -> Result<(), Failed> {
+fn psql(proxy: &Proxy) -> Result<String, Failed> {
     let mut psql = command(proxy, "psql");
     psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-At"]);
     psql.args(["-c", "select tenant_id, count(*) from documents group by 1"]);
@@ -79,10 +99,11 @@ fn psql(proxy: &Proxy) -> Result<(), Failed> {
     psql.args(["-c", "rollback", "-c", "\\copy (select id, title from documents order by id) to stdout csv"]);
     let out = passes(psql)?;
     let own = out.starts_with("1|40\n") && out.contains("customer_id|bigint") && !out.contains("CANARY_B");
-    if own { Ok(()) } else { Err(out.into()) }
+    let exercised = "queries, \\d, \\dt, a transaction rolled back, \\copy out";
+    if own { version("psql", exercised) } else { Err(out.into()) }
 }
 
-fn pgbench(proxy: &Proxy) -> Result<(), Failed> {
+fn pgbench(proxy: &Proxy) -> Result<String, Failed> {
     for mode in ["simple", "extended", "prepared"] {
         let mut pgbench = command(proxy, program("pgbench"));
         pgbench
@@ -93,7 +114,14 @@ fn pgbench(proxy: &Proxy) -> Result<(), Failed> {
             return Err(out.into());
         }
     }
-    Ok(())
+    version(program("pgbench"), "simple, extended and prepared with 16 clients")
+}
+
+/// A program's own words about its version, and what was done with it.
+fn version(program: impl AsRef<std::ffi::OsStr>, exercised: &str) -> Result<String, Failed> {
+    let output = Command::new(program).arg("--version").output()?;
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    Ok(format!("{version}: {exercised}"))
 }
 
 /// Debian keeps the tools of a major in a folder of their own.
@@ -104,7 +132,7 @@ fn program(name: &str) -> PathBuf {
     found.pop().unwrap_or_else(|| name.into())
 }
 
-fn tokio_postgres(proxy: &Proxy) -> Result<(), Failed> {
+fn tokio_postgres(proxy: &Proxy) -> Result<String, Failed> {
     let login = proxy.login("tenant_a");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -136,7 +164,23 @@ fn tokio_postgres(proxy: &Proxy) -> Result<(), Failed> {
         }
         transaction.rollback().await?;
         let left = client.query("select 1 from tags where id in (777, 778)", &[]).await?;
-        if left.is_empty() { Ok(()) } else { Err("the rollback left rows".into()) }
+        if !left.is_empty() {
+            return Err("the rollback left rows".into());
+        }
+        let token = client.cancel_token();
+        let slow = "select count(*) from customers a, customers b, customers c, customers d, customers e, \
+                    customers f, customers g, customers h";
+        let cancel = async {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            token.cancel_query(tokio_postgres::NoTls).await
+        };
+        let (slow, cancelled) = tokio::join!(client.batch_execute(slow), cancel);
+        cancelled?;
+        let code = slow.err().and_then(|e| e.code().cloned());
+        if code != Some(tokio_postgres::error::SqlState::QUERY_CANCELED) {
+            return Err(format!("a cancel answers {code:?}").into());
+        }
+        Ok("tokio-postgres: prepared in binary, pipelined, a transaction with an error, cancel".to_owned())
     })
 }
 
@@ -145,28 +189,41 @@ async fn futures_of<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>
     tokio::join!(a, b)
 }
 
-fn pgjdbc(proxy: &Proxy) -> Result<(), Failed> {
-    let jar = "/usr/share/java/postgresql.jar";
-    let path = format!("{jar}:{HERE}");
-    script(proxy, "java", &["-cp", &path], "Pgjdbc.java", jar)
+/// A Java program in one file, with archives of Debian's.
+fn java(proxy: &Proxy, file: &str, jars: &[&str]) -> Result<String, Failed> {
+    let paths: Vec<PathBuf> = jars.iter().map(|jar| Path::new(JARS).join(jar)).collect();
+    if let Some(missing) = paths.iter().find(|path| !path.exists()) {
+        return skip(missing);
+    }
+    let mut run = command(proxy, "java");
+    run.arg("-cp").arg(std::env::join_paths(paths)?).arg(Path::new(HERE).join(file));
+    passes(run)
+}
+
+/// A program that `scripts/drivers` has built.
+fn installed(proxy: &Proxy, file: &str) -> Result<String, Failed> {
+    let path = Path::new(INSTALLED).join(file);
+    if path.exists() { passes(command(proxy, path)) } else { skip(&path) }
 }
 
 /// Runs a driver's script; its driver was installed at `needs`.
-fn script(proxy: &Proxy, program: &str, arguments: &[&str], file: &str, needs: &str) -> Result<(), Failed> {
-    let installed = Path::new(INSTALLED).join(needs);
-    let there = Command::new(program).arg("--version").output().is_ok() && installed.exists();
-    if !there {
-        if std::env::var_os("CI").is_some() {
-            return Err(
-                format!("{program} or {} is missing: run scripts/drivers", installed.display()).into()
-            );
-        }
-        println!("skipped: {program} or {} is missing (scripts/drivers installs it)", installed.display());
-        return Ok(());
+fn script(proxy: &Proxy, program: &str, file: &str, needs: &str) -> Result<String, Failed> {
+    let needs = Path::new(INSTALLED).join(needs);
+    if Command::new(program).arg("--version").output().is_err() {
+        return skip(Path::new(program));
+    }
+    if !needs.exists() {
+        return skip(&needs);
     }
     let mut run = command(proxy, program);
-    run.args(arguments).arg(Path::new(HERE).join(file));
+    run.arg(Path::new(HERE).join(file));
     run.env("PYTHONPATH", Path::new(INSTALLED).join("python"))
         .env("DRIVER", Path::new(INSTALLED).join("node"));
-    passes(run).map(|_| ())
+    passes(run)
+}
+
+/// Something is not installed: a failure in CI.
+fn skip(missing: &Path) -> Result<String, Failed> {
+    let told = format!("{} is missing (scripts/drivers installs it)", missing.display());
+    if std::env::var_os("CI").is_some() { Err(told.into()) } else { Ok(format!("skipped: {told}")) }
 }
