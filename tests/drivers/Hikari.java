@@ -101,7 +101,7 @@ public class Hikari {
             }
             threads.shutdown();
         }
-        System.out.println("HikariCP " + HikariConfig.class.getPackage().getImplementationVersion()
+        System.out.println("HikariCP of Debian"
             + ": isValid, autocommit off, read only, rewritten batch, fetch size, query timeout, network timeout, threads");
     }
 

@@ -107,7 +107,9 @@ pub fn a_cancel_that_is_lost_on_its_way_costs_the_connection(stage: &Stage) {
 
 /// W33, W34: keys that nobody was given, and packets of other lengths, end without a word.
 pub fn wrong_keys_end_without_a_word(stage: &Stage) {
-    let (mut a, key) = with_key(&stage.proxy, "tenant_a");
+    // An address that guesses is not listened to for a while.
+    let proxy = stage.proxy("w34", |config| config);
+    let (mut a, key) = with_key(&proxy, "tenant_a");
     let held = stage.hold("notes");
     a.say(&query(NOTES));
     held.by(1);
@@ -115,13 +117,13 @@ pub fn wrong_keys_end_without_a_word(stage: &Stage) {
         let mut guess = key.clone();
         guess[4..].copy_from_slice(&wrong.to_be_bytes());
         if guess != key {
-            cancel(&stage.proxy, &guess);
+            cancel(&proxy, &guess);
         }
     }
     for length in [4, 12 + 20, 36, 260] {
         let mut other = key.clone();
         other.resize(length, 0);
-        cancel(&stage.proxy, &other);
+        cancel(&proxy, &other);
     }
     assert!(a.is_silent_for(Duration::from_millis(200)));
     held.release();
@@ -144,8 +146,9 @@ pub fn keys_are_unguessable(stage: &Stage) {
 
 /// W34: who asks for protocol 3.2 gets what the proxy says it has, and a key of a length that goes with it.
 pub fn the_protocol_version_is_negotiated(stage: &Stage) {
+    let proxy = stage.proxy("w34-version", |config| config);
     for (minor, options) in [(0_u32, false), (0, true), (1, false), (2, false), (9999, false), (2, true)] {
-        let mut client = Connection::to(&stage.proxy);
+        let mut client = Connection::to(&proxy);
         let mut parameters = vec![("user", "tenant_a"), ("database", "ccm")];
         if options {
             parameters.push(("_pq_.later", "on"));
@@ -166,15 +169,15 @@ pub fn the_protocol_version_is_negotiated(stage: &Stage) {
         let held = stage.hold("notes");
         client.say(&query(NOTES));
         held.by(1);
-        cancel(&stage.proxy, &key[..key.len() - 4]);
-        cancel(&stage.proxy, &[&key[..], &[0; 4]].concat());
+        cancel(&proxy, &key[..key.len() - 4]);
+        cancel(&proxy, &[&key[..], &[0; 4]].concat());
         assert!(client.is_silent_for(Duration::from_millis(100)));
-        cancel(&stage.proxy, &key);
+        cancel(&proxy, &key);
         assert_eq!(client.hear(), "E[57014] Z[I]");
     }
     // Protocol 2, and 4.
     for version in [2_u32 << 16, 4 << 16] {
-        let mut client = Connection::to(&stage.proxy);
+        let mut client = Connection::to(&proxy);
         let body = startup(&[("user", "tenant_a")])[8..].to_vec();
         client.say(&packet(version, &body));
         assert_eq!(client.until_closed(), "E[08P01]");

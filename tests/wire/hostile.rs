@@ -14,6 +14,24 @@ const OWN: &str = "select tenant_id, count(*) from documents group by 1";
 const STUFFED: &str = "CANARY_B stuffed";
 const BACKEND_PASSWORD: &str = "what no server may see";
 
+/// The lines of a database whose server has to prove itself by SCRAM. Its role is made here.
+fn by_scram(stage: &Stage) -> String {
+    let mut superuser = stage.superuser();
+    superuser.run(&format!(
+        "do $$ begin if not exists (select from pg_roles where rolname = 'app_scram') then
+         create role app_scram login password '{BACKEND_PASSWORD}'; end if; end $$;
+         grant usage on schema app, ext to app_scram; grant select on all tables in schema app to app_scram"
+    ));
+    let file = superuser.values("show hba_file").concat().concat();
+    let rules = std::fs::read_to_string(&file).expect("the server's rules");
+    if !rules.contains("app_scram") {
+        let rule = "host all app_scram 127.0.0.1/32 scram-sha-256\n";
+        std::fs::write(&file, format!("{rule}{rules}")).expect("the server's rules");
+        superuser.run("select pg_reload_conf()");
+    }
+    format!("tls = \"disable\"\nauth_method = \"scram-sha-256\"\npassword = \"{BACKEND_PASSWORD}\"")
+}
+
 /// A relay, and a proxy in front of it whose configuration of the database has these lines.
 fn through_a_relay(stage: &Stage, name: &str, lines: &str) -> (Relay, Proxy) {
     let relay = Relay::start(stage.server.port());
@@ -21,6 +39,7 @@ fn through_a_relay(stage: &Stage, name: &str, lines: &str) -> (Relay, Proxy) {
         config
             .replace(&format!("port = {}", stage.server.port()), &format!("port = {}", relay.port))
             .replace("tls = \"disable\"\nsearch_path", &format!("{lines}\nsearch_path"))
+            .replace("app_backend", if lines.contains("password") { "app_scram" } else { "app_backend" })
     });
     (relay, proxy)
 }
@@ -95,8 +114,7 @@ fn says(server: &mut TcpStream, code: u8, text: &str) {
 /// W16, R7: iterations, nonce and proof of the server are checked, and none of it holds the others up.
 /// Fails when the server's signature is not checked, or the nonce's length.
 pub fn a_server_that_lies_in_scram_is_refused(stage: &Stage) {
-    let lines =
-        format!("tls = \"disable\"\nauth_method = \"scram-sha-256\"\npassword = \"{BACKEND_PASSWORD}\"");
+    let lines = by_scram(stage);
     for (name, first, last) in [
         ("many", "r={nonce}x,s=c2FsdA==,i=2147483647", ""),
         ("none", "r={nonce}x,s=c2FsdA==,i=0", ""),
@@ -127,8 +145,7 @@ pub fn a_server_that_lies_in_scram_is_refused(stage: &Stage) {
 /// W17, R7: the configured method or none: a server that asks for the password in another way does not get it.
 /// Fails when the server chooses the method.
 pub fn a_server_that_asks_for_another_method_is_refused(stage: &Stage) {
-    let lines =
-        format!("tls = \"disable\"\nauth_method = \"scram-sha-256\"\npassword = \"{BACKEND_PASSWORD}\"");
+    let lines = by_scram(stage);
     for (name, asks) in [
         ("cleartext", &b"\0\0\0\x03"[..]),
         ("md5", b"\0\0\0\x05salt"),
@@ -239,11 +256,13 @@ pub fn bytes_on_an_idle_connection_reach_nobody(stage: &Stage) {
         message(b'N', b"SNOTICE\0C00000\0Mx\0\0"),
     ] {
         let mut client = Connection::of(&proxy, "tenant_a");
-        relay.alter(move |message| match message.tag {
-            b'Z' => {
-                // The proxy has given the connection back by then.
-                let (ready, late) = (crate::relay::bytes(message), late.clone());
-                Deed::Later(ready, std::time::Duration::from_millis(200), late)
+        // Behind the answer of a statement, not behind a login.
+        let mut before = 0;
+        relay.alter(move |message| match std::mem::replace(&mut before, message.tag) {
+            // The proxy has given the connection back by then.
+            b'C' if message.tag == b'Z' => {
+                let pause = std::time::Duration::from_millis(200);
+                Deed::Later(crate::relay::bytes(message), pause, late.clone())
             }
             _ => Deed::Pass,
         });
