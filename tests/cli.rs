@@ -103,6 +103,28 @@ fn check_fails_where_the_barrier_is_off() {
 }
 
 #[test]
+fn check_fails_where_certificates_or_the_password_cannot_be_had() {
+    let pem = Scratch::new("no.pem", "this is no certificate\n");
+    let listener =
+        format!("[general]\ntls = \"require\"\ntls_cert_file = \"{0}\"\ntls_key_file = \"{0}\"", pem.path());
+    let server = format!("user = \"app_backend\"\ntls = \"verify-full\"\ntls_ca_file = \"{}\"", pem.path());
+    let command =
+        "user = \"app_backend\"\npassword_command = [\"sh\", \"-c\", \"echo no token >&2; exit 7\"]";
+    for (text_of, offline, what) in [
+        (CONFIG.replace("[general]", &listener), true, pem.path()),
+        (CONFIG.replace("user = \"app_backend\"", &server), true, pem.path()),
+        (CONFIG.replace("user = \"app_backend\"", command), false, "failed (exit status: 7): no token"),
+    ] {
+        let config = Scratch::new("secrets.toml", &text_of);
+        let mut arguments = vec!["check", "--config", config.path()];
+        arguments.extend(offline.then_some("--offline"));
+        let output = pgbulkhead(&arguments, "");
+        assert_eq!(code(&output), 1, "{}", text(&output.stdout));
+        assert!(text(&output.stdout).contains(what), "{what}: {}", text(&output.stdout));
+    }
+}
+
+#[test]
 fn tampering_with_an_audit_log_is_found() {
     let path = std::env::temp_dir().join(format!("pgbulkhead-cli-{}-audit.jsonl", std::process::id()));
     let sink = pgbulkhead::config::model::AuditSink::File(path.clone());

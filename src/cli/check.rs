@@ -8,12 +8,14 @@ use anstyle::{AnsiColor, Style};
 use crate::auth::TokenVerifier;
 use crate::catalog::load::{Severity, check_backend_role};
 use crate::config::Config;
-use crate::config::model::{Barrier, Database};
+use crate::config::model::Barrier;
 use crate::policy::Tenancy;
+use crate::pool::ConnectError;
 use crate::sql::World;
+use crate::worker::tls::ServerTls;
 
 use super::failure::{Failure, plural};
-use super::world::{barrier_faults, client, configuration, runtime, world};
+use super::world::{Place, barrier_faults, client, configuration, runtime, target, world};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -33,14 +35,22 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if config.tenancy.barrier == Barrier::Off {
         told.bad("barrier = \"off\": conditions can show other tenants' values");
     }
-    match TokenVerifier::new(&config) {
-        Ok(_) => {}
-        Err(error) => told.bad(&error.to_string()),
+    if let Err(error) = TokenVerifier::new(&config) {
+        told.bad(&error.to_string());
+    }
+    if let Err(fault) = ServerTls::read(&config.general) {
+        told.bad(&fault.to_string());
+    }
+    let targets: Vec<_> = config.databases.iter().map(|database| target(&config, database)).collect();
+    for failure in targets.iter().filter_map(|target| target.as_ref().err()) {
+        told.bad(&failure.to_string());
     }
     if !args.offline {
         let runtime = runtime()?;
-        for database in &config.databases {
-            runtime.block_on(look(&config, database, &mut told))?;
+        for (database, target) in config.databases.iter().zip(&targets) {
+            if let Ok(target) = target {
+                runtime.block_on(look(&Place { config: &config, database, target }, &mut told))?;
+            }
         }
     }
     Ok(if told.bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -84,10 +94,15 @@ fn summary(config: &Config) -> String {
 }
 
 /// A server that cannot be reached is a warning: the configuration may be checked far from it.
-async fn look(config: &Config, database: &Database, told: &mut Told) -> Result<(), Failure> {
+async fn look(place: &Place<'_>, told: &mut Told) -> Result<(), Failure> {
+    let Place { config, database, .. } = place;
     let name = &database.name;
-    let client = match client(config, database).await {
+    let client = match client(place).await {
         Ok(client) => client,
+        Err(failure @ Failure::Server { source: ConnectError::Password(_), .. }) => {
+            told.bad(&failure.to_string());
+            return Ok(());
+        }
         Err(failure @ Failure::Server { .. }) => {
             told.warn(&format!("{name}: not looked at: {failure}"));
             return Ok(());
@@ -101,9 +116,9 @@ async fn look(config: &Config, database: &Database, told: &mut Told) -> Result<(
             Severity::Refuse => told.bad(&text),
         }
     }
-    let world = world(config, database, 1).await?;
+    let world = world(place, 1).await?;
     told.good(&format!("{name}: {}", relations(&world)));
-    let faults = barrier_faults(config, database, &world).await?;
+    let faults = barrier_faults(place, &world).await?;
     match faults.is_empty() {
         true => told.good(&format!("{name}: the server's plans show the barrier")),
         false => faults.iter().for_each(|fault| told.bad(&format!("{name}: {fault}"))),

@@ -11,7 +11,7 @@ use crate::policy::{Refusal, TenantId};
 use crate::sql::{self, Action, Limits, Planned, Statement, VerifiedSql, Witnessed};
 
 use super::failure::Failure;
-use super::world::{configuration, deep, runtime, world};
+use super::world::{Place, configuration, deep, runtime, target, world};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -37,7 +37,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let user = user.ok_or_else(|| Failure::User(args.user.clone(), args.config.clone()))?;
     let tenant = tenant(user, args.tenant.as_deref())?;
     let database = database(&config, args)?;
-    let world = runtime()?.block_on(world(&config, database, 1))?;
+    let target = &target(&config, database)?;
+    let world = runtime()?.block_on(world(&Place { config: &config, database, target }, 1))?;
     let limits = Limits { max_bytes: config.general.max_statement_bytes, ..Limits::default() };
     let statements = match sql::statements(&args.sql, &limits) {
         Ok(statements) => statements,

@@ -14,13 +14,14 @@ use crate::config::Config;
 use crate::config::model::{Barrier, Database};
 use crate::metrics::{Metrics, http, raise_to};
 use crate::plan::{self, Planner};
+use crate::pool::Target;
 use crate::sql::World;
 use crate::worker::tls::ServerTls;
 use crate::worker::{self, Running};
 
 use super::books::{Books, Counting, Quarantine};
 use super::failure::Failure;
-use super::world::{barrier_faults, client, runtime, world};
+use super::world::{Place, barrier_faults, client, runtime, target, world};
 
 /// How often the servers are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -32,6 +33,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Proxy {
     config: Arc<Config>,
     planners: Vec<Arc<Planner>>,
+    targets: Vec<Target>,
     running: Running,
     metrics: Arc<Metrics>,
     endpoint: Option<http::Endpoint>,
@@ -52,7 +54,9 @@ pub fn start(config: Config) -> Result<Proxy, Failure> {
     let tls = ServerTls::read(&config.general)?.map(Arc::new);
     let principals = Principals::new(&config, process_secret());
     let tokens = TokenVerifier::new(&config)?;
-    let planners = planners(&config)?;
+    let targets = config.databases.iter().map(|database| target(&config, database));
+    let targets = targets.collect::<Result<Vec<_>, _>>()?;
+    let planners = planners(&config, &targets)?;
     let metrics = Arc::new(Metrics::new()?);
     let (rings, writer) = audit::start(&config.audit, config.general.workers)?;
     let settings = worker::Settings {
@@ -60,6 +64,7 @@ pub fn start(config: Config) -> Result<Proxy, Failure> {
         principals: Arc::new(principals),
         tokens: Arc::new(tokens),
         planners: planners.clone(),
+        targets: targets.clone(),
         tls: tls.clone(),
         metrics: Arc::new(Counting::new(metrics.clone(), config.general.workers)),
     };
@@ -67,7 +72,7 @@ pub fn start(config: Config) -> Result<Proxy, Failure> {
     let running = worker::run(Arc::new(settings), auditors(&config, rings, &metrics)?)?;
     let lookout = Lookout::start(&config.databases, tls.clone())?;
     let endpoint = endpoint(&config, &metrics, &lookout, writer.status().clone())?;
-    Ok(Proxy { config, planners, running, metrics, endpoint, audit: writer, lookout, tls, epoch: 1 })
+    Ok(Proxy { config, planners, targets, running, metrics, endpoint, audit: writer, lookout, tls, epoch: 1 })
 }
 
 impl Proxy {
@@ -93,9 +98,10 @@ impl Proxy {
             renew(tls);
         }
         self.epoch = self.epoch.saturating_add(1);
-        for (database, planner) in self.config.databases.iter().zip(&self.planners) {
-            let loaded = runtime()
-                .and_then(|runtime| runtime.block_on(proven_world(&self.config, database, self.epoch)));
+        let planners = self.planners.iter().zip(&self.targets);
+        for (database, (planner, target)) in self.config.databases.iter().zip(planners) {
+            let place = Place { config: &self.config, database, target };
+            let loaded = runtime().and_then(|runtime| runtime.block_on(proven_world(&place, self.epoch)));
             match loaded {
                 Ok(world) => {
                     planner.set_world(world);
@@ -118,34 +124,36 @@ impl Proxy {
 }
 
 /// A planner for each database, once its server and role were found fit.
-fn planners(config: &Config) -> Result<Vec<Arc<Planner>>, Failure> {
+fn planners(config: &Config, targets: &[Target]) -> Result<Vec<Arc<Planner>>, Failure> {
     let runtime = runtime()?;
     let settings = plan::Settings {
         entries: config.general.plan_cache_entries,
         bytes: config.general.plan_cache_bytes,
         ..plan::Settings::default()
     };
-    let planner = |database| {
-        runtime.block_on(fit(config, database))?;
-        let world = runtime.block_on(proven_world(config, database, 1))?;
+    let planner = |(database, target)| {
+        let place = Place { config, database, target };
+        runtime.block_on(fit(&place))?;
+        let world = runtime.block_on(proven_world(&place, 1))?;
         Planner::new(world, settings).map(Arc::new).map_err(Failure::system("cannot start planning"))
     };
-    config.databases.iter().map(planner).collect()
+    config.databases.iter().zip(targets).map(planner).collect()
 }
 
 /// The world of a database whose server shows that the barrier holds.
-async fn proven_world(config: &Config, database: &Database, epoch: u64) -> Result<World, Failure> {
-    let world = world(config, database, epoch).await?;
-    let findings = barrier_faults(config, database, &world).await?;
+async fn proven_world(place: &Place<'_>, epoch: u64) -> Result<World, Failure> {
+    let world = world(place, epoch).await?;
+    let findings = barrier_faults(place, &world).await?;
     match findings.is_empty() {
         true => Ok(world),
-        false => Err(Failure::Backend { database: database.name.clone(), findings }),
+        false => Err(Failure::Backend { database: place.database.name.clone(), findings }),
     }
 }
 
 /// Refuses a server or a backend role through which a hole would be worth too much.
-async fn fit(config: &Config, database: &Database) -> Result<(), Failure> {
-    let client = client(config, database).await?;
+async fn fit(place: &Place<'_>) -> Result<(), Failure> {
+    let Place { config, database, .. } = place;
+    let client = client(place).await?;
     let findings = check_backend_role(&client, &database.search_path, config.general.server_floor).await?;
     let mut refused = Vec::new();
     for finding in findings {

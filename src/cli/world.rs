@@ -14,6 +14,7 @@ use crate::config::{self, Config};
 use crate::policy::Policy;
 use crate::pool::{Target, driver};
 use crate::sql::{self, World};
+use crate::worker;
 
 use super::failure::Failure;
 
@@ -31,11 +32,24 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
     runtime.map_err(Failure::system("cannot start"))
 }
 
+/// A database of the configuration and the way to its server.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    pub(super) config: &'a Config,
+    pub(super) database: &'a Database,
+    pub(super) target: &'a Target,
+}
+
+/// The way to a database's server; a clone of it shares the password.
+pub(super) fn target(config: &Config, database: &Database) -> Result<Target, Failure> {
+    worker::target(&config.general, database)
+        .map_err(|source| Failure::ServerTls { database: database.name.clone(), source })
+}
+
 /// Opens a connection to a database's server, as the backend role.
-pub(super) async fn client(config: &Config, database: &Database) -> Result<Client, Failure> {
-    let target = Target::new(database, config.general.server_connect_timeout)
-        .map_err(|source| Failure::ServerTls { database: database.name.clone(), source })?;
-    driver::client(&target).await.map_err(|source| Failure::Server {
+pub(super) async fn client(place: &Place<'_>) -> Result<Client, Failure> {
+    let Place { database, target, .. } = place;
+    driver::client(target).await.map_err(|source| Failure::Server {
         database: database.name.clone(),
         place: format!("{}:{} as {}", database.host, database.port, database.user),
         source,
@@ -43,8 +57,9 @@ pub(super) async fn client(config: &Config, database: &Database) -> Result<Clien
 }
 
 /// Loads a database's catalog and compiles the policy against it. `epoch` numbers both.
-pub(super) async fn world(config: &Config, database: &Database, epoch: u64) -> Result<World, Failure> {
-    let client = client(config, database).await?;
+pub(super) async fn world(place: &Place<'_>, epoch: u64) -> Result<World, Failure> {
+    let Place { config, database, .. } = place;
+    let client = client(place).await?;
     let snapshot = catalog::load(&client, &database.search_path, epoch).await?;
     let nonce = uuid::Uuid::now_v7().simple().to_string();
     let policy = Policy::compile(config, &snapshot, epoch, &nonce)
@@ -63,18 +78,15 @@ pub(super) fn deep<T: Send>(what: impl FnOnce() -> T + Send) -> Result<T, Failur
 
 /// Shows on the server itself that the barrier holds: what is wrong with its plans of guarded statements, in
 /// sentences. Nothing where the barrier is off or no relation needs it.
-pub(super) async fn barrier_faults(
-    config: &Config,
-    database: &Database,
-    world: &World,
-) -> Result<Vec<String>, Failure> {
+pub(super) async fn barrier_faults(place: &Place<'_>, world: &World) -> Result<Vec<String>, Failure> {
+    let config = place.config;
     if config.tenancy.barrier == Barrier::Off {
         return Ok(Vec::new());
     }
     let roles: BTreeSet<&str> = config.users.iter().map(|user| user.role.as_str()).collect();
     let probes = deep(|| sql::proof::probes(world, &roles))?;
     let statements: Vec<&str> = probes.iter().map(|probe| probe.sql.as_str()).collect();
-    let client = client(config, database).await?;
+    let client = client(place).await?;
     let plans = explain(&client, &statements).await?;
     Ok(probes.iter().zip(&plans).filter_map(|(probe, plan)| probe.fault(plan)).collect())
 }

@@ -325,6 +325,8 @@ impl Active {
 
     /// Takes a server connection and makes its settings the session's.
     pub fn grant(&mut self, mut server: Box<Server>, io: &mut Io<'_>) -> Result<(), Refusal> {
+        // What another session has sent is none of this one's.
+        server.sent.clear();
         let replay = self.settings.replay(&mut server);
         if !replay.is_empty() {
             outgoing::own_query(io.server, replay.into_iter())?;

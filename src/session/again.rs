@@ -47,8 +47,8 @@ impl Sent {
         }
     }
 
-    /// The last `count` messages.
-    fn last(&self, count: usize) -> Option<&[u8]> {
+    /// The last messages, which must have exactly these types.
+    fn last(&self, types: &[u8]) -> Option<&[u8]> {
         let mut starts = SmallVec::<[usize; 16]>::new();
         let mut at = 0usize;
         while let Some(length) = self.bytes.get(at.checked_add(1)?..).and_then(<[u8]>::first_chunk::<4>) {
@@ -56,8 +56,9 @@ impl Sent {
             let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
             at = at.checked_add(length)?.checked_add(1)?;
         }
-        let first = starts.get(starts.len().checked_sub(count)?)?;
-        self.bytes.get(*first..).filter(|_| self.whole && at == self.bytes.len() && count > 0)
+        let last = starts.get(starts.len().checked_sub(types.len())?..)?;
+        let same = last.iter().zip(types).all(|(at, wanted)| self.bytes.get(*at) == Some(wanted));
+        self.bytes.get(*last.first()?..).filter(|_| same && self.whole && at == self.bytes.len())
     }
 }
 
@@ -104,14 +105,11 @@ impl Active {
             .is_some_and(|server| server.status == TransactionStatus::Idle && !server.sent.begun);
         let last = self.queue.len().checked_sub(1);
         let one = self.queue.iter().position(|expect| matches!(expect, Expect::Ready)) == last;
-        let plain = !self.queue.iter().any(|expect| {
-            matches!(expect, Expect::Refusal(_) | Expect::Query(_) | Expect::Own | Expect::OwnReady)
-        });
-        fresh && one && plain && last.is_some() && tells_columns(&self.queue)
+        fresh && one && last.is_some() && tells_columns(&self.queue)
     }
 
     fn repeated(&self, prepared: &Rc<Prepared>) -> Option<Vec<u8>> {
-        let sent = self.server.as_ref()?.sent.last(messages(&self.queue))?;
+        let sent = self.server.as_ref()?.sent.last(&messages(&self.queue)?)?;
         let mut bytes = Vec::with_capacity(sent.len().saturating_add(prepared.text().len()));
         request::target(&mut bytes, b'C', b'S', prepared.name()).ok()?;
         prepared.parse(&mut bytes).ok()?;
@@ -145,18 +143,31 @@ fn tells_columns(queue: &VecDeque<Expect>) -> bool {
     }
 }
 
-/// How many messages these answers are for. ParameterDescription and RowDescription are for one Describe.
-fn messages(queue: &VecDeque<Expect>) -> usize {
+/// The types of the messages that these answers are for. ParameterDescription and RowDescription are for one
+/// Describe. Nothing where one of them is not of a batch.
+fn messages(queue: &VecDeque<Expect>) -> Option<SmallVec<[u8; 16]>> {
+    let mut types = SmallVec::new();
     let mut described = false;
-    let mut count = 0usize;
     for expect in queue {
         let same = matches!(expect, Expect::Row(Some(_))) && described;
         described = matches!(expect, Expect::Parameters { .. });
-        if !matches!(expect, Expect::Say(_)) && !same {
-            count = count.saturating_add(1);
+        match expect {
+            Expect::Say(_) => {}
+            Expect::Row(_) if same => {}
+            Expect::Parse { .. } => types.push(b'P'),
+            Expect::Bind(_) => types.push(b'B'),
+            Expect::Parameters { .. } | Expect::Row(_) => types.push(b'D'),
+            Expect::Execute(_) => types.push(b'E'),
+            Expect::Close | Expect::OwnClose(_) => types.push(b'C'),
+            Expect::Ready => types.push(b'S'),
+            Expect::OwnParameters
+            | Expect::OwnReady
+            | Expect::Refusal(_)
+            | Expect::Query(_)
+            | Expect::Own => return None,
         }
     }
-    count
+    Some(types)
 }
 
 #[cfg(test)]
@@ -169,13 +180,13 @@ mod tests {
         sent.clear();
         sent.add(b"P\0\0\0\x05xB\0\0\0\x06yz");
         sent.add(b"S\0\0\0\x04");
-        assert_eq!(sent.last(1), Some(&b"S\0\0\0\x04"[..]));
-        assert_eq!(sent.last(2), Some(&b"B\0\0\0\x06yzS\0\0\0\x04"[..]));
-        assert_eq!((sent.last(4), sent.last(0)), (None, None));
+        assert_eq!(sent.last(b"S"), Some(&b"S\0\0\0\x04"[..]));
+        assert_eq!(sent.last(b"BS"), Some(&b"B\0\0\0\x06yzS\0\0\0\x04"[..]));
+        assert_eq!((sent.last(b"PS"), sent.last(b"EPBS"), sent.last(b"")), (None, None, None));
         sent.add(&vec![0; LONGEST]);
-        assert_eq!(sent.last(1), None, "it is not whole");
+        assert_eq!(sent.last(b"S"), None, "it is not whole");
         sent.clear();
         sent.add(b"S\0\0\0\x04");
-        assert_eq!(sent.last(1), Some(&b"S\0\0\0\x04"[..]));
+        assert_eq!(sent.last(b"S"), Some(&b"S\0\0\0\x04"[..]));
     }
 }

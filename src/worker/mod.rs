@@ -29,7 +29,7 @@ use std::time::Duration;
 use crate::auth::{Principals, TokenVerifier};
 use crate::catalog::tls::TlsError;
 use crate::config::Config;
-use crate::config::model::General;
+use crate::config::model::{Database, General};
 use crate::plan::Planner;
 use crate::pool::{Keepalive, Target};
 
@@ -49,6 +49,8 @@ pub struct Settings {
     pub tokens: Arc<TokenVerifier>,
     /// One planner for each of the configuration's databases, in their order.
     pub planners: Vec<Arc<Planner>>,
+    /// The way to each database's server, in their order.
+    pub targets: Vec<Target>,
     /// TLS towards clients; none: `N` to every SSLRequest.
     pub tls: Option<Arc<ServerTls>>,
     /// Counters of the process.
@@ -65,14 +67,6 @@ pub enum StartError {
         what: String,
         /// What the system says.
         error: io::Error,
-    },
-    /// TLS towards a database.
-    #[error("database \"{database}\": {error}")]
-    Tls {
-        /// The database's name.
-        database: String,
-        /// What is wrong.
-        error: TlsError,
     },
     /// As many planners as databases and as many auditors as workers are needed.
     #[error("{0} are missing")]
@@ -95,6 +89,9 @@ pub fn run(settings: Arc<Settings>, auditors: Vec<Box<dyn Auditor>>) -> Result<R
     if settings.planners.len() != settings.config.databases.len() {
         return Err(StartError::Missing("planners"));
     }
+    if settings.targets.len() != settings.config.databases.len() {
+        return Err(StartError::Missing("targets"));
+    }
     if auditors.len() < workers {
         return Err(StartError::Missing("auditors"));
     }
@@ -104,11 +101,10 @@ pub fn run(settings: Arc<Settings>, auditors: Vec<Box<dyn Auditor>>) -> Result<R
     let addresses = listeners.iter().filter_map(acceptor::Bound::address).collect();
     let registry = Arc::new(Registry::default());
     let (mut orders, mut threads) = (Vec::new(), Vec::new());
-    let targets = targets(&settings)?;
     for (index, auditor) in auditors.into_iter().take(workers).enumerate() {
         let (sender, receiver) = orders::channel();
-        let (settings, registry, targets) = (settings.clone(), registry.clone(), targets.clone());
-        let seed = thread::Seed { index, settings, registry, targets };
+        let (settings, registry) = (settings.clone(), registry.clone());
+        let seed = thread::Seed { index, settings, registry };
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || thread::work(&seed, auditor, receiver))
@@ -122,14 +118,10 @@ pub fn run(settings: Arc<Settings>, auditors: Vec<Box<dyn Auditor>>) -> Result<R
     Ok(Running { addresses, orders, acceptor, threads })
 }
 
-fn targets(settings: &Settings) -> Result<Vec<Target>, StartError> {
-    let general = &settings.config.general;
-    let target = |database| {
-        Target::new(database, general.server_connect_timeout)
-            .map(|target| target.with_keepalive(keepalive(general)))
-            .map_err(|error| StartError::Tls { database: database.name.clone(), error })
-    };
-    settings.config.databases.iter().map(target).collect()
+/// The way to a database's server, as `[general]` says it.
+pub fn target(general: &General, database: &Database) -> Result<Target, TlsError> {
+    let target = Target::new(database, general.server_connect_timeout)?;
+    Ok(target.with_keepalive(keepalive(general)))
 }
 
 /// For clients and servers alike.

@@ -50,8 +50,6 @@ pub struct Seed {
     pub settings: Arc<Settings>,
     /// Cancel keys.
     pub registry: Arc<Registry>,
-    /// The databases' servers.
-    pub targets: Vec<Target>,
 }
 
 /// A worker.
@@ -164,7 +162,7 @@ pub fn work(seed: &Seed, mut auditor: Box<dyn Auditor>, mut received: Received) 
 
 impl Worker {
     fn new(seed: &Seed, auditor: Box<dyn Auditor>) -> Self {
-        let Seed { index, settings, registry, targets } = seed;
+        let Seed { index, settings, registry } = seed;
         let general = &settings.config.general;
         let planners = settings.planners.iter();
         let configured = settings.config.databases.iter();
@@ -194,7 +192,8 @@ impl Worker {
                     statements: RefCell::default(),
                 })
             };
-        let databases = targets.iter().cloned().zip(planners).zip(configured).map(database).collect();
+        let databases =
+            settings.targets.iter().cloned().zip(planners).zip(configured).map(database).collect();
         let limits = sql::Limits { max_bytes: general.max_statement_bytes, ..sql::Limits::default() };
         let terms = Terms {
             tls: TlsOffer::Never,

@@ -281,6 +281,26 @@ fn flush_without_sync_keeps_the_lease() {
 }
 
 #[test]
+fn statement_whose_end_nobody_hears_is_accounted_for() {
+    let mut rig = Rig::fixed();
+    let room = rig.host.audit_room;
+    rig.say(
+        &[parse("", "select 1", &[]), bind("", "", &[]), execute(""), bind("", "", &[]), execute(""), sync()]
+            .concat(),
+    );
+    assert!(rig.session.client_gone(&mut rig.host).is_none());
+    assert_eq!(rig.host.accounts, ["1 ran 0 08006", "1 ran 0 08006"]);
+    assert_eq!(rig.host.audit_room, room, "each was settled into the room that it had reserved");
+
+    let mut rig = Rig::fixed();
+    rig.say(&q("select 1; select 2"));
+    let refusal = Refusal::new(SqlState::CONNECTION_FAILURE, Rule("server"), "gone");
+    let mut io = Io { client: &mut rig.client, server: &mut rig.server };
+    rig.session.server_lost(&mut rig.host, &mut io, &refusal);
+    assert_eq!(rig.host.accounts, ["1 ran 0 08006", "1 ran 0 08006"]);
+}
+
+#[test]
 fn query_within_a_batch_is_refused() {
     let mut rig = Rig::fixed();
     let sent = rig.say(&[parse("", "select 1", &[]), bind("", "", &[]), q("select 2")].concat());

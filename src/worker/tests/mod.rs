@@ -47,6 +47,7 @@ impl Proxy {
             principals: Arc::new(Principals::new(&config, [7; 32])),
             tokens: Arc::new(TokenVerifier::new(&config).unwrap()),
             planners: vec![Arc::new(planner)],
+            targets: vec![super::target(&config.general, &config.databases[0]).unwrap()],
             tls: None,
             metrics,
             config,
