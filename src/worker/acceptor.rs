@@ -124,7 +124,8 @@ fn hand_over(mut arrival: Arrival, workers: &[Orders], most: usize) {
         let _ = arrival.socket.write(&answer);
         return;
     }
-    if let Some(worker) = workers.iter().min_by_key(|worker| worker.clients()) {
+    let living = workers.iter().filter(|worker| worker.is_alive());
+    if let Some(worker) = living.min_by_key(|worker| worker.clients()) {
         worker.send(Order::Client(arrival));
     }
 }

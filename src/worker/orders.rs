@@ -61,11 +61,37 @@ impl Orders {
             self.clients.fetch_add(1, Relaxed);
         }
         // The order dies with the worker; a client's socket is closed by that.
-        let _ = self.sender.send(order);
+        if let Err(mpsc::error::SendError(Order::Client(_))) = self.sender.send(order) {
+            self.clients.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Whether the worker takes orders.
+    pub fn is_alive(&self) -> bool {
+        !self.sender.is_closed()
     }
 
     /// How many clients the worker has.
     pub fn clients(&self) -> usize {
         self.clients.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn worker_that_has_ended_has_no_clients() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (orders, received) = channel();
+        assert!(orders.is_alive());
+        drop(received);
+        let peer = listener.local_addr().unwrap().ip();
+        orders.send(Order::Client(Arrival { socket, peer, offer: TlsOffer::Never }));
+        assert_eq!((orders.is_alive(), orders.clients()), (false, 0));
     }
 }

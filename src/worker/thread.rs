@@ -137,9 +137,11 @@ pub fn work(seed: &Seed, mut auditor: Box<dyn Auditor>, mut received: Received) 
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = match builder.enable_all().build_local(LocalOptions::default()) {
             Ok(runtime) => runtime,
+            // Out of file descriptors, most likely: they come back as clients go.
             Err(error) => {
-                tracing::error!(%error, "a worker cannot start");
-                return;
+                tracing::error!(%error, "a worker cannot start yet");
+                std::thread::sleep(BEFORE_ANOTHER);
+                continue;
             }
         };
         let worker = Rc::new(Worker::new(seed, auditor));
