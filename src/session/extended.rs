@@ -190,6 +190,9 @@ impl Active {
             self.batch = Batch::Open { sent: true };
         }
         if server.prepared.has(prepared) {
+            if self.is_unsure(prepared) {
+                return Err(Stop::Wait(Flow::Drain));
+            }
             if client.is_some() {
                 self.say_in_batch(io, fixed::PARSE_COMPLETE);
             }
@@ -205,6 +208,15 @@ impl Active {
         self.queue.push_back(Expect::Parse { prepared: prepared.clone(), client: client.map(Into::into) });
         self.batch = Batch::Open { sent: true };
         Ok(())
+    }
+
+    /// Whether a statement's Parse stands before a Sync and is unanswered: an error before it would have the server
+    /// skip it, and not what comes behind that Sync.
+    fn is_unsure(&self, prepared: &Prepared) -> bool {
+        let is_its =
+            |expect: &Expect| matches!(expect, Expect::Parse { prepared: p, .. } if p.id == prepared.id);
+        let mut behind = self.queue.iter().skip_while(|expect| !is_its(expect));
+        behind.any(|expect| matches!(expect, Expect::Ready))
     }
 
     fn find_statement(&self, name: &str) -> Result<Rc<Statement>, Refusal> {

@@ -18,6 +18,7 @@ mod parameters;
 mod raw;
 mod records;
 mod relay;
+mod secure;
 mod stage;
 mod stream;
 #[path = "../support/mod.rs"]
@@ -44,7 +45,9 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W1" handshake::second_startup_during_scram_is_a_protocol_violation
     "W2" handshake::nothing_runs_before_authentication
     "W3" handshake::each_negotiation_is_answered_once
+    "W4" secure::bytes_stuffed_before_tls_are_not_read
     "W5" hostile::nothing_before_tls_is_believed
+    "W6" secure::a_cancel_goes_under_the_same_tls
     "W7" frames::a_sasl_response_cannot_lie_about_its_length
     "W8" frames::lying_lengths_close_the_connection
     "W8" frames::a_header_may_come_byte_by_byte
@@ -60,6 +63,7 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W18+W47" hostile::a_malformed_answer_costs_its_connection_alone
     "W19" tokens::tokens_that_are_not_in_order_are_refused
     "W20" tokens::the_tenant_of_a_transaction_is_the_one_at_its_start
+    "W22" secure::a_broken_handshake_ends_its_connection
     "W23" handshake::a_proxy_preamble_is_no_startup
     "W24" parameters::tenant_stands_behind_every_declared_parameter
     "W24" parameters::a_parameter_beyond_the_clients_own_is_not_the_tenants

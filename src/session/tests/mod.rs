@@ -222,6 +222,20 @@ fn statement_whose_parse_failed_is_prepared_again() {
 }
 
 #[test]
+fn statement_of_a_later_batch_waits_for_a_parse_that_may_be_skipped() {
+    let mut rig = Rig::fixed();
+    let first = [parse("", "select nothing", &[]), bind("", "", &[]), parse("a", "select 2", &[]), sync()];
+    let second = [parse("b", "select 2", &[]), bind("", "b", &[]), sync()];
+    let sent = rig.say(&[first.concat(), second.concat()].concat());
+    assert_eq!(sent.matches("select 2").count(), 1, "{sent}");
+    assert!(sent.ends_with(" S") && sent.matches(" S").count() == 1, "{sent}");
+    assert_eq!(rig.answer(&[m('1', b""), error("42703"), ready('I')].concat()), "1 E[42703] Z[I]");
+    let sent = rig.sent();
+    assert_eq!(sent.matches("select 2").count(), 1, "{sent}");
+    assert_eq!(rig.answer(&[m('1', b""), m('2', b""), ready('I')].concat()), "1 2 Z[I]");
+}
+
+#[test]
 fn refusal_in_a_batch_waits_for_its_turn() {
     let mut rig = Rig::fixed();
     let first = [parse("", "select 1", &[]), bind("", "", &[]), execute("")].concat();
