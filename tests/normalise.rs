@@ -271,6 +271,7 @@ fn instantiate(template: &Template, statement: &Statement<'_>) -> String {
                 out.push_str(if *negate { "-" } else { "" });
                 out.push_str(statement.token(*index).unwrap());
             }
+            Piece::Prepared => out.push_str(Template::PREPARED),
             Piece::Tenant => out.push_str("$9999"),
         }
     }

@@ -92,7 +92,10 @@ fn outcome(world: &World, case: &Case) -> (Option<String>, Option<String>) {
     match plan(world, role, statement) {
         Err(refusal) => (Some(format!("{} {refusal}", refusal.state)), None),
         Ok(planned) => match planned.action {
-            Action::Send { sql, .. } | Action::Set { sql, .. } => (None, Some(rendered(&sql, statement))),
+            Action::Send { sql, .. } | Action::Set { sql, .. } | Action::Savepoint { sql, .. } => {
+                (None, Some(rendered(&sql, statement)))
+            }
+            Action::Execute(execute) => (None, Some(rendered(&execute.tenanted, statement))),
             other => (None, Some(format!("{other:?}"))),
         },
     }

@@ -152,14 +152,17 @@ fn relations(out: &mut Vec<u8>, relations: &[(String, Operation)]) {
 /// The statement as it was sent, with `?` for literals and the tenant's parameter.
 pub fn statement(plan: &Plan) -> String {
     match &plan.planned.action {
-        Action::Send { sql, .. } | Action::Set { sql, .. } => {
+        Action::Send { sql, .. } | Action::Set { sql, .. } | Action::Savepoint { sql, .. } => {
             let mut text = Vec::new();
             sql.render_extended(&mut text, plan.planned.parameters.saturating_add(1), |_| b"?");
             redact(&String::from_utf8_lossy(&text))
         }
+        Action::Prepare { name, .. } => format!("PREPARE {name}"),
+        Action::Execute(execute) => format!("EXECUTE {}", execute.name),
         Action::BindTenant { .. } => "SET pgbulkhead.tenant_token = ?".to_owned(),
         Action::UnbindTenant => "RESET pgbulkhead.tenant_token".to_owned(),
         Action::Deallocate { name } => format!("DEALLOCATE {}", name.as_deref().unwrap_or("ALL")),
+        Action::Discard(discard) => format!("DISCARD {discard:?}").to_uppercase(),
         Action::Empty => String::new(),
     }
 }

@@ -154,11 +154,13 @@ pub(super) struct Counting {
     metrics: Arc<metrics::Metrics>,
     /// Idle and leased connections and waiting clients of each worker.
     pools: Mutex<Vec<[usize; 3]>>,
+    /// Connections of each worker that are kept for cursors.
+    held: Mutex<Vec<usize>>,
 }
 
 impl Counting {
     pub(super) fn new(metrics: Arc<metrics::Metrics>, workers: usize) -> Self {
-        Self { metrics, pools: Mutex::new(vec![[0; 3]; workers]) }
+        Self { metrics, pools: Mutex::new(vec![[0; 3]; workers]), held: Mutex::new(vec![0; workers]) }
     }
 }
 
@@ -191,6 +193,15 @@ impl observe::Metrics for Counting {
                 pools.iter().filter_map(|own| own.get(place)).fold(0, |sum: usize, n| sum.saturating_add(*n));
             gauge.set(i64::try_from(sum).unwrap_or(i64::MAX));
         }
+    }
+
+    fn held(&self, worker: usize, held: usize) {
+        let mut all = self.held.lock();
+        if let Some(own) = all.get_mut(worker) {
+            *own = held;
+        }
+        let sum = all.iter().fold(0, |sum: usize, n| sum.saturating_add(*n));
+        self.metrics.servers_held.set(i64::try_from(sum).unwrap_or(i64::MAX));
     }
 
     fn lease_waited(&self, waited: Duration) {

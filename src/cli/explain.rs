@@ -105,12 +105,19 @@ fn allowed(statement: &Statement<'_>, planned: &Planned, tenant: Option<&TenantI
         },
     );
     match &planned.action {
-        Action::Send { sql, .. } | Action::Set { sql, .. } => {
+        Action::Send { sql, .. } | Action::Set { sql, .. } | Action::Savepoint { sql, .. } => {
             row("sends", &format!("{SQL}{}{SQL:#}", rendered(sql, statement, planned, tenant)));
+        }
+        Action::Prepare { name, .. } => {
+            row("sends", &format!("the statement behind it, as a session's statement \"{name}\""));
+        }
+        Action::Execute(execute) => {
+            row("sends", &format!("{SQL}{}{SQL:#}", rendered(&execute.plain, statement, planned, tenant)));
         }
         Action::BindTenant { .. } => row("sends", "nothing: it binds the tenant of a token"),
         Action::UnbindTenant => row("sends", "nothing: it takes the tenant back"),
         Action::Deallocate { .. } => row("sends", "nothing: prepared statements are the session's own"),
+        Action::Discard(_) => row("sends", "nothing: what it discards is the session's own"),
         Action::Empty => row("sends", "nothing: it is empty"),
     }
     anstream::println!();

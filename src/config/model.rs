@@ -49,6 +49,9 @@ pub struct General {
     pub reserve_timeout: Duration,
     /// Server connections per (database, worker) that the clients of one tenant may hold at once; none: all.
     pub max_tenant_connections: Option<usize>,
+    /// Server connections per (database, worker) that may be kept beyond their transactions, for cursors WITH HOLD;
+    /// none: half of the pool.
+    pub max_held_connections: Option<usize>,
     /// Worker threads; PERF: one up to four cores.
     pub workers: usize,
     /// Clients at once, over all workers.
@@ -108,6 +111,7 @@ impl Default for General {
             reserve_pool_size: 0,
             reserve_timeout: Duration::from_secs(5),
             max_tenant_connections: None,
+            max_held_connections: None,
             // One up to four processors, then one for each four.
             workers: std::thread::available_parallelism().map_or(1, |all| all.get().div_ceil(4)),
             max_client_conn: 5000,

@@ -59,6 +59,8 @@ pub struct Metrics {
     pub servers_idle: IntGauge,
     /// `…{state="leased"}`.
     pub servers_leased: IntGauge,
+    /// `pgbulkhead_server_connections_held`: kept beyond their transactions for cursors WITH HOLD.
+    pub servers_held: IntGauge,
     /// `pgbulkhead_clients_waiting`: for a server connection.
     pub clients_waiting: IntGauge,
     /// `pgbulkhead_lease_wait_seconds`: of transactions that had to wait.
@@ -118,6 +120,11 @@ impl Metrics {
             clients: gauge(r, "clients", "Clients that are connected")?,
             servers_idle: servers.with_label_values(&["idle"]),
             servers_leased: servers.with_label_values(&["leased"]),
+            servers_held: gauge(
+                r,
+                "server_connections_held",
+                "Connections that are kept for cursors WITH HOLD",
+            )?,
             clients_waiting: gauge(r, "clients_waiting", "Clients that wait for a server connection")?,
             lease_wait: histogram(
                 r,

@@ -11,8 +11,9 @@ use smallvec::SmallVec;
 
 use super::Io;
 use super::copy::Copying;
+use super::holds::{Holds, too_many_held};
 use super::host::{Found, Host};
-use super::outgoing;
+use super::outgoing::{self, OwnStatement};
 use super::portals::Portals;
 use super::relay::Frames;
 use super::reply::{Expect, Part as SentPart, Running};
@@ -35,6 +36,7 @@ pub struct Active {
     pub(super) who: Principal,
     pub(super) tenancy: Tenancy,
     pub(super) settings: Settings,
+    pub(super) holds: Holds,
     pub(super) statements: HashMap<Box<str>, Rc<Statement>, RandomState>,
     pub(super) unnamed: Option<Rc<Statement>>,
     pub(super) portals: Portals,
@@ -45,6 +47,8 @@ pub struct Active {
     pub(super) copying: Copying,
     pub(super) server: Option<Box<Server>>,
     pub(super) frames: Frames,
+    /// A statement that a simple query runs by EXECUTE could not be prepared: the query has had its answer.
+    pub(super) ahead_failed: bool,
     released: Option<Box<Server>>,
     no_lease: Option<Refusal>,
     payer: Option<TenantId>,
@@ -137,6 +141,7 @@ impl Active {
             who,
             tenancy,
             settings: Settings::default(),
+            holds: Holds::default(),
             statements: HashMap::default(),
             unnamed: None,
             portals: Portals::default(),
@@ -146,6 +151,7 @@ impl Active {
             copying: Copying::No,
             server: None,
             frames: Frames::default(),
+            ahead_failed: false,
             released: None,
             no_lease: None,
             payer: None,
@@ -314,6 +320,8 @@ impl Active {
                 return Ok(false);
             };
             self.grant(server, io)?;
+        } else if self.settings.are_stale() && self.is_clean() {
+            self.set_server(io)?;
         }
         Ok(true)
     }
@@ -327,12 +335,20 @@ impl Active {
     pub fn grant(&mut self, mut server: Box<Server>, io: &mut Io<'_>) -> Result<(), Refusal> {
         // What another session has sent is none of this one's.
         server.sent.clear();
-        let replay = self.settings.replay(&mut server);
-        if !replay.is_empty() {
-            outgoing::own_query(io.server, replay.into_iter())?;
+        self.server = Some(server);
+        self.set_server(io)
+    }
+
+    fn set_server(&mut self, io: &mut Io<'_>) -> Result<(), Refusal> {
+        let Some(server) = &mut self.server else { return Ok(()) };
+        let others = server.cursors && !self.holds.is_holding();
+        server.cursors &= !others;
+        let replay = self.settings.replay(server);
+        if !replay.is_empty() || others {
+            let close = others.then_some(OwnStatement::CloseAll);
+            outgoing::own_query(io.server, close.into_iter().chain(replay))?;
             self.queue.push_back(Expect::Own);
         }
-        self.server = Some(server);
         Ok(())
     }
 
@@ -343,7 +359,7 @@ impl Active {
 
     /// The lease ends if nothing at all is outstanding and no transaction is open.
     pub fn settle_lease(&mut self) {
-        if !self.lease_per_session && self.is_clean() {
+        if !self.lease_per_session && self.server.is_some() && !self.holds.is_holding() && self.is_clean() {
             self.released = self.server.take();
         }
     }
@@ -362,9 +378,9 @@ impl Active {
         self.released.take()
     }
 
-    /// The server connection, if nothing is outstanding on it.
+    /// The server connection, if nothing is outstanding on it and no cursor is held.
     pub fn take_clean_server(&mut self) -> Option<Box<Server>> {
-        if self.is_clean() { self.server.take() } else { None }
+        if self.is_clean() && !self.holds.is_holding() { self.server.take() } else { None }
     }
 
     /// The server connection is gone.
@@ -398,7 +414,19 @@ impl Active {
         }
         let kind = kind(&plan.planned.action);
         let tenant = self.tenancy.current().cloned();
-        Ok(Running { plan: plan.clone(), kind, tenant, started: host.clock(), sets: None })
+        Ok(Running { plan: plan.clone(), kind, tenant, started: host.clock(), sets: None, prepared: None })
+    }
+
+    /// Whether a statement on cursors may be sent now. One WITH HOLD keeps its lease, if there is room for that.
+    pub(super) fn may_use_cursor(
+        &self,
+        host: &mut dyn Host,
+        kind: StatementKind,
+        tenant: Option<&TenantId>,
+    ) -> Result<(), Refusal> {
+        self.holds.may_run(kind, tenant)?;
+        let keeps = kind == StatementKind::HeldCursor && !self.lease_per_session;
+        if keeps && !host.hold() { Err(too_many_held()) } else { Ok(()) }
     }
 
     /// Sync: forwarded if the server has seen anything that it has to answer, else answered here.
@@ -440,6 +468,7 @@ impl Active {
 pub(super) fn kind(action: &Action) -> StatementKind {
     match action {
         Action::Send { kind, .. } => *kind,
+        Action::Savepoint { .. } => StatementKind::Savepoint,
         _ => StatementKind::Other,
     }
 }

@@ -89,7 +89,7 @@ impl Active {
         let described = matches!(rest.front(), Some(Expect::Row(Some(_))));
         self.queue.push_back(Expect::OwnReady);
         self.queue.push_back(Expect::OwnClose(prepared.clone()));
-        self.queue.push_back(Expect::Parse { prepared, client: None });
+        self.queue.push_back(Expect::Parse { prepared, client: None, by_sql: false });
         if described {
             self.queue.push_back(Expect::OwnParameters);
         }
@@ -164,6 +164,8 @@ fn messages(queue: &VecDeque<Expect>) -> Option<SmallVec<[u8; 16]>> {
             | Expect::OwnReady
             | Expect::Refusal(_)
             | Expect::Query(_)
+            | Expect::Ahead(_)
+            | Expect::AheadReady
             | Expect::Own => return None,
         }
     }

@@ -4,6 +4,7 @@
 use super::host::Literals;
 use crate::plan::Plan;
 use crate::policy::{Refusal, Rule, SqlState};
+use crate::sql::Argument;
 use crate::sql::leaksafe::BindRule;
 use crate::wire::frontend::{Bind, Format};
 
@@ -31,6 +32,27 @@ pub fn bare_conditions(plan: &Plan, bind: &Bind<'_>) -> Result<(), Refusal> {
         if !holds {
             let message = format!(
                 "the value of parameter ${} is too long or malformed for the condition that it stands in",
+                check.parameter
+            );
+            return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("barrier"), message));
+        }
+    }
+    Ok(())
+}
+
+/// The same for the values of an EXECUTE: a literal is what a Bind in the text format would bring; the value of
+/// an expression is not known here.
+pub fn arguments(plan: &Plan, arguments: &[Argument], literals: &Literals<'_>) -> Result<(), Refusal> {
+    for check in &plan.planned.bind_checks {
+        let index = usize::try_from(check.parameter).ok().and_then(|number| number.checked_sub(1));
+        let value = match index.and_then(|index| arguments.get(index)) {
+            Some(Argument::Null) => continue,
+            Some(Argument::Literal(index)) => literals.token(*index).and_then(unquoted),
+            Some(Argument::Expression) | None => None,
+        };
+        if !value.is_some_and(|value| check.rule.holds(&value)) {
+            let message = format!(
+                "the value of parameter ${} must be a short literal for a condition on other tenants' rows",
                 check.parameter
             );
             return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("barrier"), message));

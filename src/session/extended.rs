@@ -7,26 +7,31 @@ use smallvec::SmallVec;
 
 use super::Io;
 use super::active::{Active, Batch, Flow, Look, Unplanned, kind};
+use super::checks;
 use super::copy::Copying;
 use super::host::Host;
-use super::outgoing::Prepared;
-use super::refusing::aborted;
+use super::names::{Executed, NameChange, no_statement};
+use super::outgoing::{Prepared, RenderedText};
 use super::reply::{Expect, fixed};
 use super::statement::{Body, OnServer, Planned, Statement, admit, count_values, per_bind, planned, sql};
 use crate::catalog::Oid;
-use crate::policy::{Refusal, Rule, SqlState};
-use crate::sql::{Action, StatementKind};
+use crate::policy::{Refusal, Rule, SqlState, TenantId};
+use crate::sql::{Action, Discard, Execute, StatementKind};
 use crate::wire::backend::TransactionStatus;
-use crate::wire::frontend::{self, Bind, Parse, Target};
+use crate::wire::frontend::{self, Bind, Format, Parse, Target};
 use crate::wire::request::{self, TenantParameter};
 
 /// Prepared statements and portals that a session may have by name at once. Drivers keep some hundreds.
-const MOST_NAMES: usize = 4096;
+pub(super) const MOST_NAMES: usize = 4096;
 
 /// How a message of a batch ends early.
-enum Stop {
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// Something has to happen first.
     Wait(Flow),
+    /// It is refused.
     Refuse(Refusal),
+    /// The session ends.
     End(Refusal),
 }
 
@@ -110,7 +115,7 @@ impl Active {
         if let Some((_, prepared)) = statement.on_server() {
             let prepared = host.renewed(prepared);
             self.wait_for_lease(host, io)?;
-            self.prepare(io, &prepared, Some(message.name))?;
+            self.prepare(io, &prepared, Some(Named { client: message.name, by_sql: false }))?;
         } else {
             self.say_in_batch(io, fixed::PARSE_COMPLETE);
         }
@@ -127,7 +132,7 @@ impl Active {
     }
 
     /// The statement of a text, the same for all sessions of a role where it was seen before.
-    fn shared_statement(
+    pub(super) fn shared_statement(
         &self,
         host: &mut dyn Host,
         text: &str,
@@ -181,32 +186,21 @@ impl Active {
         &mut self,
         io: &mut Io<'_>,
         prepared: &Rc<Prepared>,
-        client: Option<&str>,
+        client: Option<Named<'_>>,
     ) -> Result<(), Stop> {
-        let Some(server) = &mut self.server else { return Err(no_server()) };
-        while let Some(stale) = server.prepared.take_stale() {
-            request::target(io.server, b'C', b'S', stale.name())?;
-            self.queue.push_back(Expect::OwnClose(stale));
+        if self.close_stale(io)? {
             self.batch = Batch::Open { sent: true };
         }
-        if server.prepared.has(prepared) {
-            if self.is_unsure(prepared) {
-                return Err(Stop::Wait(Flow::Drain));
-            }
-            if client.is_some() {
-                self.say_in_batch(io, fixed::PARSE_COMPLETE);
-            }
-            return Ok(());
+        let by_sql = client.is_some_and(|named| named.by_sql);
+        if self.make_known(io, prepared)? {
+            let client = client.map(|named| named.client.into());
+            self.queue.push_back(Expect::Parse { prepared: prepared.clone(), client, by_sql });
+            self.batch = Batch::Open { sent: true };
+        } else if self.is_unsure(prepared) {
+            return Err(Stop::Wait(Flow::Drain));
+        } else if client.is_some() {
+            self.say_in_batch(io, if by_sql { fixed::PREPARE } else { fixed::PARSE_COMPLETE });
         }
-        let named = prepared.id != 0;
-        let evicted = named.then(|| server.prepared.insert(prepared.clone())).flatten();
-        if let Some(evicted) = evicted {
-            request::target(io.server, b'C', b'S', evicted.name())?;
-            self.queue.push_back(Expect::OwnClose(evicted));
-        }
-        prepared.parse(io.server)?;
-        self.queue.push_back(Expect::Parse { prepared: prepared.clone(), client: client.map(Into::into) });
-        self.batch = Batch::Open { sent: true };
         Ok(())
     }
 
@@ -221,24 +215,29 @@ impl Active {
 
     fn find_statement(&self, name: &str) -> Result<Rc<Statement>, Refusal> {
         let found = if name.is_empty() { self.unnamed.as_ref() } else { self.statements.get(name) };
-        found.cloned().ok_or_else(|| {
-            let message = match name {
-                "" => "unnamed prepared statement does not exist".to_owned(),
-                name => format!("prepared statement \"{name}\" does not exist"),
-            };
-            Refusal::new(SqlState::UNDEFINED_STATEMENT, Rule("statement"), message)
-        })
+        found.cloned().ok_or_else(|| no_statement(name))
     }
 
     /// The statement, planned anew if plans of its time must not be used any more.
     fn current_statement(&mut self, host: &mut dyn Host, name: &str) -> Result<Rc<Statement>, Stop> {
         let statement = self.find_statement(name)?;
+        let current = self.renewed(host, statement.clone())?;
+        if !Rc::ptr_eq(&statement, &current) {
+            self.name_statement(name, current.clone());
+        }
+        Ok(current)
+    }
+
+    /// The same for a statement at hand.
+    pub(super) fn renewed(
+        &self,
+        host: &mut dyn Host,
+        statement: Rc<Statement>,
+    ) -> Result<Rc<Statement>, Stop> {
         if statement.epoch == host.epoch() {
             return Ok(statement);
         }
-        let fresh = self.shared_statement(host, &statement.text, &statement.declared)?;
-        self.name_statement(name, fresh.clone());
-        Ok(fresh)
+        self.shared_statement(host, &statement.text, &statement.declared)
     }
 
     fn bind(&mut self, host: &mut dyn Host, io: &mut Io<'_>, message: &Bind<'_>) -> Result<(), Stop> {
@@ -258,9 +257,13 @@ impl Active {
             return Ok(());
         };
         let tenant = self.tenancy.tenant(host.now_unix()).cloned();
+        if let Action::Execute(execute) = &planned.plan.planned.action {
+            return self.bind_execute(host, io, message, planned, execute, tenant.as_ref());
+        }
         let cautious = planned.cautious(host, &statement.declared, message)?;
         let planned = cautious.as_ref().unwrap_or(planned);
         admit(planned, message, tenant.as_ref())?;
+        self.may_use_cursor(host, kind(&planned.plan.planned.action), tenant.as_ref())?;
         let prepared = match &planned.on_server {
             OnServer::Named(prepared) => host.renewed(prepared),
             OnServer::PerBind => per_bind(planned, &statement.declared, tenant.as_ref()),
@@ -270,10 +273,13 @@ impl Active {
                 return Ok(());
             }
         };
-        if let Action::Set { local, .. } = &planned.plan.planned.action {
-            self.settings.may_set(*local)?;
-        }
         self.wait_for_lease(host, io)?;
+        let sets = match &planned.plan.planned.action {
+            Action::Set { changes, .. } => {
+                Some(self.sets(changes, |number| text_value(message, &statement.declared, number))?)
+            }
+            _ => None,
+        };
         self.prepare(io, &prepared, None)?;
         let server_name = self.portals.server_name(message.portal);
         let value = match (&tenant, sql(&planned.plan)) {
@@ -289,27 +295,90 @@ impl Active {
         }
         self.batch = Batch::Open { sent: true };
         self.portals.open(message.portal, statement.clone(), Some(server_name));
+        self.portals.will_set(message.portal, sets);
         Ok(())
+    }
+
+    /// Binds an EXECUTE: its portal is one of the statement that it runs.
+    fn bind_execute(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        message: &Bind<'_>,
+        planned: &Planned,
+        execute: &Execute,
+        tenant: Option<&TenantId>,
+    ) -> Result<(), Stop> {
+        let (runs, of) = self.know_executed(host, io, planned, execute, tenant)?;
+        let server_name = self.portals.server_name(message.portal);
+        request::bind(io.server, &server_name, b"", message, None)?;
+        self.queue.push_back(Expect::Bind(of));
+        self.tenancy.ran();
+        self.batch = Batch::Open { sent: true };
+        self.portals.open(message.portal, runs.statement, Some(server_name));
+        Ok(())
+    }
+
+    /// Sends the Parse of an EXECUTE without a name, and before it that of the statement that it runs.
+    fn know_executed(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        planned: &Planned,
+        execute: &Execute,
+        tenant: Option<&TenantId>,
+    ) -> Result<(Executed, Rc<Prepared>), Stop> {
+        let literals = planned.literals();
+        checks::literals(&planned.plan, &literals)?;
+        let statement = self.current_statement(host, &execute.name)?;
+        let runs = self.may_execute(host, execute, statement, &literals, tenant)?;
+        self.wait_for_lease(host, io)?;
+        self.prepare(io, &runs.prepared, None)?;
+        let text = RenderedText::execute(runs.sql(execute), &runs.prepared, tenant, &literals);
+        let of = Rc::new(Prepared::unnamed(text, &[]));
+        self.prepare(io, &of, None)?;
+        Ok((runs, of))
+    }
+
+    /// What an EXECUTE gives is what the statement that it runs gives; none, where there is no such statement
+    /// (`UtilityTupleDescriptor`).
+    fn describe_execute(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        statement: &Statement,
+    ) -> Result<bool, Stop> {
+        let Body::Planned(planned) = &statement.body else { return Ok(false) };
+        let Action::Execute(execute) = &planned.plan.planned.action else { return Ok(false) };
+        if !self.statements.contains_key(execute.name.as_str()) {
+            return Ok(false);
+        }
+        let tenant = self.tenancy.tenant(host.now_unix()).cloned();
+        let (_, of) = self.know_executed(host, io, planned, execute, tenant.as_ref())?;
+        request::target(io.server, b'D', b'S', b"")?;
+        self.queue.push_back(Expect::Parameters { client: 0, of });
+        Ok(true)
     }
 
     fn describe(&mut self, host: &mut dyn Host, io: &mut Io<'_>, target: Target<'_>) -> Result<(), Stop> {
         match target {
             Target::Statement(name) => {
                 let statement = self.current_statement(host, name)?;
-                let Some((planned, prepared)) = statement.on_server() else {
+                if let Some((planned, prepared)) = statement.on_server() {
+                    let of = host.renewed(prepared);
+                    self.wait_for_lease(host, io)?;
+                    self.prepare(io, &of, None)?;
+                    request::target(io.server, b'D', b'S', of.name())?;
+                    self.queue.push_back(Expect::Parameters { client: planned.parameters, of: of.clone() });
+                    self.queue.push_back(Expect::Row(Some(of)));
+                    self.batch = Batch::Open { sent: true };
+                    return Ok(());
+                }
+                if !self.describe_execute(host, io, &statement)? {
                     self.say_in_batch(io, fixed::NO_PARAMETERS);
                     self.say_in_batch(io, fixed::NO_DATA);
                     return Ok(());
-                };
-                let prepared = &host.renewed(prepared);
-                self.wait_for_lease(host, io)?;
-                self.prepare(io, prepared, None)?;
-                request::target(io.server, b'D', b'S', prepared.name())?;
-                let of = prepared.clone();
-                self.queue.push_back(Expect::Parameters { client: planned.parameters, of: of.clone() });
-                self.queue.push_back(Expect::Row(Some(of)));
-                self.batch = Batch::Open { sent: true };
-                return Ok(());
+                }
             }
             Target::Portal(name) => match self.portals.find(name).map(|portal| portal.server_name.clone()) {
                 Some(Some(server_name)) => request::target(io.server, b'D', b'P', &server_name)?,
@@ -318,8 +387,10 @@ impl Active {
                     return Ok(());
                 }
                 // A cursor that SQL declared is a portal of the server by its own name: drivers describe it. In
-                // a transaction every portal of the leased connection is this session's.
-                None if !name.is_empty() && self.status() == TransactionStatus::Open => {
+                // a transaction every portal of the leased connection is this session's; so is one that is held.
+                None if !name.is_empty()
+                    && (self.status() == TransactionStatus::Open || self.holds.is_holding()) =>
+                {
                     request::target(io.server, b'D', b'P', name.as_bytes())?;
                 }
                 None => return Err(no_portal(name).into()),
@@ -340,16 +411,17 @@ impl Active {
             return self.execute_here(host, io, planned);
         };
         let mut running = self.running(host, &planned.plan)?;
-        running.sets = self.sets(&planned.plan, &planned.literals());
+        if let (StatementKind::HeldCursor, Some(server)) = (running.kind, &mut self.server) {
+            server.cursors = true;
+        }
+        running.sets = portal.sets.clone();
+        running.prepared = portal.statement.on_server().map(|(_, prepared)| prepared.clone());
         request::execute(io.server, server_name, limit)?;
         match running.kind {
             StatementKind::Begin => {}
             StatementKind::Commit | StatementKind::Rollback => self.tenancy.ending(),
             StatementKind::CopyIn => self.copying = Copying::Asked,
-            StatementKind::Savepoint => {
-                self.settings.savepoint();
-                self.tenancy.ran();
-            }
+            StatementKind::Chain => self.tenancy.chain(),
             _ => self.tenancy.ran(),
         }
         self.queue.push_back(Expect::Execute(running));
@@ -357,42 +429,51 @@ impl Active {
         Ok(())
     }
 
-    /// What `DEALLOCATE` answers, where there is such a statement. The names are the session's own; the server
-    /// keeps its statements for others.
-    pub(super) fn may_deallocate(&self, name: Option<&str>) -> Result<&'static [u8], Refusal> {
-        if self.status() == TransactionStatus::Failed {
-            return Err(aborted());
+    /// PREPARE in SQL: the statement gets its name when the server has taken it.
+    fn execute_prepare(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        text: &str,
+        name: &str,
+        types: &[Oid],
+    ) -> Result<(), Stop> {
+        let is_taken = self.statements.contains_key(name);
+        let statement = self.prepare_statement(host, text, types, name, is_taken)?;
+        if let Some((_, prepared)) = statement.on_server() {
+            self.wait_for_lease(host, io)?;
+            self.prepare(io, &prepared.clone(), Some(Named { client: name, by_sql: true }))?;
+        } else {
+            self.say_in_batch(io, fixed::PREPARE);
         }
-        match name {
-            None => Ok(fixed::DEALLOCATE_ALL),
-            Some(name) if self.statements.contains_key(name) => Ok(fixed::DEALLOCATE),
-            Some(name) => {
-                let message = format!("prepared statement \"{name}\" does not exist");
-                Err(Refusal::new(SqlState::UNDEFINED_STATEMENT, Rule("prepared-statement"), message))
-            }
-        }
-    }
-
-    /// Forgets a statement of the session, or all.
-    pub(super) fn deallocate(&mut self, name: Option<&str>) {
-        match name {
-            Some(name) => {
-                self.statements.remove(name);
-            }
-            None => {
-                self.statements.clear();
-                self.unnamed = None;
-            }
-        }
+        self.name_statement(name, statement);
+        Ok(())
     }
 
     /// SET and RESET of the tenant's token: the server must have answered everything before.
     fn execute_here(&mut self, host: &mut dyn Host, io: &mut Io<'_>, planned: &Planned) -> Result<(), Stop> {
-        if let Action::Deallocate { name } = &planned.plan.planned.action {
-            let answer = self.may_deallocate(name.as_deref())?;
-            self.deallocate(name.as_deref());
-            self.say_in_batch(io, answer);
-            return Ok(());
+        match &planned.plan.planned.action {
+            Action::Deallocate { name } => {
+                let known = |name: &str| self.statements.contains_key(name);
+                let answer = self.may_deallocate(name.as_deref(), known)?;
+                self.rename(NameChange::Forgotten(name.as_deref().map(Into::into)));
+                self.say_in_batch(io, answer);
+                return Ok(());
+            }
+            Action::Discard(discard) => {
+                let idle = self.status() == TransactionStatus::Idle;
+                if *discard == Discard::All && !self.queue.is_empty() {
+                    return Err(Stop::Wait(Flow::Drain));
+                }
+                let (answer, change) = self.may_discard(*discard, idle)?;
+                change.into_iter().for_each(|change| self.rename(change));
+                self.say_in_batch(io, answer);
+                return Ok(());
+            }
+            Action::Prepare { name, types } => {
+                return self.execute_prepare(host, io, &planned.statement_text, name, types);
+            }
+            _ => {}
         }
         if matches!(self.batch, Batch::Open { sent: true }) {
             let message = "the tenant cannot change within a batch that has begun";
@@ -441,7 +522,23 @@ impl Active {
     }
 }
 
-fn too_many(what: &str) -> Refusal {
+/// The text of a parameter, nothing within for NULL; none where the server could read it as another.
+fn text_value<'m>(message: &Bind<'m>, declared: &[Oid], number: u16) -> Option<Option<&'m str>> {
+    let index = usize::from(number).checked_sub(1)?;
+    let Some(value) = message.values.get(index)? else { return Some(None) };
+    let is_text = matches!(declared.get(index).copied().unwrap_or(0), 0 | 16 | 19 | 25 | 705 | 1043);
+    (is_text || message.formats.of(index) == Format::Text)
+        .then(|| std::str::from_utf8(value).ok().map(Some))?
+}
+
+/// The name that a client waits for its statement to have.
+#[derive(Debug, Clone, Copy)]
+struct Named<'n> {
+    client: &'n str,
+    by_sql: bool,
+}
+
+pub(super) fn too_many(what: &str) -> Refusal {
     let message = format!("a session may have {MOST_NAMES} {what} at once");
     Refusal::new(SqlState::TOO_LARGE, Rule("bounds"), message)
 }
@@ -449,10 +546,6 @@ fn too_many(what: &str) -> Refusal {
 fn no_portal(name: &str) -> Refusal {
     let message = format!("portal \"{name}\" does not exist");
     Refusal::new(SqlState::UNDEFINED_CURSOR, Rule("portal"), message)
-}
-
-fn no_server() -> Stop {
-    Stop::End(Refusal::new(SqlState::INTERNAL, Rule("lease"), "no server connection is leased"))
 }
 
 /// A position within a statement as one within the text.

@@ -82,6 +82,8 @@ impl Active {
                 Failure::Server(code)
             }
         };
+        // The table has changed since the statement was prepared (plancache.c).
+        let stale = is_stale(&fields);
         match self.queue.front_mut() {
             Some(Expect::Own) => return Err(Lost::Own),
             Some(Expect::Query(query)) => {
@@ -91,14 +93,18 @@ impl Active {
                     .skip(query.done)
                     .filter_map(|part| match part {
                         Part::Sent(running) => Some(running),
-                        Part::Said(_) => None,
+                        Part::Said(_) | Part::Named(..) => None,
                     })
                     .collect();
                 query.done = 0;
+                let prepared = running.first().and_then(|running| running.prepared.clone());
+                if let (true, Some(server), Some(prepared)) = (stale, &mut self.server, prepared) {
+                    server.prepared.spoil(prepared);
+                }
                 self.failed(host, &running, failure);
             }
             // The Sync itself failed (a deferred constraint): ReadyForQuery follows all the same.
-            Some(Expect::Ready) => {}
+            Some(Expect::Ready | Expect::AheadReady) => {}
             Some(Expect::Refusal(_)) => {
                 if let Some(Expect::Refusal(refusal)) = self.queue.pop_front() {
                     out = refusal.into_vec();
@@ -107,7 +113,6 @@ impl Active {
             }
             Some(_) => {
                 if let Some(expect) = self.queue.pop_front() {
-                    let stale = is_stale(&fields);
                     self.undo(host, expect, Some(failure), stale);
                 }
                 self.skip_to_sync(host);
@@ -155,7 +160,7 @@ impl Active {
     fn skip_to_sync(&mut self, host: &mut dyn Host) {
         loop {
             match self.queue.front() {
-                Some(Expect::Ready) => return,
+                Some(Expect::Ready | Expect::AheadReady) => return,
                 Some(_) => {
                     if let Some(expect) = self.queue.pop_front() {
                         self.undo(host, expect, None, false);
@@ -172,7 +177,13 @@ impl Active {
     /// What was sent has failed, or was not even looked at.
     fn undo(&mut self, host: &mut dyn Host, expect: Expect, failure: Option<Failure<'_>>, stale: bool) {
         match expect {
-            Expect::Parse { prepared, client } => {
+            Expect::Ahead(prepared) => {
+                self.ahead_failed = true;
+                if let Some(server) = &mut self.server {
+                    server.prepared.remove(&prepared);
+                }
+            }
+            Expect::Parse { prepared, client, .. } => {
                 if let Some(server) = &mut self.server {
                     server.prepared.remove(&prepared);
                 }
@@ -199,10 +210,15 @@ impl Active {
                     server.prepared.put_back(prepared);
                 }
             }
-            Expect::Execute(running) => match failure {
-                Some(failure) => self.account_failure(host, &running, failure),
-                None => host.release_audit(),
-            },
+            Expect::Execute(running) => {
+                match failure {
+                    Some(failure) => self.account_failure(host, &running, failure),
+                    None => host.release_audit(),
+                }
+                if let (true, Some(server), Some(prepared)) = (stale, &mut self.server, running.prepared) {
+                    server.prepared.spoil(prepared);
+                }
+            }
             _ => {}
         }
     }

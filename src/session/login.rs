@@ -8,7 +8,7 @@ use super::startup::Startup;
 use super::tenancy::Tenancy;
 use super::{Io, Phase, Session, Unplanned, Want};
 use crate::policy::{Refusal, Rule, SqlState};
-use crate::sql::Action;
+use crate::sql::{Action, Change};
 use crate::wire::answer;
 use crate::wire::backend::TransactionStatus;
 
@@ -84,9 +84,15 @@ impl Session {
                 Look::Refused(refusal, _) => return Err(refusal),
                 Look::Planned(parts) => {
                     for part in &parts {
-                        if let Action::Set { sql, name, .. } = &part.plan.planned.action {
-                            let text = SettingText::new(sql, &part.found.literals);
-                            active.settings.begin_with(name.clone(), text);
+                        if let Action::Set { changes, .. } = &part.plan.planned.action {
+                            for change in changes {
+                                if let Change { name: Some(name), value: Some(value), .. } =
+                                    change.with(|_| None)?
+                                {
+                                    let text = SettingText::new(&name, &value);
+                                    active.settings.begin_with(name, text);
+                                }
+                            }
                         }
                     }
                 }

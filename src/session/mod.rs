@@ -12,6 +12,7 @@
 //! * [`active`]: the session proper: a statement's way is in [`simple`] and [`extended`] ([`statement`], [`portals`]), COPY's messages in
 //!   [`copy`], the server's answers in [`relay`] and [`failing`], refusals in [`refusing`],
 //!   a batch that is sent twice in [`again`].
+//! * [`names`]: PREPARE, EXECUTE and DEALLOCATE in SQL. [`holds`]: cursors WITH HOLD.
 //! * [`reply`]: which answer is whose. [`tenancy`]: which tenant a transaction has. [`checks`]: values that
 //!   must be the tenant's. [`settings`]: what the session has SET.
 //! * [`outgoing`]: the only writer of SQL. [`server`]: what is known of a server connection.
@@ -24,8 +25,10 @@ pub mod copy;
 pub mod extended;
 pub mod failing;
 pub mod handshake;
+pub mod holds;
 pub mod host;
 pub mod login;
+pub mod names;
 pub mod outgoing;
 #[cfg(test)]
 pub mod passthrough;

@@ -20,6 +20,8 @@ pub struct Filled<'a> {
     pub tenant: Option<&'a TenantId>,
     /// The client's literals.
     pub literals: &'a Literals<'a>,
+    /// What it runs, if it is an EXECUTE.
+    pub prepared: Option<&'a Prepared>,
 }
 
 /// Appends one Query message with these statements.
@@ -29,7 +31,11 @@ pub fn query<'a>(out: &mut Vec<u8>, statements: impl Iterator<Item = Filled<'a>>
             if index > 0 {
                 out.push(b';');
             }
-            filled.sql.render_simple(out, filled.tenant, |literal| filled.literals.bytes(literal));
+            let literal = |literal| filled.literals.bytes(literal);
+            match filled.prepared {
+                Some(prepared) => filled.sql.render_execute(out, prepared.name(), filled.tenant, literal),
+                None => filled.sql.render_simple(out, filled.tenant, literal),
+            }
         }
         out.push(0);
     })
@@ -128,6 +134,18 @@ impl RenderedText {
         Self(text)
     }
 
+    /// For an EXECUTE of `prepared`: the tenant is a literal.
+    pub fn execute(
+        sql: &VerifiedSql,
+        prepared: &Prepared,
+        tenant: Option<&TenantId>,
+        literals: &Literals<'_>,
+    ) -> Self {
+        let mut text = Vec::new();
+        sql.render_execute(&mut text, prepared.name(), tenant, |literal| literals.bytes(literal));
+        Self(text)
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0
@@ -139,11 +157,10 @@ impl RenderedText {
 pub struct SettingText(Rc<[u8]>);
 
 impl SettingText {
-    /// Renders a SET.
-    pub fn new(sql: &VerifiedSql, literals: &Literals<'_>) -> Self {
-        let mut text = Vec::new();
-        sql.render_simple(&mut text, None, |literal| literals.bytes(literal));
-        Self(text.into())
+    /// The SET of a setting on the list, to a value that the list admits.
+    pub fn new(name: &str, value: &str) -> Self {
+        let name = if is_plain(name) { name } else { "" };
+        Self(format!("SET {name} TO '{}'", value.replace('\'', "''")).into_bytes().into())
     }
 
     /// `SET application_name` to what a client calls itself. What is not plain in a literal becomes a question
@@ -155,6 +172,11 @@ impl SettingText {
     }
 }
 
+/// Names of settings are written as they are.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
 /// A statement of the proxy's own.
 #[derive(Debug, Clone)]
 pub enum OwnStatement<'a> {
@@ -164,6 +186,12 @@ pub enum OwnStatement<'a> {
     Set(&'a SettingText),
     /// `ROLLBACK`
     Rollback,
+    /// `RESET ALL`
+    ResetAll,
+    /// `CLOSE ALL`
+    CloseAll,
+    /// `DISCARD SEQUENCES`
+    DiscardSequences,
 }
 
 /// Appends one Query message with statements of the proxy's own. A setting's name is one that a plan gave;
@@ -172,17 +200,19 @@ pub fn own_query<'a>(
     out: &mut Vec<u8>,
     statements: impl Iterator<Item = OwnStatement<'a>>,
 ) -> Result<(), WireError> {
-    let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     frame(out, b'Q', |out| {
         for statement in statements {
             match statement {
-                OwnStatement::Reset(name) if plain(&name) => {
+                OwnStatement::Reset(name) if is_plain(&name) => {
                     out.extend_from_slice(b"RESET ");
                     out.extend_from_slice(name.as_bytes());
                 }
                 OwnStatement::Reset(_) => {}
                 OwnStatement::Set(text) => out.extend_from_slice(&text.0),
                 OwnStatement::Rollback => out.extend_from_slice(b"ROLLBACK"),
+                OwnStatement::ResetAll => out.extend_from_slice(b"RESET ALL"),
+                OwnStatement::CloseAll => out.extend_from_slice(b"CLOSE ALL"),
+                OwnStatement::DiscardSequences => out.extend_from_slice(b"DISCARD SEQUENCES"),
             }
             out.push(b';');
         }

@@ -3,7 +3,8 @@
 
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::sql::{
-    Action, Decision, Piece, Planned, Statement, StatementKind, Template, VerifiedSql, Witnessed, World,
+    Action, Argument, Decision, Discard, Execute, Given, Piece, Planned, SavepointDeed, SettingChange,
+    Statement, StatementKind, Template, VerifiedSql, Witnessed, World,
 };
 
 /// Plans a statement.
@@ -26,18 +27,32 @@ pub fn plan(_: &World, _: &str, statement: &Statement<'_>) -> Result<Planned, Re
         "copy" if statement.text.contains("from stdin") => StatementKind::CopyIn,
         "copy" => StatementKind::CopyOut,
         "insert" => StatementKind::Insert,
+        "hold" => StatementKind::HeldCursor,
+        "fetch" => StatementKind::Fetch,
+        "close" => StatementKind::CloseCursor,
         _ => StatementKind::Select,
     };
     let action = match (word(0), name.as_str()) {
         ("set", "pgbulkhead.tenant_token") => Action::BindTenant { literal: 0, local },
         ("reset", "pgbulkhead.tenant_token") => Action::UnbindTenant,
-        ("set", _) => Action::Set { sql, name, value: Some("x".into()), local },
-        ("reset", _) => Action::Set { sql, name, value: None, local },
-        _ => Action::Send { sql, kind, needs_tenant: false },
+        ("set", _) => {
+            Action::Set { sql, changes: vec![change(&name, Some(last_word(statement.text)), local)] }
+        }
+        ("reset", _) => Action::Set { sql, changes: vec![change(&name, None, local)] },
+        ("savepoint", _) => Action::Savepoint { sql, deed: SavepointDeed::Set, name },
+        ("release", _) => Action::Savepoint { sql, deed: SavepointDeed::Release, name },
+        ("rollback", "to") => {
+            Action::Savepoint { sql, deed: SavepointDeed::RollbackTo, name: word(2).into() }
+        }
+        ("prepare", _) => Action::Prepare { name, types: Vec::new() },
+        ("execute", _) => Action::Execute(Box::new(execute(statement, name))),
+        ("deallocate", _) => Action::Deallocate { name: Some(name) },
+        ("discard", _) => Action::Discard(Discard::All),
+        _ => Action::Send { sql, kind, needs_tenant: false, cursor: Some(name.into()) },
     };
     Ok(Planned {
         action,
-        parameters: highest_parameter(statement.text),
+        parameters: if word(0) == "prepare" { 0 } else { highest_parameter(statement.text) },
         tenant_type: Some(23),
         bind_checks: Vec::new(),
         cautious: None,
@@ -50,6 +65,31 @@ pub fn plan(_: &World, _: &str, statement: &Statement<'_>) -> Result<Planned, Re
             witnessed: Witnessed::NotAsked,
         },
     })
+}
+
+fn last_word(text: &str) -> &str {
+    text.split_whitespace().last().unwrap_or_default().trim_matches('\'')
+}
+
+fn change(name: &str, value: Option<&str>, local: bool) -> SettingChange {
+    SettingChange::One {
+        name: Given::Known(name.to_owned()),
+        value: Given::Known(value.map(Into::into)),
+        local: Given::Known(local),
+    }
+}
+
+/// `execute name 1, 2`: the words behind the name are its values.
+fn execute(statement: &Statement<'_>, name: String) -> Execute {
+    let arguments: Vec<&str> = statement.text.split_whitespace().skip(2).collect();
+    let template = |tenant: bool| {
+        let mut pieces = vec![Piece::Text("execute ".into()), Piece::Prepared];
+        pieces.push(Piece::Text(arguments.join(" ")));
+        pieces.extend(tenant.then_some(Piece::Tenant));
+        VerifiedSql::unverified(Template { pieces })
+    };
+    let arguments = vec![Argument::Expression; arguments.len()];
+    Execute { name, plain: template(false), tenanted: template(true), arguments }
 }
 
 fn template(statement: &Statement<'_>) -> Template {

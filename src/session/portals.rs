@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::statement::Statement;
+use crate::sql::Change;
 
 /// The open portals.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Portal {
     pub statement: Rc<Statement>,
     /// The server's name of it; none: it is not on the server.
     pub server_name: Option<Rc<[u8]>>,
+    /// What it sets.
+    pub sets: Option<Rc<[Change]>>,
     batch: u64,
 }
 
@@ -60,11 +63,19 @@ impl Portals {
 
     /// A Bind is done or sent.
     pub fn open(&mut self, name: &str, statement: Rc<Statement>, server_name: Option<Rc<[u8]>>) {
-        let portal = Portal { statement, server_name, batch: self.syncs };
+        let portal = Portal { statement, server_name, sets: None, batch: self.syncs };
         if name.is_empty() {
             self.unnamed = Some(portal);
         } else {
             self.named.insert(name.into(), portal);
+        }
+    }
+
+    /// What the portal that was opened last by this name sets.
+    pub fn will_set(&mut self, name: &str, sets: Option<Rc<[Change]>>) {
+        let portal = if name.is_empty() { self.unnamed.as_mut() } else { self.named.get_mut(name) };
+        if let (Some(portal), Some(sets)) = (portal, sets) {
+            portal.sets = Some(sets);
         }
     }
 

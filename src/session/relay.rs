@@ -5,9 +5,9 @@
 use super::active::{Active, Batch};
 use super::copy::Copying;
 use super::host::{Account, Host, Verdict};
-use super::reply::{Expect, Part, Running};
+use super::reply::{Expect, Part, Running, fixed};
 use crate::policy::{Refusal, Rule, SqlState};
-use crate::sql::StatementKind;
+use crate::sql::{Action, StatementKind};
 use crate::wire::backend::{self, ErrorFields, TransactionStatus};
 use crate::wire::frame::HEADER;
 use crate::wire::{WireError, answer};
@@ -162,9 +162,11 @@ impl Active {
                     out.extend_from_slice(bytes);
                     self.queue.pop_front();
                 }
-                Some(Expect::Query(query)) if matches!(query.parts.get(query.done), Some(Part::Said(_))) => {
+                Some(Expect::Query(query)) if query.has_to_say() => {
                     run.flush(out);
-                    query.say_ahead(out);
+                    if let Some(change) = query.say_ahead(out) {
+                        self.rename(change);
+                    }
                 }
                 _ => return,
             }
@@ -226,9 +228,9 @@ impl Active {
                 return Ok(Seen::Whole);
             }
             (b'T', Some(Expect::Own)) => return Ok(Seen::Nothing),
-            (b'1', Some(Expect::Parse { client: None, .. })) | (b'3', Some(Expect::OwnClose(_))) => {
-                Seen::Nothing
-            }
+            (b'1', Some(Expect::Parse { client: None, .. } | Expect::Ahead(_)))
+            | (b'3', Some(Expect::OwnClose(_))) => Seen::Nothing,
+            (b'1', Some(Expect::Parse { by_sql: true, .. })) => Seen::Instead(fixed::PREPARE.to_vec()),
             (b'1', Some(Expect::Parse { .. }))
             | (b'2', Some(Expect::Bind(_)))
             | (b'3', Some(Expect::Close))
@@ -311,9 +313,26 @@ impl Active {
                 if let Some(server) = &mut self.server {
                     self.settings.commit(server);
                 }
+                self.holds.transaction_ended(true);
             }
-            // ROLLBACK TO SAVEPOINT has the same tag; no SET can stand behind a savepoint.
-            b"ROLLBACK" if running.kind != StatementKind::Savepoint => self.settings.rollback(),
+            // ROLLBACK TO SAVEPOINT has the same tag.
+            b"ROLLBACK" if running.kind != StatementKind::Savepoint => {
+                self.settings.rollback();
+                self.holds.transaction_ended(false);
+            }
+            _ => {}
+        }
+        match &running.plan.planned.action {
+            Action::Savepoint { deed, name, .. } => {
+                let before = self.settings.savepoint(*deed, name);
+                self.holds.savepoint(*deed, before);
+            }
+            Action::Send { kind: StatementKind::HeldCursor, cursor: Some(name), .. } => {
+                self.holds.declare(name, self.settings.savepoints(), running.tenant.as_ref());
+            }
+            Action::Send { kind: StatementKind::CloseCursor, cursor, .. } => {
+                self.holds.close(cursor.as_deref())
+            }
             _ => {}
         }
     }
@@ -345,9 +364,11 @@ impl Active {
             Some(Expect::Ready) => Seen::Whole,
             Some(Expect::Query(query)) if query.running().is_none() => Seen::Whole,
             Some(Expect::Own | Expect::OwnReady) if status == TransactionStatus::Idle => Seen::Nothing,
+            Some(Expect::AheadReady) if self.ahead_failed => Seen::Whole,
+            Some(Expect::AheadReady) => Seen::Nothing,
             _ => return Err(Lost::Unexpected(b'Z')),
         };
-        let of_sync = matches!(self.queue.front(), Some(Expect::Ready));
+        let of_sync = matches!(self.queue.front(), Some(Expect::Ready | Expect::AheadReady));
         self.queue.pop_front();
         self.copying = Copying::No;
         let idle = status == TransactionStatus::Idle;
@@ -355,7 +376,8 @@ impl Active {
             server.status = status;
             server.sent.begun = false;
             if idle {
-                self.settings.idle(server);
+                let committed = self.settings.idle(server);
+                self.holds.transaction_ended(committed);
             }
         }
         if of_sync {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::outgoing::{Prepared, SettingText};
+use super::names::NameChange;
+use super::outgoing::Prepared;
 use crate::plan::Plan;
 use crate::policy::TenantId;
-use crate::sql::StatementKind;
+use crate::sql::{Change, StatementKind};
 
 /// What is waited for.
 #[derive(Debug)]
@@ -23,7 +24,13 @@ pub enum Expect {
         prepared: Rc<Prepared>,
         /// The client's name of it; none: the proxy prepares it for itself, and the answer is not told.
         client: Option<Box<str>>,
+        /// It was a PREPARE in SQL: the client waits for the end of that.
+        by_sql: bool,
     },
+    /// ParseComplete of a statement that a simple query is about to run: the query waits for it.
+    Ahead(Rc<Prepared>),
+    /// ReadyForQuery behind those; the client is told of it where one of them failed.
+    AheadReady,
     /// BindComplete of a statement.
     Bind(Rc<Prepared>),
     /// ParameterDescription.
@@ -67,16 +74,9 @@ pub struct Running {
     /// When it was sent, on the host's clock.
     pub started: u64,
     /// What it sets, if it is a SET.
-    pub sets: Option<Sets>,
-}
-
-/// A SET or RESET that holds beyond its transaction.
-#[derive(Debug)]
-pub struct Sets {
-    /// The setting.
-    pub name: String,
-    /// How to set it again; none: the default.
-    pub text: Option<SettingText>,
+    pub sets: Option<Rc<[Change]>>,
+    /// The prepared statement that it runs.
+    pub prepared: Option<Rc<Prepared>>,
 }
 
 /// What a simple query's results are for.
@@ -95,6 +95,8 @@ pub enum Part {
     Sent(Running),
     /// It is answered by the proxy.
     Said(Cow<'static, [u8]>),
+    /// The same, and the session's prepared statements are others from then on.
+    Named(&'static [u8], Box<NameChange>),
 }
 
 impl Query {
@@ -106,21 +108,49 @@ impl Query {
         }
     }
 
-    /// Says the proxy's own answers whose turn has come.
-    pub fn say_ahead(&mut self, out: &mut Vec<u8>) {
-        while let Some(Part::Said(bytes)) = self.parts.get(self.done) {
-            out.extend_from_slice(bytes);
+    /// Says the proxy's own answers whose turn has come, up to one that changes names.
+    pub fn say_ahead(&mut self, out: &mut Vec<u8>) -> Option<NameChange> {
+        loop {
+            let change = match self.parts.get(self.done) {
+                Some(Part::Said(bytes)) => {
+                    out.extend_from_slice(bytes);
+                    None
+                }
+                Some(Part::Named(bytes, change)) => {
+                    out.extend_from_slice(bytes);
+                    Some((**change).clone())
+                }
+                Some(Part::Sent(_)) | None => return None,
+            };
             self.done = self.done.saturating_add(1);
+            if change.is_some() {
+                return change;
+            }
         }
+    }
+
+    /// Whether it is the turn of an answer of the proxy's own.
+    pub fn has_to_say(&self) -> bool {
+        matches!(self.parts.get(self.done), Some(Part::Said(_) | Part::Named(..)))
     }
 }
 
 /// Answers that are always the same.
 pub mod fixed {
+    /// CommandComplete of PREPARE.
+    pub const PREPARE: &[u8] = b"C\0\0\0\x0cPREPARE\0";
     /// CommandComplete of DEALLOCATE.
     pub const DEALLOCATE: &[u8] = b"C\0\0\0\x0fDEALLOCATE\0";
     /// CommandComplete of DEALLOCATE ALL.
     pub const DEALLOCATE_ALL: &[u8] = b"C\0\0\0\x13DEALLOCATE ALL\0";
+    /// CommandComplete of DISCARD ALL.
+    pub const DISCARD_ALL: &[u8] = b"C\0\0\0\x10DISCARD ALL\0";
+    /// CommandComplete of DISCARD PLANS.
+    pub const DISCARD_PLANS: &[u8] = b"C\0\0\0\x12DISCARD PLANS\0";
+    /// CommandComplete of DISCARD SEQUENCES.
+    pub const DISCARD_SEQUENCES: &[u8] = b"C\0\0\0\x16DISCARD SEQUENCES\0";
+    /// CommandComplete of DISCARD TEMP.
+    pub const DISCARD_TEMP: &[u8] = b"C\0\0\0\x11DISCARD TEMP\0";
     /// ParseComplete.
     pub const PARSE_COMPLETE: &[u8] = b"1\0\0\0\x04";
     /// BindComplete.

@@ -25,6 +25,8 @@ pub struct Server {
     pub settings: BTreeMap<String, SettingText>,
     /// Names that a SET was sent for: the server may report them.
     pub touched: Vec<String>,
+    /// A cursor WITH HOLD was declared on it: before another session has it, all are closed.
+    pub cursors: bool,
     /// What the server must go on reporting: names and values from the start of the connection.
     pub pinned: Vec<(String, String)>,
     /// What it was sent since nothing was outstanding.
@@ -54,6 +56,7 @@ impl Server {
             prepared: PreparedSet::default(),
             settings: BTreeMap::new(),
             touched: Vec::new(),
+            cursors: false,
             pinned: reported,
             sent: Sent::default(),
             spent: false,
@@ -67,6 +70,15 @@ impl Server {
         unchanged
             || !WATCHED.iter().any(|watched| watched.eq_ignore_ascii_case(name))
                 && self.touched.iter().any(|touched| touched.eq_ignore_ascii_case(name))
+    }
+
+    /// RESET ALL is sent: what was set before may be reported once more.
+    pub fn touch_all(&mut self) {
+        for name in self.settings.keys() {
+            if !self.touched.contains(name) {
+                self.touched.push(name.clone());
+            }
+        }
     }
 
     /// A SET of this name is sent.

@@ -1,6 +1,7 @@
 //! The simple protocol: all statements of a Query are decided before one of them is sent.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -8,21 +9,26 @@ use smallvec::SmallVec;
 use super::Io;
 use super::active::{Active, Batch, Flow, Look, Unplanned};
 use super::copy::Copying;
+use super::extended::Stop;
 use super::host::Host;
-use super::outgoing::{self, Filled, SettingText};
+use super::names::{Executed, NameChange, no_statement};
+use super::outgoing::{self, Filled, Prepared};
 use super::refusing::aborted;
-use super::reply::{self, Expect, Part, Sets, fixed};
+use super::reply::{self, Expect, Part, fixed};
+use super::statement::Statement;
 use super::tenancy::{Tenancy, unbound};
 use super::{checks, host::Literals};
 use crate::plan::Plan;
 use crate::policy::{Refusal, Rule, SqlState, TenantId};
-use crate::sql::{Action, StatementKind, VerifiedSql};
+use crate::sql::{Action, Change, SettingChange, StatementKind, VerifiedSql};
 use crate::wire::backend::TransactionStatus;
 
 /// What one statement of a Query comes to.
 enum Decided<'a, 't> {
     Send { sql: &'a VerifiedSql, plan: &'a Arc<Plan>, literals: &'a Literals<'t>, tenant: Option<TenantId> },
+    Execute { sql: &'a VerifiedSql, runs: Executed, literals: &'a Literals<'t>, tenant: Option<TenantId> },
     Say(Cow<'static, [u8]>),
+    Name(&'static [u8], NameChange),
 }
 
 /// The transaction as it will be when a statement's turn comes.
@@ -30,8 +36,10 @@ struct Ahead {
     tenancy: Tenancy,
     open: bool,
     alone: bool,
-    /// Prepared statements that are to be forgotten; none: all.
-    deallocated: Vec<Option<String>>,
+    /// How the session's prepared statements will have changed.
+    names: Vec<NameChange>,
+    /// What has to be prepared on the server connection before the query is sent.
+    needed: Vec<Rc<Prepared>>,
 }
 
 impl Active {
@@ -53,6 +61,9 @@ impl Active {
             Batch::Closed if self.awaits_answers() => return Ok(Flow::Drain),
             Batch::Closed => {}
         }
+        if std::mem::take(&mut self.ahead_failed) {
+            return Ok(Flow::Done);
+        }
         let parts = match self.look(host, text, &[]) {
             Look::Planned(parts) => parts,
             Look::Refused(refusal, offset) => return self.refuse_query(host, io, &refusal, text, offset),
@@ -65,21 +76,36 @@ impl Active {
             return self.sync(io);
         }
         let open = self.status() != TransactionStatus::Idle;
-        let mut ahead =
-            Ahead { tenancy: self.tenancy.clone(), open, alone: parts.len() == 1, deallocated: Vec::new() };
+        let mut ahead = Ahead {
+            tenancy: self.tenancy.clone(),
+            open,
+            alone: parts.len() == 1,
+            names: Vec::new(),
+            needed: Vec::new(),
+        };
         let mut decided: SmallVec<[Decided<'_, '_>; 1]> = SmallVec::new();
         for part in &parts {
             match self.decide(host, &mut ahead, &part.plan, &part.found.literals) {
                 Ok(verdict) => decided.push(verdict),
-                Err(refusal) => return self.refuse_query(host, io, &refusal, text, part.found.offset),
+                Err(Stop::Wait(flow)) => return Ok(flow),
+                Err(Stop::End(refusal)) => return Err(refusal),
+                Err(Stop::Refuse(refusal)) => {
+                    return self.refuse_query(host, io, &refusal, text, part.found.offset);
+                }
             }
         }
-        let sends = decided.iter().any(|verdict| matches!(verdict, Decided::Send { .. }));
-        if sends && !self.leased(host, io, Some(&ahead.tenancy))? {
+        let sends = decided.iter().any(Decided::is_sent);
+        if (sends || !ahead.needed.is_empty()) && !self.leased(host, io, Some(&ahead.tenancy))? {
             return Ok(Flow::Lease);
         }
+        if !ahead.needed.is_empty() {
+            match self.prepare_ahead(io, &ahead.needed) {
+                Ok(true) => {}
+                Ok(false) => return Ok(Flow::Drain),
+                Err(refusal) => return self.refuse_query(host, io, &refusal, "", 0),
+            }
+        }
         self.tenancy = ahead.tenancy;
-        ahead.deallocated.iter().for_each(|name| self.deallocate(name.as_deref()));
         match self.send_query(host, io, decided) {
             Ok(()) if sends => Ok(Flow::Done),
             Ok(()) => self.sync(io),
@@ -93,30 +119,34 @@ impl Active {
         ahead: &mut Ahead,
         plan: &'a Arc<Plan>,
         literals: &'a Literals<'t>,
-    ) -> Result<Decided<'a, 't>, Refusal> {
+    ) -> Result<Decided<'a, 't>, Stop> {
         let now = host.now_unix();
         match &plan.planned.action {
             Action::Empty if ahead.alone => Ok(Decided::Say(Cow::Borrowed(fixed::EMPTY_QUERY))),
             Action::Empty => Ok(Decided::Say(Cow::Borrowed(b""))),
-            Action::Send { sql, kind, needs_tenant } => {
+            Action::Send { sql, kind, needs_tenant, .. } => {
                 let tenant = ahead.tenancy.tenant(now).cloned();
                 if tenant.is_none() && (*needs_tenant || sql.uses_tenant()) {
-                    return Err(unbound());
+                    return Err(unbound().into());
                 }
                 if !ahead.alone && matches!(kind, StatementKind::CopyIn | StatementKind::CopyOut) {
                     let message = "COPY together with other statements is not supported";
-                    return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("form"), message));
+                    return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("form"), message).into());
                 }
                 checks::literals(plan, literals)?;
+                self.may_use_cursor(host, *kind, tenant.as_ref())?;
                 ahead.passes(*kind);
                 Ok(Decided::Send { sql, plan, literals, tenant })
             }
-            Action::Set { sql, local, .. } => {
-                self.settings.may_set(*local)?;
+            Action::Set { sql, .. } | Action::Savepoint { sql, .. } => {
                 checks::literals(plan, literals)?;
                 let tenant = ahead.tenancy.tenant(now).cloned();
                 ahead.passes(StatementKind::Other);
                 Ok(Decided::Send { sql, plan, literals, tenant })
+            }
+            Action::Discard(discard) => {
+                let (answer, change) = self.may_discard(*discard, ahead.alone && !ahead.open)?;
+                Ok(change.map_or(Decided::Say(Cow::Borrowed(answer)), |change| Decided::Name(answer, change)))
             }
             Action::BindTenant { literal, local } => {
                 let in_transaction = ahead.open || (!ahead.alone && !local);
@@ -128,11 +158,45 @@ impl Active {
                 Ok(Decided::Say(Cow::Borrowed(fixed::RESET)))
             }
             Action::Deallocate { name } => {
-                let answer = self.may_deallocate(name.as_deref())?;
-                ahead.deallocated.push(name.clone());
-                Ok(Decided::Say(Cow::Borrowed(answer)))
+                let answer =
+                    self.may_deallocate(name.as_deref(), |name| self.named(ahead, name).is_some())?;
+                let change = NameChange::Forgotten(name.as_deref().map(Into::into));
+                ahead.names.push(change.clone());
+                Ok(Decided::Name(answer, change))
+            }
+            Action::Prepare { name, types } => {
+                let is_taken = self.named(ahead, name).is_some();
+                let statement = self.prepare_statement(host, literals.text, types, name, is_taken)?;
+                ahead.needed.extend(statement.on_server().map(|(_, prepared)| prepared.clone()));
+                let change = NameChange::Prepared(name.as_str().into(), statement);
+                ahead.names.push(change.clone());
+                Ok(Decided::Name(fixed::PREPARE, change))
+            }
+            Action::Execute(execute) => {
+                let statement =
+                    self.named(ahead, &execute.name).ok_or_else(|| no_statement(&execute.name))?;
+                let statement = self.renewed(host, statement)?;
+                let tenant = ahead.tenancy.tenant(now).cloned();
+                checks::literals(plan, literals)?;
+                let runs = self.may_execute(host, execute, statement, literals, tenant.as_ref())?;
+                ahead.needed.push(runs.prepared.clone());
+                ahead.passes(StatementKind::Other);
+                Ok(Decided::Execute { sql: runs.sql(execute), runs, literals, tenant })
             }
         }
+    }
+
+    /// The statement that a name will stand for when its turn comes.
+    fn named(&self, ahead: &Ahead, name: &str) -> Option<Rc<Statement>> {
+        for change in ahead.names.iter().rev() {
+            match change {
+                NameChange::Prepared(of, statement) if **of == *name => return Some(statement.clone()),
+                NameChange::Forgotten(None) | NameChange::Discarded => return None,
+                NameChange::Forgotten(Some(of)) if **of == *name => return None,
+                NameChange::Prepared(..) | NameChange::Forgotten(_) => {}
+            }
+        }
+        self.statements.get(name).cloned()
     }
 
     /// Verifies a token and binds it.
@@ -179,8 +243,12 @@ impl Active {
         for verdict in &decided {
             let part = match verdict {
                 Decided::Say(bytes) => Ok(Part::Said(bytes.clone())),
-                Decided::Send { plan, literals, tenant, .. } => {
-                    self.sent_part(host, plan, literals, tenant.clone()).map(Part::Sent)
+                Decided::Name(answer, change) => Ok(Part::Named(answer, Box::new(change.clone()))),
+                Decided::Execute { runs, tenant, .. } => {
+                    self.executed_part(host, runs, tenant.clone()).map(Part::Sent)
+                }
+                Decided::Send { plan, tenant, .. } => {
+                    self.sent_part(host, plan, tenant.clone()).map(Part::Sent)
                 }
             };
             match part {
@@ -197,15 +265,18 @@ impl Active {
         }
         let filled = decided.iter().filter_map(|verdict| match verdict {
             Decided::Send { sql, literals, tenant, .. } => {
-                Some(Filled { sql, tenant: tenant.as_ref(), literals })
+                Some(Filled { sql, tenant: tenant.as_ref(), literals, prepared: None })
             }
-            Decided::Say(_) => None,
+            Decided::Execute { sql, runs, literals, tenant } => {
+                Some(Filled { sql, tenant: tenant.as_ref(), literals, prepared: Some(&runs.prepared) })
+            }
+            Decided::Say(_) | Decided::Name(..) => None,
         });
         if query.parts.iter().any(|part| matches!(part, Part::Sent(_))) {
             outgoing::query(io.server, filled)?;
             // A replay of settings may stand before it.
             if self.queue.is_empty() {
-                query.say_ahead(io.client);
+                self.say_ahead(&mut query, io.client);
             }
             if query.running().is_some_and(|running| running.kind == StatementKind::CopyIn) {
                 self.copying = Copying::Asked;
@@ -213,35 +284,69 @@ impl Active {
             self.queue.push_back(Expect::Query(query));
             self.portals.simple_query();
         } else {
-            query.say_ahead(io.client);
+            self.say_ahead(&mut query, io.client);
         }
         Ok(())
+    }
+
+    fn say_ahead(&mut self, query: &mut reply::Query, out: &mut Vec<u8>) {
+        while let Some(change) = query.say_ahead(out) {
+            self.rename(change);
+        }
+    }
+
+    fn executed_part(
+        &mut self,
+        host: &mut dyn Host,
+        runs: &Executed,
+        tenant: Option<TenantId>,
+    ) -> Result<reply::Running, Refusal> {
+        let Some(planned) = runs.planned() else { return Err(no_statement("")) };
+        let mut running = self.sent_part(host, &planned.plan, tenant)?;
+        running.prepared = Some(runs.prepared.clone());
+        Ok(running)
     }
 
     fn sent_part(
         &mut self,
         host: &mut dyn Host,
         plan: &Arc<Plan>,
-        literals: &Literals<'_>,
         tenant: Option<TenantId>,
     ) -> Result<reply::Running, Refusal> {
         let mut running = self.running(host, plan)?;
         running.tenant = tenant;
-        running.sets = self.sets(plan, literals);
-        if running.kind == StatementKind::Savepoint {
-            self.settings.savepoint();
+        if let (StatementKind::HeldCursor, Some(server)) = (running.kind, &mut self.server) {
+            server.cursors = true;
+        }
+        if let Action::Set { changes, .. } = &plan.planned.action {
+            running.sets = Some(self.sets(changes, |_| None)?);
         }
         Ok(running)
     }
 
-    /// What a SET leaves behind; the server may report its name from now on.
-    pub(super) fn sets(&mut self, plan: &Plan, literals: &Literals<'_>) -> Option<Sets> {
-        let Action::Set { sql, name, value, local } = &plan.planned.action else { return None };
+    /// What a SET will have changed; the server may report its names from now on.
+    pub(super) fn sets<'v>(
+        &mut self,
+        changes: &[SettingChange],
+        parameter: impl Fn(u16) -> Option<Option<&'v str>>,
+    ) -> Result<Rc<[Change]>, Refusal> {
+        let changes = changes.iter().map(|change| change.with(&parameter));
+        let changes = changes.collect::<Result<Rc<[Change]>, Refusal>>()?;
         if let Some(server) = &mut self.server {
-            server.touch(name);
+            for change in &*changes {
+                match &change.name {
+                    Some(name) => server.touch(name),
+                    None => server.touch_all(),
+                }
+            }
         }
-        let text = value.as_ref().map(|_| SettingText::new(sql, literals));
-        (!local).then(|| Sets { name: name.clone(), text })
+        Ok(changes)
+    }
+}
+
+impl Decided<'_, '_> {
+    fn is_sent(&self) -> bool {
+        matches!(self, Self::Send { .. } | Self::Execute { .. })
     }
 }
 
@@ -254,6 +359,7 @@ impl Ahead {
                 self.open = false;
                 self.tenancy.ending();
             }
+            StatementKind::Chain => self.tenancy.chain(),
             _ => self.tenancy.ran(),
         }
     }

@@ -110,6 +110,15 @@ impl Statement {
         }
     }
 
+    /// The same statement with every condition behind a guard, where there is such a plan.
+    pub(super) fn without_bare_conditions(&self, host: &mut dyn Host) -> Result<Option<Self>, Refusal> {
+        let Body::Planned(bare) = &self.body else { return Ok(None) };
+        let Some(plan) = &bare.plan.cautious else { return Ok(None) };
+        let body = Body::Planned(planned(host, plan.clone(), &bare.literals(), &self.declared)?);
+        let (text, declared) = (self.text.clone(), self.declared.clone());
+        Ok(Some(Self { text, declared, epoch: self.epoch, body }))
+    }
+
     pub(super) fn on_server(&self) -> Option<(&Planned, &Rc<Prepared>)> {
         match &self.body {
             Body::Planned(planned @ Planned { on_server: OnServer::Named(prepared), .. }) => {
@@ -173,8 +182,14 @@ fn prepared(
 /// What is sent for a plan.
 pub(super) fn sql(plan: &Plan) -> Option<&VerifiedSql> {
     match &plan.planned.action {
-        Action::Send { sql, .. } | Action::Set { sql, .. } => Some(sql),
-        Action::Empty | Action::BindTenant { .. } | Action::UnbindTenant | Action::Deallocate { .. } => None,
+        Action::Send { sql, .. } | Action::Set { sql, .. } | Action::Savepoint { sql, .. } => Some(sql),
+        Action::Empty
+        | Action::BindTenant { .. }
+        | Action::UnbindTenant
+        | Action::Prepare { .. }
+        | Action::Execute(_)
+        | Action::Discard(_)
+        | Action::Deallocate { .. } => None,
     }
 }
 

@@ -99,6 +99,11 @@ impl Tenancy {
         }
     }
 
+    /// COMMIT or ROLLBACK with AND CHAIN is sent: what follows is another transaction, whose tenant is decided anew.
+    pub fn chain(&mut self) {
+        self.transaction = Transaction::None;
+    }
+
     /// The transaction is over: ReadyForQuery idle, and nothing outstanding.
     pub fn end(&mut self) {
         self.transaction = Transaction::None;

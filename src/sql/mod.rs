@@ -17,6 +17,7 @@ pub mod normalise;
 pub mod parse;
 mod plan;
 pub mod planned;
+pub mod prepared;
 pub mod proof;
 pub mod resolve;
 pub mod rewrite;
@@ -39,7 +40,10 @@ pub use lift::{TENANT_PARAMETER, template};
 pub use normalise::{Literal, LiteralClass, Normalised, Normaliser, Statement, statements};
 pub use parse::Tree;
 pub use plan::plan;
-pub use planned::{Action, Decision, Edit, Pin, Planned, StatementKind, Witnessed};
+pub use planned::{
+    Action, Argument, Decision, Discard, Edit, Execute, Pin, Planned, SavepointDeed, StatementKind, Witnessed,
+};
+pub use settings::{Change, Given, SettingChange};
 pub use template::{Piece, Template};
 pub use verify::{VerifiedSql, verify};
 pub use witness::{Witness, witness};

@@ -8,6 +8,7 @@ use crate::policy::{Refusal, Rule, SqlState};
 use super::bind::Binder;
 use super::facts::Facts;
 use super::planned::{Action, Decision, Planned, Witnessed};
+use super::prepared;
 use super::statement::{Deed, literal_index};
 use super::verify;
 use super::witness::{Witness, witness};
@@ -49,15 +50,29 @@ fn plan_with(
         }
         Deed::UnbindTenant => (Action::UnbindTenant, Vec::new(), Witnessed::NotAsked),
         Deed::Deallocate { name } => (Action::Deallocate { name }, Vec::new(), Witnessed::NotAsked),
+        Deed::Prepare { name, types } => (Action::Prepare { name, types }, Vec::new(), Witnessed::NotAsked),
+        Deed::Execute { name, arguments } => {
+            let execute = prepared::execute(statement, &tree, tenant_parameter, name, arguments)?;
+            (Action::Execute(Box::new(execute.0)), execute.1, Witnessed::NotAsked)
+        }
         Deed::Send { kind, needs_tenant } => {
             let (sql, pins, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
-            (Action::Send { sql, kind, needs_tenant }, pins, witnessed)
+            (Action::Send { sql, kind, needs_tenant, cursor: None }, pins, witnessed)
         }
-        Deed::Set { name, value, local } => {
+        Deed::Cursor { kind, cursor } => {
+            let (sql, pins, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
+            (Action::Send { sql, kind, needs_tenant: false, cursor }, pins, witnessed)
+        }
+        Deed::Discard(discard) => (Action::Discard(discard), Vec::new(), Witnessed::NotAsked),
+        Deed::Savepoint { deed, name } => {
+            let (sql, pins, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
+            (Action::Savepoint { sql, deed, name }, pins, witnessed)
+        }
+        Deed::Set(changes) => {
             let (sql, _, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
             // The value is remembered as it stands: every literal is pinned.
             let all = (0..statement.literals.len()).filter_map(|index| pin(statement, index)).collect();
-            (Action::Set { sql, name, value, local }, all, witnessed)
+            (Action::Set { sql, changes }, all, witnessed)
         }
     };
     Ok(Planned {

@@ -7,6 +7,7 @@ use crate::policy::Rule;
 
 use super::VerifiedSql;
 use super::leaksafe::BindCheck;
+use super::settings::SettingChange;
 
 /// A planned statement.
 #[derive(Debug)]
@@ -32,10 +33,20 @@ impl Planned {
     pub fn bytes(&self) -> usize {
         let action = match &self.action {
             Action::Send { sql, .. } => sql.bytes(),
-            Action::Set { sql, name, value, .. } => {
-                sql.bytes() + name.len() + value.as_ref().map_or(0, String::len)
+            Action::Set { sql, changes } => sql.bytes() + changes.len().saturating_mul(128),
+            Action::Savepoint { sql, name, .. } => sql.bytes() + name.len(),
+            Action::Prepare { name, types } => name.len() + types.len().saturating_mul(4),
+            Action::Execute(execute) => {
+                execute.name.len()
+                    + execute.plain.bytes()
+                    + execute.tenanted.bytes()
+                    + execute.arguments.len().saturating_mul(16)
             }
-            Action::Empty | Action::BindTenant { .. } | Action::UnbindTenant | Action::Deallocate { .. } => 0,
+            Action::Empty
+            | Action::BindTenant { .. }
+            | Action::UnbindTenant
+            | Action::Deallocate { .. }
+            | Action::Discard(_) => 0,
         };
         let Decision { reason, relations, edits, .. } = &self.decision;
         action
@@ -61,18 +72,27 @@ pub enum Action {
         kind: StatementKind,
         /// Needs a bound tenant even where the text does not use one.
         needs_tenant: bool,
+        /// The cursor that a DECLARE or CLOSE names.
+        cursor: Option<Box<str>>,
     },
-    /// `SET`/`RESET` of an allowed setting: sent, and remembered by the session.
+    /// `SET`, `RESET` or `set_config` of allowed settings: sent, and remembered by the session.
     Set {
         /// The statement to send.
         sql: VerifiedSql,
-        /// The setting's name, lower case.
-        name: String,
-        /// The value as `SET name TO value` would take it (already quoted); none: the default.
-        value: Option<String>,
-        /// `SET LOCAL`.
-        local: bool,
+        /// What it changes, in order.
+        changes: Vec<SettingChange>,
     },
+    /// `SAVEPOINT`, `RELEASE` or `ROLLBACK TO`: sent, and what the session has set since goes with it.
+    Savepoint {
+        /// The statement to send.
+        sql: VerifiedSql,
+        /// Which of them.
+        deed: SavepointDeed,
+        /// The savepoint's name.
+        name: String,
+    },
+    /// `DISCARD`: never sent as it is, since what it would discard belongs to other sessions too.
+    Discard(Discard),
     /// `SET [LOCAL] pgbulkhead.tenant_token = '…'`: never sent.
     BindTenant {
         /// Index of the literal that holds the token.
@@ -82,12 +102,70 @@ pub enum Action {
     },
     /// `RESET pgbulkhead.tenant_token`: never sent.
     UnbindTenant,
+    /// `PREPARE name (types) AS …`: the session prepares the statement as one that the protocol names.
+    Prepare {
+        /// The statement's name.
+        name: String,
+        /// The declared types of its parameters.
+        types: Vec<Oid>,
+    },
+    /// `EXECUTE name (…)`, or EXPLAIN of one.
+    Execute(Box<Execute>),
     /// `DEALLOCATE`, also of a name that the protocol prepared: never sent, since a client's names are its
     /// session's own.
     Deallocate {
         /// The statement's name; none: all of the session's.
         name: Option<String>,
     },
+}
+
+/// What a statement does with a savepoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SavepointDeed {
+    /// SAVEPOINT.
+    Set,
+    /// RELEASE.
+    Release,
+    /// ROLLBACK TO.
+    RollbackTo,
+}
+
+/// What a DISCARD discards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discard {
+    /// DISCARD ALL: what the session holds.
+    All,
+    /// DISCARD PLANS: nothing that a client could see.
+    Plans,
+    /// DISCARD SEQUENCES: what currval and lastval would show.
+    Sequences,
+    /// DISCARD TEMP: there are no temporary tables.
+    Temp,
+}
+
+/// An `EXECUTE`. The statement that it runs is the session's: its name is not the server's, and it takes the
+/// tenant behind the client's own values where it needs one.
+#[derive(Debug)]
+pub struct Execute {
+    /// The client's name of the prepared statement.
+    pub name: String,
+    /// What is sent for a statement that does not need the tenant.
+    pub plain: VerifiedSql,
+    /// What is sent for one that does.
+    pub tenanted: VerifiedSql,
+    /// The client's values.
+    pub arguments: Vec<Argument>,
+}
+
+/// A value of an `EXECUTE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Argument {
+    /// The client's literal of this number.
+    Literal(usize),
+    /// NULL.
+    Null,
+    /// An expression, which the server evaluates.
+    Expression,
 }
 
 /// What kind of statement is sent, as far as a session or the audit log cares.
@@ -113,14 +191,22 @@ pub enum StatementKind {
     Commit,
     /// ROLLBACK, ABORT (without AND CHAIN).
     Rollback,
+    /// COMMIT or ROLLBACK with AND CHAIN.
+    Chain,
     /// SAVEPOINT, RELEASE, ROLLBACK TO.
     Savepoint,
     /// SHOW of an allowed setting.
     Show,
     /// EXPLAIN.
     Explain,
-    /// DECLARE, FETCH, MOVE, CLOSE.
+    /// DECLARE of a cursor that ends with its transaction.
     Cursor,
+    /// DECLARE of a cursor WITH HOLD.
+    HeldCursor,
+    /// FETCH, MOVE.
+    Fetch,
+    /// CLOSE.
+    CloseCursor,
     /// Anything else that is allowed.
     Other,
 }

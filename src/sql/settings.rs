@@ -1,4 +1,7 @@
-//! Settings: which a client may set, to which values, and which it may see. An allow-list; values are literals.
+//! Settings: which a client may set, to which values, and which it may see. An allow-list; values are literals, or
+//! parameters that are checked when they are known.
+
+mod change;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, VariableSetKind, VariableSetStmt, a_const};
@@ -6,6 +9,8 @@ use pg_query::protobuf::{Node, VariableSetKind, VariableSetStmt, a_const};
 use crate::policy::{Refusal, Rule, SqlState};
 
 use super::bind::unsupported;
+
+pub use change::{Change, Given, SettingChange};
 
 /// The rule of SET and SHOW.
 pub(in crate::sql) const RULE: Rule = Rule("setting");
@@ -26,6 +31,7 @@ enum Takes {
     Limit,
 }
 
+const ISOLATION: &[&str] = &["serializable", "repeatable read", "read committed", "read uncommitted"];
 const BOOLEAN: &[&str] = &["on", "off", "true", "false", "yes", "no", "1", "0", "t", "f"];
 const ON: &[&str] = &["on", "true", "yes", "1"];
 
@@ -40,6 +46,9 @@ const SETTABLE: &[(&str, Takes)] = &[
         "datestyle",
         Takes::Words(&["iso", "iso, mdy", "iso, dmy", "iso, ymd", "iso,mdy", "iso,dmy", "iso,ymd"]),
     ),
+    ("default_transaction_deferrable", Takes::Words(BOOLEAN)),
+    ("default_transaction_isolation", Takes::Words(ISOLATION)),
+    ("default_transaction_read_only", Takes::Words(BOOLEAN)),
     ("enable_bitmapscan", Takes::Words(BOOLEAN)),
     ("escape_string_warning", Takes::Words(BOOLEAN)),
     ("extra_float_digits", Takes::Words(&["1", "2", "3"])),
@@ -52,10 +61,7 @@ const SETTABLE: &[(&str, Takes)] = &[
     ("statement_timeout", Takes::Limit),
     ("timezone", Takes::TimeZone),
     ("transaction_deferrable", Takes::Words(BOOLEAN)),
-    (
-        "transaction_isolation",
-        Takes::Words(&["serializable", "repeatable read", "read committed", "read uncommitted"]),
-    ),
+    ("transaction_isolation", Takes::Words(ISOLATION)),
     ("transaction_read_only", Takes::Words(BOOLEAN)),
 ];
 
@@ -64,9 +70,6 @@ const SHOWABLE: &[&str] = &[
     "block_size",
     "default_table_access_method",
     "default_text_search_config",
-    "default_transaction_deferrable",
-    "default_transaction_isolation",
-    "default_transaction_read_only",
     "default_with_oids",
     "integer_datetimes",
     "in_hot_standby",
@@ -94,11 +97,11 @@ const SHOWABLE: &[&str] = &[
 /// What a SET, RESET or SHOW of the list is.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::sql) enum Setting {
-    /// A setting of the server: its name, and its value as SET takes it; none: the default.
-    Server { name: String, value: Option<String>, local: bool },
+    /// Settings of the server.
+    Server(Vec<SettingChange>),
     /// The tenant token, as the literal at this place; none: it is taken back.
     Token { location: Option<i32>, local: bool },
-    /// SET TRANSACTION and SET SESSION CHARACTERISTICS: sent as they are.
+    /// SET TRANSACTION: sent as it is.
     Transaction,
 }
 
@@ -116,6 +119,11 @@ pub(in crate::sql) fn refused(name: &str, location: i32) -> Refusal {
         format!("setting \"{name}\" is not on the list of settings that may be read or set"),
     )
     .at(location)
+}
+
+/// Whether a setting is on the list of those that may be set.
+pub(in crate::sql) fn may_set(name: &str) -> Result<(), Refusal> {
+    takes(name).map(|_| ()).ok_or_else(|| refused(name, -1))
 }
 
 /// Whether a setting of the list may be set to a value.
@@ -137,35 +145,50 @@ pub(in crate::sql) fn judge(set: &VariableSetStmt) -> Result<Setting, Refusal> {
         Ok(VariableSetKind::VarReset | VariableSetKind::VarSetDefault) if name == TENANT_TOKEN => {
             Ok(Setting::Token { location: None, local })
         }
-        Ok(VariableSetKind::VarSetMulti) => multi(set, &name),
+        Ok(VariableSetKind::VarSetMulti) => multi(set),
         Ok(VariableSetKind::VarSetValue) => {
             let value = value(set)?;
             check(&name, &value, set.location)?;
-            Ok(Setting::Server { name, value: Some(quoted(&value)), local })
+            Ok(Setting::Server(vec![SettingChange::known(name, Some(value), local)]))
         }
         Ok(VariableSetKind::VarSetDefault | VariableSetKind::VarReset) => {
             takes(&name).ok_or_else(|| refused(&name, set.location))?;
-            Ok(Setting::Server { name, value: None, local })
+            Ok(Setting::Server(vec![SettingChange::known(name, None, local)]))
         }
+        Ok(VariableSetKind::VarResetAll) => Ok(Setting::Server(vec![SettingChange::ResetAll])),
         _ => Err(Refusal::new(SqlState::DENIED, RULE, "this SET or RESET is refused").at(set.location)),
     }
 }
 
-fn multi(set: &VariableSetStmt, name: &str) -> Result<Setting, Refusal> {
-    let options_are_plain = set.args.iter().all(|arg| match &arg.node {
-        Some(NodeEnum::DefElem(option)) => {
-            matches!(
-                option.defname.as_str(),
-                "transaction_isolation" | "transaction_read_only" | "transaction_deferrable"
-            )
-        }
-        _ => false,
-    });
-    // SESSION CHARACTERISTICS would outlive the transaction without being remembered.
-    if name == "transaction" && options_are_plain {
-        Ok(Setting::Transaction)
-    } else {
-        Err(unsupported(&format!("SET {name}"), set.location))
+/// SET TRANSACTION is over with its transaction; SET SESSION CHARACTERISTICS AS TRANSACTION sets the defaults of
+/// those that follow (`ExecSetVariableStmt`, utils/misc/guc_funcs.c).
+fn multi(set: &VariableSetStmt) -> Result<Setting, Refusal> {
+    let mut defaults = Vec::new();
+    for arg in &set.args {
+        let option = match &arg.node {
+            Some(NodeEnum::DefElem(option)) => option,
+            _ => return Err(unsupported(&format!("SET {}", set.name), set.location)),
+        };
+        let value = option.arg.as_deref().and_then(constant_text);
+        let value = match (option.defname.as_str(), value) {
+            ("transaction_isolation", Some(value)) => value,
+            ("transaction_read_only" | "transaction_deferrable", Some(value)) => {
+                if value == "0" {
+                    "off".to_owned()
+                } else {
+                    "on".to_owned()
+                }
+            }
+            _ => return Err(unsupported(&format!("SET {}", set.name), set.location)),
+        };
+        let name = format!("default_{}", option.defname);
+        check(&name, &value, set.location)?;
+        defaults.push(SettingChange::known(name, Some(value), false));
+    }
+    match set.name.as_str() {
+        "TRANSACTION" => Ok(Setting::Transaction),
+        "SESSION CHARACTERISTICS" => Ok(Setting::Server(defaults)),
+        name => Err(unsupported(&format!("SET {name}"), set.location)),
     }
 }
 
@@ -188,25 +211,45 @@ fn takes(name: &str) -> Option<Takes> {
 fn value(set: &VariableSetStmt) -> Result<String, Refusal> {
     let mut parts = Vec::new();
     for arg in &set.args {
-        let text = match &arg.node {
-            Some(NodeEnum::AConst(constant)) => match &constant.val {
-                Some(a_const::Val::Sval(text)) => text.sval.clone(),
-                Some(a_const::Val::Ival(number)) => number.ival.to_string(),
-                Some(a_const::Val::Fval(number)) => number.fval.clone(),
-                Some(a_const::Val::Boolval(value)) => value.boolval.to_string(),
-                Some(a_const::Val::Bsval(_)) | None => return Err(unsupported("this value", set.location)),
-            },
-            _ => return Err(unsupported("a value that is no literal", set.location)),
-        };
-        parts.push(text);
+        let text = constant_text(arg).or_else(|| interval(arg));
+        parts.push(text.ok_or_else(|| unsupported("a value that is no literal", set.location))?);
     }
     Ok(parts.join(", "))
 }
 
+fn constant_text(node: &Node) -> Option<String> {
+    let Some(NodeEnum::AConst(constant)) = &node.node else { return None };
+    match constant.val.as_ref()? {
+        a_const::Val::Sval(text) => Some(text.sval.clone()),
+        a_const::Val::Ival(number) => Some(number.ival.to_string()),
+        a_const::Val::Fval(number) => Some(number.fval.clone()),
+        a_const::Val::Boolval(value) => Some(value.boolval.to_string()),
+        a_const::Val::Bsval(_) => None,
+    }
+}
+
+/// `SET TIME ZONE INTERVAL '+01:00' HOUR TO MINUTE`, in the form that `check_timezone` reads (variable.c).
+fn interval(node: &Node) -> Option<String> {
+    let Some(NodeEnum::TypeCast(cast)) = &node.node else { return None };
+    let names = super::build::names(&cast.type_name.as_ref()?.names)?;
+    let offset = constant_text(cast.arg.as_ref()?)?;
+    (names.last() == Some(&"interval")).then(|| format!("INTERVAL '{offset}'"))
+}
+
+/// An offset of hours and minutes.
+fn is_offset(value: &str) -> bool {
+    let digits = |text: &str| (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    let offset = value.strip_prefix(['+', '-']).unwrap_or(value);
+    offset.split_once(':').is_some_and(|(hours, minutes)| digits(hours) && digits(minutes))
+}
+
 fn fits(takes: Takes, value: &str) -> bool {
+    if let Some(offset) = value.strip_prefix("INTERVAL '").and_then(|v| v.strip_suffix('\'')) {
+        return matches!(takes, Takes::TimeZone) && is_offset(offset);
+    }
     let value = value.trim();
     match takes {
-        Takes::Any => value.len() <= 256,
+        Takes::Any => value.len() <= 256 && !value.contains('\0'),
         Takes::Words(words) => words.iter().any(|w| w.eq_ignore_ascii_case(value)),
         Takes::TimeZone => {
             let name = value
@@ -220,9 +263,4 @@ fn fits(takes: Takes, value: &str) -> bool {
             limited && digits.len() <= 12 && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
         }
     }
-}
-
-/// A value as SET takes it.
-pub(in crate::sql) fn quoted(value: &str) -> String {
-    format!("'{}'", value.replace('\'', "''"))
 }

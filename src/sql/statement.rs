@@ -2,15 +2,17 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    DeclareCursorStmt, ExplainStmt, Node, SetOperation, TransactionStmt, TransactionStmtKind, VariableSetStmt,
+    DeclareCursorStmt, DiscardMode, DiscardStmt, ExplainStmt, Node, SelectStmt, SetOperation,
+    TransactionStmt, TransactionStmtKind, VariableSetStmt,
 };
 
+use crate::catalog::Oid;
 use crate::policy::{Refusal, Rule, SqlState};
 
 use super::bind::{Binder, kind_of, unsupported};
 use super::build;
-use super::planned::StatementKind;
-use super::settings::{self, Setting};
+use super::planned::{Argument, Discard, SavepointDeed, StatementKind};
+use super::settings::{self, Setting, SettingChange};
 
 /// `CURSOR_OPT_HOLD` of parsenodes.h.
 const CURSOR_HOLD: i32 = 0x0020;
@@ -19,12 +21,22 @@ const CURSOR_HOLD: i32 = 0x0020;
 pub(in crate::sql) enum Deed {
     /// Send it.
     Send { kind: StatementKind, needs_tenant: bool },
-    /// A setting of the server.
-    Set { name: String, value: Option<String>, local: bool },
+    /// Send it: it declares or closes this cursor.
+    Cursor { kind: StatementKind, cursor: Option<Box<str>> },
+    /// Settings of the server.
+    Set(Vec<SettingChange>),
+    /// A savepoint is set, released or rolled back to.
+    Savepoint { deed: SavepointDeed, name: String },
+    /// DISCARD.
+    Discard(Discard),
     /// The tenant token: the literal at this place.
     BindTenant { location: i32, local: bool },
     /// The tenant token is taken back.
     UnbindTenant,
+    /// A statement is prepared under this name, with these types of parameters.
+    Prepare { name: String, types: Vec<Oid> },
+    /// A prepared statement is run.
+    Execute { name: String, arguments: Vec<Argument> },
     /// A prepared statement is forgotten; none: all of them.
     Deallocate { name: Option<String> },
 }
@@ -36,16 +48,14 @@ impl Binder<'_> {
         let send = |kind| Ok(Deed::Send { kind, needs_tenant: false });
         match &mut node.node {
             Some(NodeEnum::SelectStmt(select)) => {
-                self.may_set_config = select.from_clause.is_empty()
-                    && select.op == SetOperation::SetopNone as i32
-                    && select.with_clause.is_none()
-                    && select.where_clause.is_none();
+                self.may_set_config = is_of_values_alone(select);
+                let calls = set_config_outputs(select);
                 self.select(None, &[], select)?;
-                match self.set_config.take() {
-                    Some((name, value, local)) => {
-                        Ok(Deed::Set { name, value: Some(settings::quoted(&value)), local })
-                    }
-                    None => send(StatementKind::Select),
+                match std::mem::take(&mut self.set_config) {
+                    changes if changes.is_empty() => send(StatementKind::Select),
+                    // One within another expression might not be evaluated.
+                    changes if changes.len() == calls => Ok(Deed::Set(changes)),
+                    _ => Err(unsupported("set_config within another expression", -1)),
                 }
             }
             Some(NodeEnum::InsertStmt(insert)) => {
@@ -69,7 +79,7 @@ impl Binder<'_> {
                 send(StatementKind::CopyOut)
             }
             Some(NodeEnum::CopyStmt(_)) => Err(unsupported("COPY FROM", -1)),
-            Some(NodeEnum::TransactionStmt(transaction)) => transaction_kind(transaction).and_then(send),
+            Some(NodeEnum::TransactionStmt(transaction)) => transaction_deed(transaction),
             Some(NodeEnum::VariableSetStmt(set)) => set_statement(set),
             Some(NodeEnum::VariableShowStmt(show)) => {
                 if !settings::may_show(&show.name) {
@@ -77,18 +87,20 @@ impl Binder<'_> {
                 }
                 send(StatementKind::Show)
             }
-            Some(NodeEnum::ExplainStmt(explain)) => {
-                self.explain(explain)?;
-                send(StatementKind::Explain)
-            }
+            Some(NodeEnum::ExplainStmt(explain)) => self.explain(explain),
             Some(NodeEnum::DeclareCursorStmt(cursor)) => {
                 self.declare(cursor)?;
-                send(StatementKind::Cursor)
+                let held = cursor.options & CURSOR_HOLD != 0;
+                let kind = if held { StatementKind::HeldCursor } else { StatementKind::Cursor };
+                Ok(Deed::Cursor { kind, cursor: Some(cursor.portalname.as_str().into()) })
             }
-            Some(NodeEnum::FetchStmt(_)) => send(StatementKind::Cursor),
-            Some(NodeEnum::ClosePortalStmt(close)) if !close.portalname.is_empty() => {
-                send(StatementKind::Cursor)
+            Some(NodeEnum::FetchStmt(_)) => send(StatementKind::Fetch),
+            Some(NodeEnum::ClosePortalStmt(close)) => {
+                let name = close.portalname.as_str();
+                let cursor = (!name.is_empty()).then(|| name.into());
+                Ok(Deed::Cursor { kind: StatementKind::CloseCursor, cursor })
             }
+            Some(NodeEnum::DiscardStmt(discard)) => discarded(discard).map(Deed::Discard),
             Some(NodeEnum::ConstraintsSetStmt(constraints)) => {
                 self.constraints(&mut constraints.constraints)?;
                 send(StatementKind::Other)
@@ -102,17 +114,14 @@ impl Binder<'_> {
                 | NodeEnum::LoadStmt(_)
                 | NodeEnum::ListenStmt(_)
                 | NodeEnum::NotifyStmt(_)
-                | NodeEnum::UnlistenStmt(_)
-                | NodeEnum::DiscardStmt(_),
+                | NodeEnum::UnlistenStmt(_),
             ) => Err(denied(&kind)),
             Some(NodeEnum::DeallocateStmt(statement)) => {
                 let name = (!statement.isall).then(|| std::mem::take(&mut statement.name));
                 Ok(Deed::Deallocate { name })
             }
-            Some(NodeEnum::PrepareStmt(_) | NodeEnum::ExecuteStmt(_)) => {
-                Err(unsupported("PREPARE in SQL", -1)
-                    .hint("Prepare statements by the protocol, as drivers do."))
-            }
+            Some(NodeEnum::PrepareStmt(prepare)) => self.prepare(prepare),
+            Some(NodeEnum::ExecuteStmt(execute)) => self.execute(execute),
             // Everything else defines, grants or maintains something.
             _ => Err(denied(&kind)),
         }
@@ -120,7 +129,7 @@ impl Binder<'_> {
 
     /// EXPLAIN of a statement: without costs, which are estimates over all tenants' rows, and never ANALYZE,
     /// which counts them.
-    fn explain(&mut self, explain: &mut ExplainStmt) -> Result<(), Refusal> {
+    fn explain(&mut self, explain: &mut ExplainStmt) -> Result<Deed, Refusal> {
         for option in &explain.options {
             let Some(NodeEnum::DefElem(option)) = &option.node else {
                 return Err(unsupported(&kind_of(option), -1));
@@ -148,13 +157,14 @@ impl Binder<'_> {
         }))));
         self.edit(build::NOWHERE, "EXPLAIN shows no costs: they are estimates over all tenants' rows");
         let Some(query) = &mut explain.query else { return Err(unsupported("an empty EXPLAIN", -1)) };
-        self.statement_in(None, &[], query).map(|_| ())
+        if let Some(NodeEnum::ExecuteStmt(execute)) = &mut query.node {
+            return self.execute(execute);
+        }
+        self.statement_in(None, &[], query)?;
+        Ok(Deed::Send { kind: StatementKind::Explain, needs_tenant: false })
     }
 
     fn declare(&mut self, cursor: &mut DeclareCursorStmt) -> Result<(), Refusal> {
-        if cursor.options & CURSOR_HOLD != 0 {
-            return Err(unsupported("a cursor WITH HOLD", -1));
-        }
         let Some(query) = &mut cursor.query else { return Err(unsupported("an empty cursor", -1)) };
         match &mut query.node {
             Some(NodeEnum::SelectStmt(select)) => self.select(None, &[], select).map(|_| ()),
@@ -174,28 +184,71 @@ impl Binder<'_> {
     }
 }
 
-fn transaction_kind(transaction: &TransactionStmt) -> Result<StatementKind, Refusal> {
+fn transaction_deed(transaction: &mut TransactionStmt) -> Result<Deed, Refusal> {
     let kind = TransactionStmtKind::try_from(transaction.kind).unwrap_or(TransactionStmtKind::Undefined);
-    if transaction.chain {
-        return Err(unsupported("AND CHAIN", transaction.location));
-    }
-    match kind {
-        TransactionStmtKind::TransStmtBegin | TransactionStmtKind::TransStmtStart => Ok(StatementKind::Begin),
-        TransactionStmtKind::TransStmtCommit => Ok(StatementKind::Commit),
-        TransactionStmtKind::TransStmtRollback => Ok(StatementKind::Rollback),
-        TransactionStmtKind::TransStmtSavepoint
-        | TransactionStmtKind::TransStmtRelease
-        | TransactionStmtKind::TransStmtRollbackTo => Ok(StatementKind::Savepoint),
+    let savepoint = |deed| Ok(Deed::Savepoint { deed, name: transaction.savepoint_name.clone() });
+    let kind = match kind {
+        TransactionStmtKind::TransStmtBegin | TransactionStmtKind::TransStmtStart => StatementKind::Begin,
+        TransactionStmtKind::TransStmtCommit | TransactionStmtKind::TransStmtRollback
+            if transaction.chain =>
+        {
+            StatementKind::Chain
+        }
+        TransactionStmtKind::TransStmtCommit => StatementKind::Commit,
+        TransactionStmtKind::TransStmtRollback => StatementKind::Rollback,
+        TransactionStmtKind::TransStmtSavepoint => return savepoint(SavepointDeed::Set),
+        TransactionStmtKind::TransStmtRelease => return savepoint(SavepointDeed::Release),
+        TransactionStmtKind::TransStmtRollbackTo => return savepoint(SavepointDeed::RollbackTo),
         TransactionStmtKind::TransStmtPrepare
         | TransactionStmtKind::TransStmtCommitPrepared
         | TransactionStmtKind::TransStmtRollbackPrepared
-        | TransactionStmtKind::Undefined => Err(unsupported("a two-phase transaction", transaction.location)),
+        | TransactionStmtKind::Undefined => {
+            return Err(unsupported("a two-phase transaction", transaction.location));
+        }
+    };
+    Ok(Deed::Send { kind, needs_tenant: false })
+}
+
+/// A SELECT that evaluates each of its outputs exactly once.
+fn is_of_values_alone(select: &SelectStmt) -> bool {
+    select.op == SetOperation::SetopNone as i32
+        && select.from_clause.is_empty()
+        && select.values_lists.is_empty()
+        && select.with_clause.is_none()
+        && select.where_clause.is_none()
+        && select.group_clause.is_empty()
+        && select.having_clause.is_none()
+        && select.limit_count.is_none()
+        && select.limit_offset.is_none()
+}
+
+/// How many outputs are calls of `set_config`.
+fn set_config_outputs(select: &SelectStmt) -> usize {
+    let is_call = |target: &&Node| match &target.node {
+        Some(NodeEnum::ResTarget(target)) => match target.val.as_deref().map(|value| &value.node) {
+            Some(Some(NodeEnum::FuncCall(call))) => {
+                build::names(&call.funcname).is_some_and(|name| name.last() == Some(&"set_config"))
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    select.target_list.iter().filter(is_call).count()
+}
+
+fn discarded(discard: &DiscardStmt) -> Result<Discard, Refusal> {
+    match DiscardMode::try_from(discard.target) {
+        Ok(DiscardMode::DiscardAll) => Ok(Discard::All),
+        Ok(DiscardMode::DiscardPlans) => Ok(Discard::Plans),
+        Ok(DiscardMode::DiscardSequences) => Ok(Discard::Sequences),
+        Ok(DiscardMode::DiscardTemp) => Ok(Discard::Temp),
+        Ok(DiscardMode::Undefined) | Err(_) => Err(unsupported("this DISCARD", -1)),
     }
 }
 
 fn set_statement(set: &VariableSetStmt) -> Result<Deed, Refusal> {
     Ok(match settings::judge(set)? {
-        Setting::Server { name, value, local } => Deed::Set { name, value, local },
+        Setting::Server(changes) => Deed::Set(changes),
         Setting::Token { location: Some(location), local } => Deed::BindTenant { location, local },
         Setting::Token { location: None, .. } => Deed::UnbindTenant,
         Setting::Transaction => Deed::Send { kind: StatementKind::Other, needs_tenant: false },

@@ -7,6 +7,28 @@ pub struct Template {
     pub pieces: Vec<Piece>,
 }
 
+impl Template {
+    /// What names of the server's prepared statements begin with; a number follows.
+    pub const PREPARED: &'static str = "pgb_s";
+
+    /// Makes the name of the EXECUTE that this text is a hole; false where it does not stand at its front.
+    pub(in crate::sql) fn open_name(&mut self) -> bool {
+        let Some(Piece::Text(text)) = self.pieces.first() else { return false };
+        let Some((front, rest)) = text.split_once(Self::PREPARED) else { return false };
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '(' | ')' | ',');
+        let ends = rest.chars().next().is_none_or(|c| matches!(c, ' ' | '('));
+        if !front.ends_with("EXECUTE ") || !front.chars().all(plain) || !ends {
+            return false;
+        }
+        let mut pieces = vec![Piece::Text(front.to_owned()), Piece::Prepared];
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        self.pieces.splice(..1, pieces);
+        true
+    }
+}
+
 /// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
@@ -20,6 +42,8 @@ pub enum Piece {
         /// The constant's sign was folded.
         negate: bool,
     },
+    /// The server's name of the prepared statement that an EXECUTE runs.
+    Prepared,
     /// The tenant's value: `$n` in the extended protocol, `'value'` in the simple one. The text that follows
     /// casts it to its type.
     Tenant,

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::Accept;
 
+use super::held::Held;
 use super::host::Surroundings;
 use super::planning::{Fresh, Planning};
 use super::thread::{Database, Handle, Stopping, Worker};
@@ -60,6 +61,7 @@ pub struct Client {
     pub(super) fresh: Vec<Fresh>,
     /// The process id of its cancel key.
     key: Option<i32>,
+    held: Option<Held>,
 }
 
 pub(super) enum Socket {
@@ -112,6 +114,7 @@ impl Client {
             planning: None,
             fresh: Vec::new(),
             key: None,
+            held: None,
         }
     }
 
@@ -175,6 +178,7 @@ impl Client {
             fresh: &self.fresh,
             key: &mut self.key,
             end_point: self.end_point.as_ref(),
+            held: &mut self.held,
         };
         let mut io = Io { client: &mut to_client, server: &mut to_server };
         let result = work(&mut self.session, &mut host, &mut io);
@@ -202,6 +206,7 @@ impl Client {
     fn release(&mut self) {
         if let Some(server) = self.session.take_released() {
             *self.handle.key.borrow_mut() = None;
+            self.held = None;
             if let Some(lease) = self.lease.take()
                 && self.unsent_to_server.is_empty()
             {
@@ -243,6 +248,7 @@ impl Client {
         self.unsent_to_server = Unsent::default();
         self.watches_server = false;
         self.lease = None;
+        self.held = None;
         self.with(cx, |session, host, io| session.server_lost(host, io, refusal));
     }
 
@@ -380,6 +386,7 @@ impl Client {
             fresh: &self.fresh,
             key: &mut self.key,
             end_point: None,
+            held: &mut self.held,
         };
         let server = self.session.client_gone(&mut host);
         *self.handle.key.borrow_mut() = None;

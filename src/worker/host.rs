@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::held::Held;
 use super::planning::Fresh;
 use super::thread::{Database, Handle, Worker};
 use crate::auth::scram::Exchange;
@@ -27,6 +28,7 @@ pub struct Surroundings<'a> {
     pub(super) fresh: &'a [Fresh],
     pub(super) key: &'a mut Option<i32>,
     pub(super) end_point: Option<&'a Arc<[u8]>>,
+    pub(super) held: &'a mut Option<Held>,
 }
 
 impl Host for Surroundings<'_> {
@@ -90,6 +92,13 @@ impl Host for Surroundings<'_> {
         *self.handle.key.borrow_mut() = lease.key().cloned();
         *self.lease = Some(lease);
         Some(server)
+    }
+
+    fn hold(&mut self) -> bool {
+        if self.held.is_none() {
+            *self.held = self.database.and_then(|database| database.holding.one_more());
+        }
+        self.held.is_some()
     }
 
     fn intern(&mut self, text: RenderedText, types: &[Oid]) -> Rc<Prepared> {

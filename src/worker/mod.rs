@@ -9,7 +9,8 @@
 
 pub mod acceptor;
 pub mod client;
-pub mod host;
+pub mod held;
+mod host;
 pub mod observe;
 pub mod orders;
 pub mod planning;

@@ -14,6 +14,7 @@ use tokio::runtime::LocalOptions;
 
 use super::Settings;
 use super::client::{Client, Origin};
+use super::held::Holding;
 use super::observe::{Auditor, Silent};
 use super::orders::{Arrival, Order, Received};
 use super::registry::Registry;
@@ -81,6 +82,7 @@ pub struct Database {
     pub(super) table: RefCell<PlanTable>,
     pub(super) texts: RefCell<TextTable>,
     pub(super) pool: Rc<Pool>,
+    pub(super) holding: Holding,
     pub(super) interned: RefCell<Interned>,
     pub(super) statements: RefCell<StatementTable>,
 }
@@ -189,6 +191,7 @@ impl Worker {
                     planner: planner.clone(),
                     table: RefCell::new(table),
                     texts: RefCell::default(),
+                    holding: Holding::at_most(general.max_held_connections.unwrap_or(limits.size / 2)),
                     pool: Pool::new(Rc::new(target), limits),
                     interned: RefCell::default(),
                     statements: RefCell::default(),
@@ -258,6 +261,8 @@ impl Worker {
     }
 
     fn count_pools(&self) {
+        let held = self.databases.iter().fold(0_usize, |sum, db| sum.saturating_add(db.holding.kept()));
+        self.settings.metrics.held(self.index, held);
         let (mut all_idle, mut leased, mut all_waiting) = (0_usize, 0_usize, 0_usize);
         for database in &self.databases {
             let Counts { open, idle, waiting, .. } = database.pool.counts();

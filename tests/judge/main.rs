@@ -5,6 +5,7 @@
 //! * `attacks` looks for another tenant's data in every byte that an attacker gets, and for changes to it.
 //! * `drivers` runs real drivers.
 //! * `orm` replays what object-relational mappers sent.
+//! * `sessions` plays sessions whose statements depend on one another, by both protocols.
 //!
 //! `PGBULKHEAD_JUDGE_TARGET=rls` puts the oracle itself where the proxy stands: nothing may differ.
 //! `PGBULKHEAD_JUDGE_TARGET=backend` puts the bare backend role there: the attacks must be seen.
@@ -21,6 +22,7 @@ mod lanes;
 mod oracle;
 mod orm;
 mod restore;
+mod sessions;
 mod step;
 #[path = "../support/mod.rs"]
 mod support;
@@ -41,12 +43,13 @@ fn main() {
     // Each judge runs its cases in lanes of its own; two judges at once would only fight for the cores.
     arguments.test_threads = Some(1);
     let server = Shared::default();
-    let judges: [(&str, Judge); 5] = [
+    let judges: [(&str, Judge); 6] = [
         ("catalog", catalog::judge),
         ("drivers", drivers::judge),
         ("oracle", oracle::judge),
         ("attacks", attacks::judge),
         ("orm", orm::judge),
+        ("sessions", sessions::judge),
     ];
     let trials = judges.into_iter().map(|(name, judge)| {
         let server = server.clone();

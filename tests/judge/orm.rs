@@ -46,12 +46,13 @@ struct Single {
     step: Step,
 }
 
+/// Statements that one client sends one after the other.
 #[derive(Debug, Clone, Deserialize)]
-struct Session {
-    id: String,
-    steps: Vec<Step>,
+pub struct Session {
+    pub id: String,
+    pub steps: Vec<Step>,
     #[serde(default)]
-    tenant_absent: bool,
+    pub tenant_absent: bool,
 }
 
 #[derive(Debug)]
@@ -87,7 +88,7 @@ pub fn judge(server: &Server) -> Result<(), String> {
     let verdicts = lanes::run(server, &cases, |lane, case| match case {
         Case::Single(single) => judge_step(lane, &single.step, 1),
         Case::Session(session) => {
-            let verdict = judge_session(lane, session);
+            let verdict = judge_session(lane, session, 1);
             lane.pristine.restore(&mut lane.superuser);
             verdict.unwrap_or_else(|error| Verdict::Differs(format!("the connection broke: {error}")))
         }
@@ -101,9 +102,9 @@ pub fn judge(server: &Server) -> Result<(), String> {
 
 /// Runs a whole session on both sides, one after the other, and compares step by step; the first step that
 /// does not pass decides.
-fn judge_session(lane: &mut Lane, session: &Session) -> io::Result<Verdict> {
+pub fn judge_session(lane: &mut Lane, session: &Session, tenant: u8) -> io::Result<Verdict> {
     let steps: Vec<Step> = session.steps.iter().map(|step| lane.encode(step)).collect();
-    let (subject, oracle) = (lane.subject(1), lane.oracle(1));
+    let (subject, oracle) = (lane.subject(tenant), lane.oracle(tenant));
     let found = replay(lane, &subject, &steps)?;
     lane.pristine.restore(&mut lane.superuser);
     let expected = replay(lane, &oracle, &steps)?;

@@ -21,6 +21,8 @@ pub struct Step {
     pub param_formats: Vec<i16>,
     pub result_formats: Vec<i16>,
     pub stmt: String,
+    /// The statement that `stmt` names was prepared by SQL.
+    pub bind_only: bool,
     pub portal: String,
     pub max_rows: i32,
     pub executes: usize,
@@ -68,7 +70,7 @@ impl Client {
             Some(params) if self.side.is_rls => params,
             _ => &step.params,
         };
-        let parse = step.stmt.is_empty() || self.prepared.insert(step.stmt.clone());
+        let parse = step.stmt.is_empty() || (!step.bind_only && self.prepared.insert(step.stmt.clone()));
         self.connection.extended(&Extended {
             sql,
             statement: step.stmt.clone(),

@@ -4,6 +4,7 @@ mod again;
 mod chaos;
 mod handshake;
 mod harness;
+mod names;
 
 use super::*;
 use crate::policy::{Rule, SqlState};
@@ -466,7 +467,7 @@ fn setting_is_played_again_on_another_connection() {
     rig.say(&q("set timezone to 'CET'"));
     rig.answer(&[complete("SET"), ready('I')].concat());
     assert!(rig.released());
-    assert_eq!(rig.say(&q("select 1")), "Q[set timezone to 'CET';.] Q[select 1.]");
+    assert_eq!(rig.say(&q("select 1")), "Q[SET timezone TO 'CET';.] Q[select 1.]");
     let answers = [
         m('S', b"TimeZone\0CET\0"),
         complete("SET"),

@@ -1,7 +1,7 @@
 //! Function calls: each name is judged by the table of risks and leaves with its schema.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{CoercionForm, FuncCall, SqlValueFunctionOp};
+use pg_query::protobuf::{CoercionForm, FuncCall, Node, SqlValueFunctionOp};
 
 use crate::catalog::{Oid, RelationKind};
 use crate::config::model::{Operation, SequenceAccess};
@@ -9,7 +9,8 @@ use crate::policy::{Refusal, SqlState};
 
 use super::super::build;
 use super::super::functions::{FunctionVerdict, Functions, RULE, SpecialFunction};
-use super::super::settings;
+use super::super::leaksafe::{BindCheck, BindRule};
+use super::super::settings::{self, Given, SettingChange};
 use super::types::{identifiers, string_constant};
 use super::{Binder, Facts, Scope};
 
@@ -94,13 +95,17 @@ impl Binder<'_> {
             SpecialFunction::Nextval => self.nextval(call)?,
             SpecialFunction::CurrentUserLike | SpecialFunction::PgGetSerialSequence => {}
             SpecialFunction::CurrentSetting => {
-                let Some((setting, at)) = call.args.first().and_then(string_constant) else {
-                    return refuse("needs the setting's name as a literal");
-                };
-                if !settings::may_show(&setting) {
-                    return Err(settings::refused(&setting, at));
+                if let Some((setting, at)) = call.args.first().and_then(string_constant) {
+                    if !settings::may_show(&setting) {
+                        return Err(settings::refused(&setting, at));
+                    }
+                    self.pin(at);
+                } else if let Some(number) = call.args.first().and_then(parameter_argument) {
+                    let rule = BindRule::ShownSetting;
+                    self.bind_checks.push(BindCheck { parameter: i32::from(number), rule });
+                } else {
+                    return refuse("needs the setting's name as a literal or a parameter");
                 }
-                self.pin(at);
             }
             SpecialFunction::RegInput => {
                 let Some((text, at)) = call.args.first().and_then(string_constant) else {
@@ -128,26 +133,28 @@ impl Binder<'_> {
         Ok(())
     }
 
-    /// `set_config('name', 'value', local)`: a SET whose statement gives a row. One of them in a SELECT of
-    /// nothing but values, with literals, so that the session can remember it.
+    /// `set_config('name', 'value', local)`: a SET whose statement gives a row. In a SELECT of nothing but values,
+    /// with literals or parameters, so that the session can check and remember what is set.
     fn set_config(&mut self, call: &FuncCall) -> Result<(), Refusal> {
         let location = call.location;
-        let literals = match call.args.as_slice() {
-            [name, value, local] => {
-                string_constant(name).zip(string_constant(value)).zip(boolean_constant(local))
-            }
+        let change = match call.args.as_slice() {
+            [name, value, local] if self.may_set_config => setting_change(name, value, local),
             _ => None,
         };
-        let allowed = self.may_set_config && self.set_config.is_none();
-        let (Some((((name, _), (value, _)), local)), true) = (literals, allowed) else {
-            let message = "set_config takes literals, once, in a SELECT of nothing but values";
+        let Some(change) = change else {
+            let message =
+                "set_config takes literals or parameters, as an output of a SELECT of nothing but values";
             return Err(Refusal::new(SqlState::DENIED, settings::RULE, message)
                 .hint("Use SET.")
                 .at(location));
         };
-        let name = name.to_ascii_lowercase();
-        settings::check(&name, &value, location)?;
-        self.set_config = Some((name, value, local));
+        if let SettingChange::One { name: Given::Known(name), value, .. } = &change {
+            settings::may_set(name).map_err(|refusal| refusal.at(location))?;
+            if let Given::Known(Some(value)) = value {
+                settings::check(name, value, location)?;
+            }
+        }
+        self.set_config.push(change);
         Ok(())
     }
 
@@ -196,12 +203,60 @@ impl Binder<'_> {
     }
 }
 
-fn boolean_constant(node: &pg_query::protobuf::Node) -> Option<bool> {
+fn setting_change(name: &Node, value: &Node, local: &Node) -> Option<SettingChange> {
+    let name = match text_argument(name)? {
+        Given::Known(name) => Given::Known(name?.to_ascii_lowercase()),
+        Given::Parameter(number) => Given::Parameter(number),
+    };
+    let local = match boolean_constant(local) {
+        Some(local) => Given::Known(local),
+        None => Given::Parameter(parameter_argument(local)?),
+    };
+    Some(SettingChange::One { name, value: text_argument(value)?, local })
+}
+
+/// A string literal, NULL or a parameter, also cast to text.
+fn text_argument(node: &Node) -> Option<Given<Option<String>>> {
+    if let Some(number) = parameter_argument(node) {
+        return Some(Given::Parameter(number));
+    }
+    match &node.node {
+        Some(NodeEnum::AConst(constant)) if constant.isnull => Some(Given::Known(None)),
+        _ => string_constant(node).map(|(text, _)| Given::Known(Some(text))),
+    }
+}
+
+/// A parameter, also with a cast: what is checked is the value as the client gives it, whose text a cast to text or
+/// boolean leaves as it is.
+fn parameter_argument(node: &Node) -> Option<u16> {
+    match &node.node {
+        Some(NodeEnum::ParamRef(parameter)) => u16::try_from(parameter.number).ok(),
+        Some(NodeEnum::TypeCast(cast)) => {
+            let name = cast.type_name.as_ref().and_then(|t| build::names(&t.names))?;
+            let keeps = matches!(name.last(), Some(&("text" | "varchar" | "bool")));
+            let plain =
+                cast.type_name.as_ref().is_some_and(|t| t.typmods.is_empty() && t.array_bounds.is_empty());
+            if keeps && plain { parameter_argument(cast.arg.as_ref()?) } else { None }
+        }
+        _ => None,
+    }
+}
+
+fn boolean_constant(node: &Node) -> Option<bool> {
     match &node.node {
         Some(NodeEnum::AConst(constant)) => match &constant.val {
             Some(pg_query::protobuf::a_const::Val::Boolval(value)) => Some(value.boolval),
             _ => None,
         },
+        Some(NodeEnum::TypeCast(cast)) => {
+            let name = cast.type_name.as_ref().and_then(|t| build::names(&t.names))?;
+            let (text, _) = string_constant(cast.arg.as_ref()?)?;
+            match (name.last(), text.as_str()) {
+                (Some(&"bool"), "t" | "true") => Some(true),
+                (Some(&"bool"), "f" | "false") => Some(false),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

@@ -33,6 +33,7 @@ use crate::policy::{Access, Policy, Refusal, Rule, SqlState};
 use super::leaksafe::{BindCheck, LeakSafe};
 use super::plan::Decided;
 use super::planned::Edit;
+use super::settings::SettingChange;
 use super::{Statement, World};
 
 pub(in crate::sql) use expression::Facts;
@@ -77,8 +78,8 @@ pub(in crate::sql) struct Binder<'a> {
     pub explicit_outputs: bool,
     /// `set_config` may be called: the statement is a SELECT of nothing but values.
     pub may_set_config: bool,
-    /// The setting that `set_config` sets: name, value, for the transaction alone.
-    pub set_config: Option<(String, String, bool)>,
+    /// What `set_config` sets.
+    pub set_config: Vec<SettingChange>,
     /// Names of WITH RECURSIVE lists that are not defined yet, innermost list last.
     pub forward_names: Vec<Vec<String>>,
     parameter_uses: HashMap<i32, usize>,
@@ -106,7 +107,7 @@ impl<'a> Binder<'a> {
             recursive_term: false,
             explicit_outputs: false,
             may_set_config: false,
-            set_config: None,
+            set_config: Vec::new(),
             forward_names: Vec::new(),
             parameter_uses: totality::parameter_uses(statement.text),
             aliases: 0,

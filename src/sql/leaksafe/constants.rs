@@ -9,6 +9,8 @@ pub enum BindRule {
     LikePattern,
     /// A jsonb of bounded size and depth.
     Jsonb,
+    /// The name of a setting that may be shown.
+    ShownSetting,
 }
 
 /// The longest LIKE pattern, in bytes: time grows with pattern times value.
@@ -30,6 +32,7 @@ impl BindRule {
             Self::AtMost(bytes) => value.len() <= bytes,
             Self::LikePattern => pattern(value, Some('\\')),
             Self::Jsonb => jsonb(value),
+            Self::ShownSetting => crate::sql::settings::may_show(value),
         }
     }
 }

@@ -100,6 +100,12 @@ fn instantiate(
                 }
                 instance.sql.push_str(statement.token(*index).ok_or("a hole has no literal")?);
             }
+            Piece::Prepared => {
+                if !matches!(instance.sql.as_bytes().last(), Some(b' ')) {
+                    return Err("the prepared statement's hole does not stand free");
+                }
+                instance.sql.push_str(Template::PREPARED);
+            }
             Piece::Tenant => {
                 // `u&` before `$2` is an operator, before `'1'` the start of a string: a tenant stands free.
                 if !matches!(instance.sql.as_bytes().last(), Some(b' ' | b'(' | b',')) {

@@ -27,7 +27,7 @@ impl VerifiedSql {
     pub(in crate::sql) fn bytes(&self) -> usize {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => size_of::<Piece>() + text.len(),
-            Piece::Literal { .. } | Piece::Tenant => size_of::<Piece>(),
+            Piece::Literal { .. } | Piece::Prepared | Piece::Tenant => size_of::<Piece>(),
         };
         self.template.pieces.iter().map(piece).sum()
     }
@@ -50,11 +50,21 @@ impl VerifiedSql {
         tenant: Option<&TenantId>,
         literal: impl Fn(usize) -> &'a [u8],
     ) {
-        self.render(out, literal, |out| {
-            out.push(b'\'');
-            out.extend_from_slice(tenant.map_or("", TenantId::as_str).as_bytes());
-            out.push(b'\'');
-        });
+        self.render(out, literal, |out| quoted(out, tenant));
+    }
+
+    /// Appends an EXECUTE: the tenant as a quoted literal, `name` as the statement's name. A name of another
+    /// form than [`Template::PREPARED`]'s is left out.
+    pub fn render_execute<'a>(
+        &self,
+        out: &mut Vec<u8>,
+        name: &[u8],
+        tenant: Option<&TenantId>,
+        literal: impl Fn(usize) -> &'a [u8],
+    ) {
+        let digits = name.strip_prefix(Template::PREPARED.as_bytes()).unwrap_or_default();
+        let name = if digits.iter().all(u8::is_ascii_digit) { name } else { b"" };
+        self.render_named(out, name, literal, |out| quoted(out, tenant));
     }
 
     /// Appends the statement for the extended protocol: the tenant as parameter `$number`.
@@ -68,6 +78,16 @@ impl VerifiedSql {
         literal: impl Fn(usize) -> &'a [u8],
         tenant: impl Fn(&mut Vec<u8>),
     ) {
+        self.render_named(out, Template::PREPARED.as_bytes(), literal, tenant);
+    }
+
+    fn render_named<'a>(
+        &self,
+        out: &mut Vec<u8>,
+        name: &[u8],
+        literal: impl Fn(usize) -> &'a [u8],
+        tenant: impl Fn(&mut Vec<u8>),
+    ) {
         for piece in &self.template.pieces {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
@@ -77,8 +97,15 @@ impl VerifiedSql {
                     }
                     out.extend_from_slice(literal(*index));
                 }
+                Piece::Prepared => out.extend_from_slice(name),
                 Piece::Tenant => tenant(out),
             }
         }
     }
+}
+
+fn quoted(out: &mut Vec<u8>, tenant: Option<&TenantId>) {
+    out.push(b'\'');
+    out.extend_from_slice(tenant.map_or("", TenantId::as_str).as_bytes());
+    out.push(b'\'');
 }
