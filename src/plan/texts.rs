@@ -7,7 +7,7 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 
 use super::Plan;
-use crate::sql::alike::{Pattern, Tokens, head};
+use crate::sql::alike::{Alike, Pattern, head};
 use crate::sql::{Bounded, Normalised};
 
 /// Sets of texts that begin alike; a power of two.
@@ -32,7 +32,7 @@ struct Entry {
 }
 
 impl TextTable {
-    /// The plan of a text of this role under this generation of plans, and the text's literals. As in the plan
+    /// The plan of a text of this role under this generation of plans, and the text's statement. As in the plan
     /// table, pinned tokens are compared.
     #[inline]
     pub fn find(
@@ -40,22 +40,23 @@ impl TextTable {
         generation: u64,
         role: &Arc<str>,
         text: Bounded<'_>,
-    ) -> Option<(Arc<Plan>, Tokens)> {
+    ) -> Option<(Arc<Plan>, Alike)> {
         if generation != self.generation {
             return None;
         }
         let set = self.set(text.text())?;
-        let (way, tokens) = set.iter().enumerate().find_map(|(way, entry)| {
+        let (way, alike) = set.iter().enumerate().find_map(|(way, entry)| {
             let entry = entry.as_ref().filter(|e| Arc::ptr_eq(&e.role, role) || e.role == *role)?;
-            let tokens = entry.pattern.literals_of(text)?;
-            let token = |n: usize| tokens.get(n).and_then(|range| text.text().get(range.clone()));
-            entry.plan.admits(token).then_some((way, tokens))
+            let alike = entry.pattern.find(text)?;
+            let statement = text.text().get(alike.statement.clone())?;
+            let token = |n: usize| alike.literals.get(n).and_then(|range| statement.get(range.clone()));
+            entry.plan.admits(token).then_some((way, alike))
         })?;
         if way > 0 {
             set.get_mut(..=way)?.rotate_right(1);
         }
         let entry = set.first()?.as_ref()?;
-        Some((entry.plan.clone(), tokens))
+        Some((entry.plan.clone(), alike))
     }
 
     /// Keeps a plan that the plan table knew for a text.

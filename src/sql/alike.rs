@@ -18,19 +18,31 @@ const LONGEST_HEAD: usize = 64;
 /// Tokens of literals, as ranges of a text.
 pub type Tokens = SmallVec<[Range<usize>; 6]>;
 
-/// A text that is one statement, and where its literals are.
+/// A text of one statement, and where its literals are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: Box<str>,
+    /// Where the statement begins and ends; around it are white space and a semicolon.
+    statement: Range<usize>,
+    /// Tokens as ranges of the statement.
     literals: Box<[Literal]>,
 }
 
+/// A text that is alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alike {
+    /// The statement in it.
+    pub statement: Range<usize>,
+    /// The statement's literals, as ranges of the statement.
+    pub literals: Tokens,
+}
+
 impl Pattern {
-    /// The pattern of a text; none where it has more in it than one statement from its first byte to its last,
-    /// where its lexing was in doubt, or where the byte before a literal could become part of another one's token.
+    /// The pattern of a text; none where it has more in it than one statement, where its lexing was in doubt, or
+    /// where the byte before a literal could become part of another one's token.
     pub fn of(text: Bounded<'_>, statement: &Normalised<'_, '_>) -> Option<Self> {
         let whole = text.text();
-        let simple = statement.text.len() == whole.len()
+        let simple = whole.get(statement.next..).is_some_and(|rest| rest.trim_ascii().is_empty())
             && whole.len() <= LONGEST
             && statement.literals.len() <= MOST_LITERALS
             && statement.parameter_types.is_empty()
@@ -38,36 +50,47 @@ impl Pattern {
             && !statement.is_in_doubt()
             && !text.is_suspicious();
         let before = |literal: &Literal| {
-            literal.token.start.checked_sub(1).and_then(|at| whole.as_bytes().get(at)).copied()
+            let at = literal.token.start.checked_sub(1)?;
+            statement.text.as_bytes().get(at).copied()
         };
         let apart = statement.literals.iter().all(|literal| before(literal).is_some_and(ends_before_literal));
-        (simple && apart).then(|| Self { text: whole.into(), literals: statement.literals.into() })
+        let end = statement.offset.checked_add(statement.text.len())?;
+        (simple && apart).then(|| Self {
+            text: whole.into(),
+            statement: statement.offset..end,
+            literals: statement.literals.into(),
+        })
     }
 
-    /// The literals of a text that has the same statement with literals of the same classes.
+    /// The statement of a text that is the same but for literals of the same classes.
     ///
     /// Between two tokens the lexer knows nothing but where it stands. So if a literal begins where one began and
     /// has its class, and the bytes behind it are the same up to the next one, then the tokens are the same.
     #[inline]
-    pub fn literals_of(&self, text: Bounded<'_>) -> Option<Tokens> {
+    pub fn find(&self, text: Bounded<'_>) -> Option<Alike> {
         if text.is_suspicious() {
             return None;
         }
+        let offset = self.statement.start;
+        let (known_text, bytes) = (self.text.as_bytes(), text.text().as_bytes());
         let (mut known, mut at) = (0_usize, 0_usize);
-        let mut tokens = Tokens::new();
+        let mut literals = Tokens::new();
         for literal in &self.literals {
-            let between = self.text.as_bytes().get(known..literal.token.start)?;
-            let rest = text.text().as_bytes().get(at..)?;
-            let start = rest.starts_with(between).then(|| at.checked_add(between.len()))??;
+            let between = known_text.get(known..literal.token.start.checked_add(offset)?)?;
+            let same = bytes.get(at..)?.starts_with(between);
+            let start = same.then(|| at.checked_add(between.len()))??;
             let token = Lexer::of_client(text, start).next_token().ok()??;
             if token.kind != Kind::Literal(literal.class) {
                 return None;
             }
-            (known, at) = (literal.token.end, token.end);
-            tokens.push(token.start..token.end);
+            (known, at) = (literal.token.end.checked_add(offset)?, token.end);
+            literals.push(token.start.checked_sub(offset)?..token.end.checked_sub(offset)?);
         }
-        let same_end = self.text.as_bytes().get(known..) == text.text().as_bytes().get(at..);
-        same_end.then_some(tokens)
+        if known_text.get(known..)? != bytes.get(at..)? {
+            return None;
+        }
+        let end = self.statement.end.checked_sub(known)?.checked_add(at)?;
+        Some(Alike { statement: offset..end, literals })
     }
 }
 
@@ -94,8 +117,9 @@ mod tests {
 
     fn tokens(pattern: &str, text: &str) -> Option<Vec<String>> {
         let bounded = Bounded::new(text, &Limits::default()).unwrap();
-        let found = self::pattern(pattern)?.literals_of(bounded)?;
-        Some(found.into_iter().map(|range| text[range].to_owned()).collect())
+        let found = self::pattern(pattern)?.find(bounded)?;
+        let statement = &text[found.statement];
+        Some(found.literals.into_iter().map(|range| statement[range].to_owned()).collect())
     }
 
     #[test]
@@ -129,6 +153,9 @@ mod tests {
             "select a from t where b = $x$1$x$ and c = E'\\'' limit 5",
             "select a from t where b-1 > -2",
             "select (1)[2], array[3,4]",
+            " \n select a from t where b = 1 and c = 'x' ;\n",
+            "select a from t where b = 1;",
+            "select a from t where b = 1\n",
         ];
         let literals =
             ["1", "22", ".5", "1.5", "'a'", "'b c'", "E'\\n'", "$x$y$x$", "99999999999", "1_0", "0x1"];
@@ -136,20 +163,25 @@ mod tests {
         let shape = |text: &str| {
             let mut normaliser = Normaliser::new(limits);
             let found = normaliser.next_statement(Bounded::new(text, &limits).unwrap(), 0).ok()??;
-            Some((found.shape.to_owned(), found.literals.iter().map(|l| l.token.clone()).collect::<Vec<_>>()))
+            let ranges: Vec<_> = found.literals.iter().map(|l| l.token.clone()).collect();
+            Some((found.shape.to_owned(), found.text.to_owned(), ranges))
         };
         let mut alike = 0;
         for known in texts {
             let Some(pattern) = pattern(known) else { continue };
-            let places: Vec<_> = pattern.literals.iter().map(|literal| literal.token.clone()).collect();
-            for place in places {
-                for literal in literals {
-                    let text = format!("{}{literal}{}", &known[..place.start], &known[place.end..]);
-                    let Some(found) = pattern.literals_of(Bounded::new(&text, &limits).unwrap()) else {
-                        continue;
-                    };
-                    let (shape_of_text, ranges) = shape(&text).unwrap();
-                    assert_eq!((shape(known).unwrap().0, found.to_vec()), (shape_of_text, ranges), "{text}");
+            let offset = pattern.statement.start;
+            for literal in &pattern.literals {
+                for other in literals {
+                    let place = literal.token.start + offset..literal.token.end + offset;
+                    let text = format!("{}{other}{}", &known[..place.start], &known[place.end..]);
+                    let Some(found) = pattern.find(Bounded::new(&text, &limits).unwrap()) else { continue };
+                    let (shape_of_text, statement, ranges) = shape(&text).unwrap();
+                    assert_eq!(&text[found.statement], statement);
+                    assert_eq!(
+                        (shape(known).unwrap().0, found.literals.to_vec()),
+                        (shape_of_text, ranges),
+                        "{text}"
+                    );
                     alike += 1;
                 }
             }
@@ -159,14 +191,9 @@ mod tests {
 
     #[test]
     fn literal_that_may_grow_into_what_stands_before_it_makes_no_pattern() {
-        for text in [
-            "select a.5",
-            "select t.5 from t",
-            "select 'a'1.5",
-            "select $$a$$'b'",
-            "select 1; select 2",
-            " select 1",
-        ] {
+        for text in
+            ["select a.5", "select t.5 from t", "select 'a'1.5", "select $$a$$'b'", "select 1; select 2"]
+        {
             assert_eq!(pattern(text), None, "{text}");
         }
     }

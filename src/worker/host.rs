@@ -45,13 +45,13 @@ impl Host for Surroundings<'_> {
         let is_simple = from == 0 && declared.is_empty() && self.fresh.is_empty();
         if let Some(database) = database.filter(|_| is_simple) {
             let mut texts = database.texts.borrow_mut();
-            if let Some((plan, ranges)) = texts.find(database.planner.generation(), &who.role, bounded) {
-                let literals = Literals { text, ranges };
+            if let Some((plan, alike)) = texts.find(database.planner.generation(), &who.role, bounded) {
+                let statement = text.get(alike.statement.clone()).unwrap_or_default();
                 return Ok(Some(Found {
-                    text,
-                    offset: 0,
+                    text: statement,
+                    offset: alike.statement.start,
                     next: text.len(),
-                    literals,
+                    literals: Literals { text: statement, ranges: alike.literals },
                     outcome: Some(Ok(plan)),
                 }));
             }
