@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::Io;
-use super::copy::Copying;
+use super::copy::{Copying, Loading};
 use super::holds::{Holds, too_many_held};
 use super::host::{Found, Host};
 use super::outgoing::{self, OwnStatement};
@@ -45,6 +45,11 @@ pub struct Active {
     pub(super) held: Vec<u8>,
     pub(super) batch: Batch,
     pub(super) copying: Copying,
+    pub(super) loading: Option<Box<Loading>>,
+    /// What is left of a CopyData that is taken as it comes.
+    pub(super) copy_left: usize,
+    /// A COPY of a simple query is sent as a batch: the Sync behind it is the proxy's.
+    pub(super) syncs_after_copy: bool,
     pub(super) server: Option<Box<Server>>,
     pub(super) frames: Frames,
     /// A statement that a simple query runs by EXECUTE could not be prepared: the query has had its answer.
@@ -149,6 +154,9 @@ impl Active {
             held: Vec::new(),
             batch: Batch::Closed,
             copying: Copying::No,
+            loading: None,
+            copy_left: 0,
+            syncs_after_copy: false,
             server: None,
             frames: Frames::default(),
             ahead_failed: false,
@@ -190,7 +198,7 @@ impl Active {
         tag: u8,
         body: &[u8],
     ) -> Result<Flow, Refusal> {
-        if let Some(flow) = self.copy_message(io, tag, body)? {
+        if let Some(flow) = self.copy_message(host, io, tag, body)? {
             return Ok(flow);
         }
         if tag == b'X' {
@@ -453,6 +461,15 @@ impl Active {
             }
         }
         Ok(Flow::Done)
+    }
+
+    /// A COPY of a simple query has failed at the server, which waits for a Sync.
+    pub(super) fn sync_failed_copy(&mut self, io: &mut Io<'_>) -> Result<(), Refusal> {
+        if self.syncs_after_copy && matches!(self.batch, Batch::Skipping { .. }) {
+            self.syncs_after_copy = false;
+            self.sync(io)?;
+        }
+        Ok(())
     }
 
     fn flush(&mut self, io: &mut Io<'_>) -> Result<Flow, Refusal> {

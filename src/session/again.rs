@@ -166,6 +166,7 @@ fn messages(queue: &VecDeque<Expect>) -> Option<SmallVec<[u8; 16]>> {
             | Expect::Query(_)
             | Expect::Ahead(_)
             | Expect::AheadReady
+            | Expect::Insert(_)
             | Expect::Own => return None,
         }
     }

@@ -3,8 +3,9 @@
 
 use super::host::Literals;
 use crate::plan::Plan;
-use crate::policy::{Refusal, Rule, SqlState};
+use crate::policy::{Refusal, Rule, SqlState, TenantId};
 use crate::sql::Argument;
+use crate::sql::copy::Transcoder;
 use crate::sql::leaksafe::BindRule;
 use crate::wire::frontend::{Bind, Format};
 
@@ -16,6 +17,14 @@ pub fn literals(plan: &Plan, literals: &Literals<'_>) -> Result<(), Refusal> {
         return Err(Refusal::new(SqlState::INTERNAL, Rule("plan"), message));
     }
     Ok(())
+}
+
+/// Checks that the rows of a COPY FROM can carry the tenant's value.
+pub fn load(plan: &Plan, tenant: Option<&TenantId>) -> Result<(), Refusal> {
+    match &plan.planned.load {
+        Some(load) => Transcoder::new(load.clone(), tenant).map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 /// Checks the values that a bare condition relies on (the barrier's rules for parameters). NULL is always

@@ -8,7 +8,12 @@
 
 use super::Io;
 use super::active::{Active, Flow};
+use super::host::Host;
+use super::relay::Lost;
+use super::reply::{Expect, Running};
 use crate::policy::{Refusal, Rule, SqlState};
+use crate::sql::copy::Transcoder;
+use crate::wire::frame::{self, HEADER};
 use crate::wire::request;
 
 /// Where a COPY stands.
@@ -25,21 +30,128 @@ pub enum Copying {
     Out,
 }
 
+/// What the server is told when a COPY fails on the policy's behalf: its error says so, and the client is told the
+/// refusal instead.
+const REFUSED: &str = "pgbulkhead refused the data";
+
+/// A COPY FROM STDIN under way.
+#[derive(Debug)]
+pub(super) struct Loading {
+    transcoder: Transcoder,
+    /// The policy has ended it.
+    refusal: Option<Refusal>,
+}
+
+impl Loading {
+    /// What the client is told instead of the server's error: the refusal, where the server fails because of it. An
+    /// error that the rows before it have raised comes first.
+    pub(super) fn instead_of(self, message: &str) -> Option<Refusal> {
+        self.refusal.filter(|_| message.contains(REFUSED))
+    }
+}
+
 impl Active {
+    /// The server takes data: from now on the rows are changed on their way. Gives how many columns of its answer
+    /// the client does not know of.
+    pub(super) fn begin_load(&mut self, running: &Running) -> Result<u16, Lost> {
+        let load = running.plan.planned.load.clone().ok_or(Lost::Unexpected(b'G'))?;
+        let transcoder =
+            Transcoder::new(load, running.tenant.as_ref()).map_err(|_| Lost::Unexpected(b'G'))?;
+        let added = transcoder.added_columns();
+        self.loading = Some(Box::new(Loading { transcoder, refusal: None }));
+        self.copying = Copying::In;
+        Ok(added)
+    }
+
+    /// Takes CopyData as it comes, whatever its length: none of it is kept for the rest of its message. Gives the
+    /// bytes it took; none where they are no CopyData of a COPY FROM under way.
+    pub(super) fn copy_piece(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        bytes: &[u8],
+    ) -> Result<Option<usize>, Refusal> {
+        if self.copy_left > 0 {
+            let piece = bytes.get(..self.copy_left).unwrap_or(bytes);
+            self.copy_left = self.copy_left.saturating_sub(piece.len());
+            if self.copying == Copying::In {
+                self.load_or_insert(host, io, b'd', piece)?;
+            }
+            return Ok(Some(piece.len()).filter(|taken| *taken > 0));
+        }
+        let (Copying::In, Some([b'd', length @ ..])) = (self.copying, bytes.first_chunk::<HEADER>()) else {
+            return Ok(None);
+        };
+        match frame::copy_data(*length)? {
+            0 => {}
+            length => self.copy_left = length,
+        }
+        Ok(Some(HEADER))
+    }
+
+    fn load_or_insert(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        tag: u8,
+        body: &[u8],
+    ) -> Result<(), Refusal> {
+        if self.inserts() { self.insert_rows(host, io, tag, body) } else { self.load(io, tag, body) }
+    }
+
+    /// CopyData, CopyDone or CopyFail of the client. A row that is refused fails the COPY at the server with
+    /// CopyFail, behind the rows before it, so that their own errors come first; what the client still sends is
+    /// dropped, as PostgreSQL does after an error.
+    fn load(&mut self, io: &mut Io<'_>, tag: u8, body: &[u8]) -> Result<(), Refusal> {
+        if tag != b'd' {
+            // In the extended protocol the server answers at the Sync that follows. Of a simple query a later
+            // statement may ask for data, which may come early.
+            self.copying = match self.queue.front() {
+                Some(Expect::Query(query)) if query.awaits_another_copy() => Copying::Asked,
+                _ => Copying::No,
+            };
+        }
+        let Some(loading) = self.loading.as_deref_mut() else {
+            let message = "COPY data for no COPY";
+            return Err(Refusal::new(SqlState::INTERNAL, Rule("copy"), message));
+        };
+        let mut outcome = Ok(());
+        if tag != b'f' {
+            let start = io.server.len();
+            request::frame(io.server, b'd', |out| {
+                outcome = match tag {
+                    b'd' => loading.transcoder.data(body, out),
+                    _ => loading.transcoder.done(out),
+                };
+            })?;
+            if io.server.len() == start.saturating_add(HEADER) {
+                io.server.truncate(start);
+            }
+        }
+        match (outcome, tag) {
+            (Err(refusal), _) => {
+                loading.refusal = Some(refusal);
+                self.copying = Copying::No;
+                request::frame(io.server, b'f', |out| request::c_str(out, REFUSED.as_bytes()))?;
+            }
+            (Ok(()), b'c') => io.server.extend_from_slice(request::COPY_DONE),
+            (Ok(()), b'f') => request::frame(io.server, tag, |out| out.extend_from_slice(body))?,
+            (Ok(()), _) => {}
+        }
+        Ok(())
+    }
+
     /// Handles a message as COPY sees it; none: COPY has nothing to say about it.
     pub(super) fn copy_message(
         &mut self,
+        host: &mut dyn Host,
         io: &mut Io<'_>,
         tag: u8,
         body: &[u8],
     ) -> Result<Option<Flow>, Refusal> {
         match (self.copying, tag) {
             (Copying::In, b'd' | b'c' | b'f') => {
-                request::frame(io.server, tag, |out| out.extend_from_slice(body))?;
-                if tag != b'd' {
-                    // In the extended protocol the server answers at the Sync that follows.
-                    self.copying = Copying::No;
-                }
+                self.load_or_insert(host, io, tag, body)?;
                 Ok(Some(Flow::Done))
             }
             // PostgreSQL ignores both while it reads COPY data (copyfromparse.c, CopyGetData).

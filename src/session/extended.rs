@@ -182,7 +182,7 @@ impl Active {
 
     /// Makes a statement known to the leased connection. `client`: the client's name, which waits for
     /// ParseComplete.
-    fn prepare(
+    pub(super) fn prepare(
         &mut self,
         io: &mut Io<'_>,
         prepared: &Rc<Prepared>,
@@ -266,6 +266,11 @@ impl Active {
         self.may_use_cursor(host, kind(&planned.plan.planned.action), tenant.as_ref())?;
         let prepared = match &planned.on_server {
             OnServer::Named(prepared) => host.renewed(prepared),
+            OnServer::PerBind if Self::is_inserting(&planned.plan) => {
+                self.portals.open(message.portal, statement.clone(), None);
+                self.say(io, fixed::BIND_COMPLETE);
+                return Ok(());
+            }
             OnServer::PerBind => per_bind(planned, &statement.declared, tenant.as_ref()),
             OnServer::Never => {
                 self.portals.open(message.portal, statement.clone(), None);
@@ -452,6 +457,12 @@ impl Active {
 
     /// SET and RESET of the tenant's token: the server must have answered everything before.
     fn execute_here(&mut self, host: &mut dyn Host, io: &mut Io<'_>, planned: &Planned) -> Result<(), Stop> {
+        if Self::is_inserting(&planned.plan) {
+            self.wait_for_lease(host, io)?;
+            self.begin_inserting(host, io, &planned.plan, false)?;
+            self.tenancy.ran();
+            return Ok(());
+        }
         match &planned.plan.planned.action {
             Action::Deallocate { name } => {
                 let known = |name: &str| self.statements.contains_key(name);
@@ -533,7 +544,7 @@ fn text_value<'m>(message: &Bind<'m>, declared: &[Oid], number: u16) -> Option<O
 
 /// The name that a client waits for its statement to have.
 #[derive(Debug, Clone, Copy)]
-struct Named<'n> {
+pub(super) struct Named<'n> {
     client: &'n str,
     by_sql: bool,
 }

@@ -71,7 +71,12 @@ impl Active {
         self.settings.failed();
         let mut out = Vec::new();
         let message = fields.field(b'M').and_then(|m| std::str::from_utf8(m).ok()).unwrap_or_default();
-        let raised = if code == b"22P02" { host.raised(message) } else { None };
+        let loading = self.loading.take();
+        let raised = match code {
+            b"22P02" => host.raised(message),
+            b"57014" => loading.and_then(|loading| loading.instead_of(message)),
+            _ => None,
+        };
         let failure = match &raised {
             Some(refusal) => {
                 answer::refusal(&mut out, answer::Severity::Error, refusal, "", 0);
@@ -219,6 +224,10 @@ impl Active {
                     server.prepared.spoil(prepared);
                 }
             }
+            Expect::Insert(inserting) => match failure {
+                Some(failure) => self.account_failure(host, &inserting.running, failure),
+                None => host.release_audit(),
+            },
             _ => {}
         }
     }

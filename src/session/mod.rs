@@ -10,7 +10,7 @@
 //! * [`handshake`]: from the first byte to a principal; [`startup`]: what a StartupMessage may say; [`login`]: from
 //!   there to ReadyForQuery.
 //! * [`active`]: the session proper: a statement's way is in [`simple`] and [`extended`] ([`statement`], [`portals`]), COPY's messages in
-//!   [`copy`], the server's answers in [`relay`] and [`failing`], refusals in [`refusing`],
+//!   [`copy`] and [`inserting`], the server's answers in [`relay`] and [`failing`], refusals in [`refusing`],
 //!   a batch that is sent twice in [`again`].
 //! * [`names`]: PREPARE, EXECUTE and DEALLOCATE in SQL. [`holds`]: cursors WITH HOLD.
 //! * [`reply`]: which answer is whose. [`tenancy`]: which tenant a transaction has. [`checks`]: values that
@@ -27,6 +27,7 @@ pub mod failing;
 pub mod handshake;
 pub mod holds;
 pub mod host;
+pub mod inserting;
 pub mod login;
 pub mod names;
 pub mod outgoing;
@@ -216,6 +217,9 @@ impl Session {
     pub fn server_bytes(&mut self, host: &mut dyn Host, io: &mut Io<'_>, bytes: &[u8]) -> Result<(), Lost> {
         let Phase::Active(active) = &mut self.phase else { return Err(Lost::Unexpected(0)) };
         active.relay(host, io.client, bytes)?;
+        if active.sync_failed_copy(io).is_err() {
+            return Err(Lost::Own);
+        }
         io.server.append(&mut active.resend);
         if self.want == Want::Drain {
             self.resume(host, io);
@@ -346,6 +350,9 @@ impl Session {
                 Frame::Oversize { tag, .. } => Err(WireError::Unexpected(tag).into()),
             },
             Phase::Active(active) => {
+                if let Some(taken) = active.copy_piece(host, io, bytes)? {
+                    return Ok(taken);
+                }
                 let (flow, taken) = match frame::split(bytes, FramePhase::Session, self.terms.limits)? {
                     Frame::Incomplete => return Ok(0),
                     Frame::Whole { tag, body } => {

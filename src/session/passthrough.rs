@@ -1,7 +1,10 @@
 //! For tests of the data path: a planning function that looks at the first word and lets the text through.
 //! `tenant()` in it stands for the tenant's value, `refuse` at its start for a refusal.
 
+use std::sync::Arc;
+
 use crate::policy::{Refusal, Rule, SqlState};
+use crate::sql::copy::{Form, Load, Place};
 use crate::sql::{
     Action, Argument, Decision, Discard, Execute, Given, Piece, Planned, SavepointDeed, SettingChange,
     Statement, StatementKind, Template, VerifiedSql, Witnessed, World,
@@ -57,6 +60,7 @@ pub fn plan(_: &World, _: &str, statement: &Statement<'_>) -> Result<Planned, Re
         bind_checks: Vec::new(),
         cautious: None,
         pins: Vec::new(),
+        load: (kind == StatementKind::CopyIn).then(|| load(statement.text)),
         decision: Decision {
             rule: Rule("test"),
             reason: String::new(),
@@ -90,6 +94,23 @@ fn execute(statement: &Statement<'_>, name: String) -> Execute {
     };
     let arguments = vec![Argument::Expression; arguments.len()];
     Execute { name, plain: template(false), tenanted: template(true), arguments }
+}
+
+/// Rows of one column in the text format; with `checked` in the text, of the tenant column; `added`: without it; `inserted`:
+/// the rows are inserted.
+fn load(text: &str) -> Arc<Load> {
+    let place = match () {
+        () if text.contains("checked") => Place::Given { index: 0, type_oid: 23 },
+        () if text.contains("added") => Place::Added { column: "tenant_id".to_owned(), type_oid: 23 },
+        () => Place::Nowhere,
+    };
+    Arc::new(Load {
+        form: Form::text(),
+        columns: vec!["a".to_owned()],
+        relation: "t".to_owned(),
+        place,
+        inserts: text.contains("inserted").then(|| vec![25]),
+    })
 }
 
 fn template(statement: &Statement<'_>) -> Template {

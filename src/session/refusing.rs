@@ -62,13 +62,20 @@ impl Active {
         let on_server = self.server.is_some()
             && (sent || !self.queue.is_empty() || self.status() != TransactionStatus::Idle);
         if on_server {
-            request::execute(io.server, NO_PORTAL, 0)?;
-            self.queue.push_back(Expect::Refusal(error.into_boxed_slice()));
+            self.fail_at_server(io, error)?;
         } else {
             self.say(io, error);
         }
         self.batch = Batch::Skipping { sent: on_server };
         Ok(Flow::Done)
+    }
+
+    /// Fails the server's transaction, and what stands before the next Sync, by a message that cannot succeed; the
+    /// client gets this error.
+    pub(super) fn fail_at_server(&mut self, io: &mut Io<'_>, error: Vec<u8>) -> Result<(), Refusal> {
+        request::execute(io.server, NO_PORTAL, 0)?;
+        self.queue.push_back(Expect::Refusal(error.into_boxed_slice()));
+        Ok(())
     }
 }
 

@@ -148,6 +148,12 @@ impl Active {
                 }
             }
             self.say_what_waits(&mut run, out);
+            if matches!(self.queue.front(), Some(Expect::Insert(_))) {
+                run.flush(out);
+                self.end_inserting(host, out);
+                self.invite_rows(out);
+                self.say_what_waits(&mut run, out);
+            }
         }
         run.flush(out);
         Ok(run.at)
@@ -190,7 +196,7 @@ impl Active {
         let matches = self.frames.columns.is_none_or(|columns| columns == count) && total >= least;
         let described =
             self.frames.columns.is_some() || matches!(self.queue.front(), Some(Expect::Execute(_)));
-        if waited && self.copying == Copying::No && matches && described {
+        if waited && matches!(self.copying, Copying::No | Copying::Asked) && matches && described {
             Ok(())
         } else {
             Err(Lost::Unexpected(tag))
@@ -228,6 +234,7 @@ impl Active {
                 return Ok(Seen::Whole);
             }
             (b'T', Some(Expect::Own)) => return Ok(Seen::Nothing),
+            (b'2', Some(Expect::Insert(_))) if body.is_empty() => return Ok(Seen::Nothing),
             (b'1', Some(Expect::Parse { client: None, .. } | Expect::Ahead(_)))
             | (b'3', Some(Expect::OwnClose(_))) => Seen::Nothing,
             (b'1', Some(Expect::Parse { by_sql: true, .. })) => Seen::Instead(fixed::PREPARE.to_vec()),
@@ -267,7 +274,14 @@ impl Active {
     /// The end of one statement.
     fn completed(&mut self, host: &mut dyn Host, tag: u8, body: &[u8]) -> Result<Seen, Lost> {
         let command = if tag == b'C' { backend::command_tag(body)? } else { b"" };
+        if let Some(Expect::Insert(inserting)) = self.queue.front_mut()
+            && tag == b'C'
+        {
+            inserting.row_done();
+            return Ok(Seen::Nothing);
+        }
         self.copying = Copying::No;
+        self.loading = None;
         self.frames.columns = None;
         match self.queue.front_mut() {
             Some(Expect::Own) if tag == b'C' => return Ok(Seen::Nothing),
@@ -293,10 +307,10 @@ impl Active {
         Ok(Seen::Whole)
     }
 
-    /// The next statement of a simple query may be a COPY FROM.
+    /// A later statement of a simple query may be a COPY FROM.
     fn await_copy(&mut self) {
         if let Some(Expect::Query(query)) = self.queue.front()
-            && query.running().is_some_and(|running| running.kind == StatementKind::CopyIn)
+            && query.awaits_copy()
         {
             self.copying = Copying::Asked;
         }
@@ -344,10 +358,7 @@ impl Active {
             _ => None,
         };
         match (tag, kind) {
-            (b'G', Some(StatementKind::CopyIn)) => {
-                backend::copy_response(body)?;
-                self.copying = Copying::In;
-            }
+            (b'G', Some(StatementKind::CopyIn)) => return self.copy_in(body),
             (b'H', Some(StatementKind::CopyOut)) => {
                 backend::copy_response(body)?;
                 self.copying = Copying::Out;
@@ -356,6 +367,29 @@ impl Active {
             _ => return Err(Lost::Unexpected(tag)),
         }
         Ok(Seen::Whole)
+    }
+
+    /// The server takes data. The client is told the columns that it gives.
+    fn copy_in(&mut self, body: &[u8]) -> Result<Seen, Lost> {
+        backend::copy_response(body)?;
+        // The front is looked at while the load begins, which touches nothing of the queue.
+        let front = self.queue.pop_front().ok_or(Lost::Unexpected(b'G'))?;
+        let begun = match &front {
+            Expect::Execute(running) => self.begin_load(running),
+            Expect::Query(query) => {
+                query.running().map_or(Err(Lost::Unexpected(b'G')), |r| self.begin_load(r))
+            }
+            _ => Err(Lost::Unexpected(b'G')),
+        };
+        self.queue.push_front(front);
+        match begun? {
+            0 => Ok(Seen::Whole),
+            added => {
+                let mut out = Vec::new();
+                backend::fewer_columns(&mut out, body, added)?;
+                Ok(Seen::Instead(out))
+            }
+        }
     }
 
     fn ready(&mut self, body: &[u8]) -> Result<Seen, Lost> {

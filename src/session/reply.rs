@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::inserting::Inserting;
 use super::names::NameChange;
 use super::outgoing::Prepared;
 use crate::plan::Plan;
@@ -46,6 +47,8 @@ pub enum Expect {
     Row(Option<Rc<Prepared>>),
     /// Rows and the end of an Execute.
     Execute(Running),
+    /// The answers to the rows of a COPY that are inserted, and what its end tells.
+    Insert(Box<Inserting>),
     /// CloseComplete.
     Close,
     /// CloseComplete of a statement that the proxy evicted.
@@ -99,6 +102,12 @@ pub enum Part {
     Named(&'static [u8], Box<NameChange>),
 }
 
+impl Part {
+    fn copies(&self) -> bool {
+        matches!(self, Self::Sent(running) if running.kind == StatementKind::CopyIn)
+    }
+}
+
 impl Query {
     /// The statement whose results come now.
     pub fn running(&self) -> Option<&Running> {
@@ -106,6 +115,16 @@ impl Query {
             Some(Part::Sent(running)) => Some(running),
             _ => None,
         }
+    }
+
+    /// Whether one of the statements whose results have not come is a COPY FROM: the client's messages wait for it.
+    pub fn awaits_copy(&self) -> bool {
+        self.parts.iter().skip(self.done).any(Part::copies)
+    }
+
+    /// Whether one behind the statement whose results come now is.
+    pub fn awaits_another_copy(&self) -> bool {
+        self.parts.iter().skip(self.done).skip(1).any(Part::copies)
     }
 
     /// Says the proxy's own answers whose turn has come, up to one that changes names.

@@ -106,10 +106,31 @@ impl Active {
             }
         }
         self.tenancy = ahead.tenancy;
+        if let [Decided::Send { plan, .. }] = decided.as_slice()
+            && Self::is_inserting(plan)
+        {
+            return self.insert_by_query(host, io, plan);
+        }
         match self.send_query(host, io, decided) {
             Ok(()) if sends => Ok(Flow::Done),
             Ok(()) => self.sync(io),
             Err(refusal) => self.refuse_query(host, io, &refusal, "", 0),
+        }
+    }
+
+    /// A COPY whose rows are inserted.
+    fn insert_by_query(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        plan: &Arc<Plan>,
+    ) -> Result<Flow, Refusal> {
+        self.portals.simple_query();
+        match self.begin_inserting(host, io, plan, true) {
+            Ok(()) => Ok(Flow::Done),
+            Err(Stop::Wait(flow)) => Ok(flow),
+            Err(Stop::Refuse(refusal)) => self.refuse_query(host, io, &refusal, "", 0),
+            Err(Stop::End(refusal)) => Err(refusal),
         }
     }
 
@@ -129,12 +150,14 @@ impl Active {
                 if tenant.is_none() && (*needs_tenant || sql.uses_tenant()) {
                     return Err(unbound().into());
                 }
-                if !ahead.alone && matches!(kind, StatementKind::CopyIn | StatementKind::CopyOut) {
+                let alone = *kind == StatementKind::CopyOut || Self::is_inserting(plan);
+                if !ahead.alone && alone {
                     let message = "COPY together with other statements is not supported";
                     return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("form"), message).into());
                 }
                 checks::literals(plan, literals)?;
                 self.may_use_cursor(host, *kind, tenant.as_ref())?;
+                checks::load(plan, tenant.as_ref())?;
                 ahead.passes(*kind);
                 Ok(Decided::Send { sql, plan, literals, tenant })
             }
@@ -278,7 +301,7 @@ impl Active {
             if self.queue.is_empty() {
                 self.say_ahead(&mut query, io.client);
             }
-            if query.running().is_some_and(|running| running.kind == StatementKind::CopyIn) {
+            if query.awaits_copy() {
                 self.copying = Copying::Asked;
             }
             self.queue.push_back(Expect::Query(query));

@@ -220,5 +220,6 @@ pub(super) fn admit(planned: &Planned, message: &Bind<'_>, tenant: Option<&Tenan
     if !planned.plan.planned.pins.is_empty() {
         checks::literals(&planned.plan, &planned.literals())?;
     }
+    checks::load(&planned.plan, tenant)?;
     checks::bare_conditions(&planned.plan, message)
 }

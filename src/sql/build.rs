@@ -3,10 +3,10 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AConst, AExpr, AExprKind, Alias, BoolExpr, BoolExprType, Boolean, CaseExpr, CaseWhen, ColumnRef,
-    FuncCall, Integer, JoinExpr, LimitOption, Node, NullTest, NullTestType, ParamRef, RangeSubselect,
-    RangeVar, ResTarget, SelectStmt, SetOperation, String as Text, SubLink, SubLinkType, TypeCast, TypeName,
-    a_const,
+    AConst, AExpr, AExprKind, Alias, BoolExpr, BoolExprType, Boolean, CaseExpr, CaseWhen, CoalesceExpr,
+    ColumnRef, FuncCall, Integer, JoinExpr, LimitOption, Node, NullTest, NullTestType, ParamRef,
+    RangeSubselect, RangeVar, ResTarget, SelectStmt, SetOperation, String as Text, SubLink, SubLinkType,
+    TypeCast, TypeName, a_const,
 };
 
 use crate::catalog::{Relation, Type};
@@ -160,6 +160,12 @@ pub(in crate::sql) fn call(name: &str, args: Vec<Node>) -> Node {
         location: NOWHERE,
         ..FuncCall::default()
     })))
+}
+
+/// `COALESCE(…)`.
+pub(in crate::sql) fn coalesce(args: Vec<Node>) -> Node {
+    let coalesce = CoalesceExpr { args, location: NOWHERE, ..CoalesceExpr::default() };
+    node(NodeEnum::CoalesceExpr(Box::new(coalesce)))
 }
 
 /// `count(*)`.

@@ -8,6 +8,7 @@ mod bind;
 pub mod bounds;
 mod build;
 pub mod catalogs;
+pub mod copy;
 mod facts;
 pub mod functions;
 pub mod leaksafe;

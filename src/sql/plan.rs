@@ -1,18 +1,20 @@
 //! The pipeline: parse, bind and rewrite, print, verify, witness.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::config::model;
 use crate::policy::{Refusal, Rule, SqlState};
 
 use super::bind::Binder;
+use super::copy::Load;
 use super::facts::Facts;
 use super::planned::{Action, Decision, Planned, Witnessed};
 use super::prepared;
 use super::statement::{Deed, literal_index};
 use super::verify;
 use super::witness::{Witness, witness};
-use super::{Pin, Statement, Tree, VerifiedSql, World, lift};
+use super::{Edit, Limits, Pin, Statement, StatementKind, Tree, VerifiedSql, World, lift, statements};
 
 /// Plans one statement for one role. Runs on a planning thread: parsers recurse.
 pub fn plan(world: &World, role: &str, statement: &Statement<'_>) -> Result<Planned, Refusal> {
@@ -42,7 +44,12 @@ fn plan_with(
             "65535 parameters leave no room for the tenant's",
         )
     })?;
+    let deed = match deed {
+        Deed::Load { load, insert: Some(insert) } => return inserted(world, role, statement, load, &insert),
+        deed => deed,
+    };
     let decided = binder.decided();
+    let mut loads = None;
     let (action, pins, witnessed) = match deed {
         Deed::BindTenant { location, local } => {
             let literal = literal_index(statement, location)?;
@@ -71,8 +78,14 @@ fn plan_with(
         Deed::Set(changes) => {
             let (sql, _, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
             // The value is remembered as it stands: every literal is pinned.
-            let all = (0..statement.literals.len()).filter_map(|index| pin(statement, index)).collect();
-            (Action::Set { sql, changes }, all, witnessed)
+            (Action::Set { sql, changes }, every_pin(statement), witnessed)
+        }
+        Deed::Load { load, insert: _ } => {
+            let (sql, _, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
+            let kind = StatementKind::CopyIn;
+            loads = Some(Arc::new(load));
+            // The options were decided on, and are written into the load: every literal is pinned.
+            (Action::Send { sql, kind, needs_tenant: false, cursor: None }, every_pin(statement), witnessed)
         }
     };
     Ok(Planned {
@@ -82,6 +95,7 @@ fn plan_with(
         bind_checks: decided.bind_checks,
         cautious: None,
         pins,
+        load: loads,
         decision: Decision {
             rule: Rule(if decided.tenant_type.is_some() { "tenant" } else { "allowed" }),
             reason: decided.reason,
@@ -89,6 +103,36 @@ fn plan_with(
             edits: decided.edits,
             witnessed,
         },
+    })
+}
+
+/// A COPY whose rows are inserted: the plan of the INSERT, under the COPY's literals.
+fn inserted(
+    world: &World,
+    role: &str,
+    statement: &Statement<'_>,
+    load: Load,
+    insert: &str,
+) -> Result<Planned, Refusal> {
+    let internal =
+        || Refusal::new(SqlState::INTERNAL, Rule("copy"), "the rows of this COPY cannot be inserted");
+    let mut found = statements(insert, &Limits::default())?;
+    let mut single = found.pop().filter(|_| found.is_empty()).ok_or_else(internal)?;
+    single.parameter_types = load.inserts.clone().unwrap_or_default();
+    let mut planned = plan(world, role, &single)?;
+    let Action::Send { sql, needs_tenant, .. } = planned.action else { return Err(internal()) };
+    if sql.uses_literals() || !planned.bind_checks.is_empty() {
+        return Err(internal());
+    }
+    let reason = "the rows of the COPY are inserted one by one, so that their keys are proved";
+    planned.decision.edits.iter_mut().for_each(|edit| edit.position = None);
+    planned.decision.edits.insert(0, Edit { position: None, reason: reason.to_owned() });
+    Ok(Planned {
+        action: Action::Send { sql, kind: StatementKind::CopyIn, needs_tenant, cursor: None },
+        parameters: 0,
+        pins: every_pin(statement),
+        load: Some(Arc::new(load)),
+        ..planned
     })
 }
 
@@ -144,6 +188,10 @@ fn ask(
         }
         Witness::Contradicts(reason) => Err(verify::refusal(statement.text, text, reason)),
     }
+}
+
+fn every_pin(statement: &Statement<'_>) -> Vec<Pin> {
+    (0..statement.literals.len()).filter_map(|index| pin(statement, index)).collect()
 }
 
 fn pin(statement: &Statement<'_>, index: usize) -> Option<Pin> {

@@ -1,11 +1,14 @@
 //! What planning a statement gives: what to do with it, what to check when its values are known, and the
 //! decision as it is told.
 
+use std::sync::Arc;
+
 use crate::catalog::Oid;
 use crate::config::model::Operation;
 use crate::policy::Rule;
 
 use super::VerifiedSql;
+use super::copy::Load;
 use super::leaksafe::BindCheck;
 use super::settings::SettingChange;
 
@@ -24,6 +27,8 @@ pub struct Planned {
     pub cautious: Option<Box<Planned>>,
     /// Literals that a decision looked at: the plan holds for exactly these tokens.
     pub pins: Vec<Pin>,
+    /// COPY FROM STDIN only: how its rows become the tenant's.
+    pub load: Option<Arc<Load>>,
     /// The decision as audit, metrics and `explain` tell it.
     pub decision: Decision,
 }
@@ -56,6 +61,7 @@ impl Planned {
             + self.pins.iter().map(|pin| pin.token.len() + 32).sum::<usize>()
             + self.bind_checks.len().saturating_mul(64)
             + self.cautious.as_ref().map_or(0, |cautious| cautious.bytes())
+            + self.load.as_ref().map_or(0, |load| load.bytes())
     }
 }
 

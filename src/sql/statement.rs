@@ -11,6 +11,7 @@ use crate::policy::{Refusal, Rule, SqlState};
 
 use super::bind::{Binder, kind_of, unsupported};
 use super::build;
+use super::copy::Load;
 use super::planned::{Argument, Discard, SavepointDeed, StatementKind};
 use super::settings::{self, Setting, SettingChange};
 
@@ -29,6 +30,8 @@ pub(in crate::sql) enum Deed {
     Savepoint { deed: SavepointDeed, name: String },
     /// DISCARD.
     Discard(Discard),
+    /// COPY FROM STDIN: send it, and change its rows like this; or insert them one by one.
+    Load { load: Load, insert: Option<String> },
     /// The tenant token: the literal at this place.
     BindTenant { location: i32, local: bool },
     /// The tenant token is taken back.
@@ -78,7 +81,10 @@ impl Binder<'_> {
                 self.copy_to(copy)?;
                 send(StatementKind::CopyOut)
             }
-            Some(NodeEnum::CopyStmt(_)) => Err(unsupported("COPY FROM", -1)),
+            Some(NodeEnum::CopyStmt(copy)) => {
+                let (load, insert) = self.copy_from(copy)?;
+                Ok(Deed::Load { load, insert })
+            }
             Some(NodeEnum::TransactionStmt(transaction)) => transaction_deed(transaction),
             Some(NodeEnum::VariableSetStmt(set)) => set_statement(set),
             Some(NodeEnum::VariableShowStmt(show)) => {

@@ -78,6 +78,19 @@ pub fn copy_response(body: &[u8]) -> Result<(), WireError> {
     reader.finish()
 }
 
+/// Appends a CopyInResponse that leaves out the first columns of another.
+pub fn fewer_columns(out: &mut Vec<u8>, body: &[u8], left_out: u16) -> Result<(), WireError> {
+    let mut reader = Reader::new(body);
+    let format = reader.u8()?;
+    let count = reader.u16()?.checked_sub(left_out).ok_or(WireError::Field("column count"))?;
+    reader.bytes(usize::from(left_out).saturating_mul(2))?;
+    super::request::frame(out, b'G', |out| {
+        out.push(format);
+        out.extend_from_slice(&count.to_be_bytes());
+        out.extend_from_slice(reader.remaining());
+    })
+}
+
 /// `C`: the tag without its NUL.
 pub fn command_tag(body: &[u8]) -> Result<&[u8], WireError> {
     let mut reader = Reader::new(body);

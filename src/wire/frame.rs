@@ -69,6 +69,13 @@ pub fn split(bytes: &[u8], phase: FramePhase, limits: FrameLimits) -> Result<Fra
     Ok(rest.get(..body).map_or(Frame::Incomplete, |body| Frame::Whole { tag, body }))
 }
 
+/// The body's length that a CopyData announces; its body may be taken piece by piece.
+pub fn copy_data(length: [u8; 4]) -> Result<usize, WireError> {
+    let announced = u32::from_be_bytes(length);
+    let body = usize::try_from(announced).ok().and_then(|n| n.checked_sub(4)).filter(|n| *n <= LARGE);
+    body.ok_or(WireError::Length { tag: b'd', length: announced })
+}
+
 /// Caps of a body: above the first it is skipped, above the second the stream ends.
 fn caps(tag: u8, phase: FramePhase, limits: FrameLimits) -> Result<(usize, usize), WireError> {
     match (phase, tag) {

@@ -75,6 +75,41 @@ pub fn bind(
     })
 }
 
+/// Appends a Bind of one row to the unnamed portal. `row` is a count and the values behind their lengths, as Bind has
+/// them; a tenant goes behind them in text format.
+pub fn bind_row(
+    out: &mut Vec<u8>,
+    statement: &[u8],
+    row: &[u8],
+    binary: bool,
+    tenant: Option<TenantParameter<'_>>,
+) -> Result<(), WireError> {
+    let (count, values) = row.split_first_chunk::<2>().ok_or(WireError::Short)?;
+    let count = u16::from_be_bytes(*count);
+    let tenant_count = u16::from(tenant.is_some());
+    let total = count.checked_add(tenant_count).ok_or(WireError::Field("parameter count"))?;
+    let length = tenant.map_or(Ok(0), |tenant| i32::try_from(tenant.value.len()));
+    let length = length.map_err(|_| WireError::Field("tenant"))?;
+    frame(out, b'B', |out| {
+        out.push(0);
+        c_str(out, statement);
+        if binary {
+            out.extend_from_slice(&total.to_be_bytes());
+            (0..count).for_each(|_| out.extend_from_slice(code(Format::Binary)));
+            (0..tenant_count).for_each(|_| out.extend_from_slice(code(Format::Text)));
+        } else {
+            out.extend_from_slice(&0u16.to_be_bytes());
+        }
+        out.extend_from_slice(&total.to_be_bytes());
+        out.extend_from_slice(values);
+        if let Some(tenant) = tenant {
+            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(tenant.value.as_bytes());
+        }
+        out.extend_from_slice(&0u16.to_be_bytes());
+    })
+}
+
 /// Appends Describe (`D`) or Close (`C`) of a statement (`S`) or portal (`P`).
 pub fn target(out: &mut Vec<u8>, tag: u8, kind: u8, name: &[u8]) -> Result<(), WireError> {
     frame(out, tag, |out| {

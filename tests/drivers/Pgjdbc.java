@@ -1,11 +1,15 @@
+import java.io.StringReader;
+import java.io.StringWriter;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.util.Properties;
+import org.postgresql.PGConnection;
+import org.postgresql.copy.CopyManager;
 
-/** pgjdbc: prepared statements beyond its threshold, autocommit off, batches, errors, isValid, metadata. */
+/** pgjdbc: prepared statements beyond its threshold, autocommit off, batches, errors, isValid, COPY, metadata. */
 public class Pgjdbc {
     public static void main(String[] args) throws Exception {
         Properties login = new Properties();
@@ -46,6 +50,21 @@ public class Pgjdbc {
                 }
             }
             connection.rollback();
+            CopyManager copies = connection.unwrap(PGConnection.class).getCopyAPI();
+            String rows = "901,CANARY_A a\n902,\"CANARY_A, b\"\n";
+            check(copies.copyIn("COPY tags (id, label) FROM STDIN (FORMAT csv)", new StringReader(rows)) == 2, "copyIn");
+            check(copies.copyIn("COPY document_pages FROM STDIN", new StringReader("1111001\t901\tx\n")) == 1, "copyIn of a child");
+            StringWriter out = new StringWriter();
+            copies.copyOut("COPY (SELECT id, label FROM tags WHERE id IN (901, 902) ORDER BY id) TO STDOUT (FORMAT csv)", out);
+            check(out.toString().equals(rows), out.toString());
+            connection.rollback();
+            try {
+                copies.copyIn("COPY tags FROM STDIN", new StringReader("2\t903\tx\n"));
+                throw new AssertionError("a row for another tenant was loaded");
+            } catch (SQLException refused) {
+                check(refused.getSQLState().equals("42501"), refused.getSQLState());
+            }
+            connection.rollback();
             connection.setReadOnly(true);
             try (PreparedStatement count = connection.prepareStatement("select count(*) from documents");
                  ResultSet rows = count.executeQuery()) {
@@ -57,7 +76,7 @@ public class Pgjdbc {
             }
             connection.rollback();
         }
-        System.out.println("pgjdbc " + org.postgresql.Driver.class.getPackage().getImplementationVersion() + ": prepared beyond the threshold, batch, rollback, read only, isValid, metadata");
+        System.out.println("pgjdbc " + org.postgresql.Driver.class.getPackage().getImplementationVersion() + ": prepared beyond the threshold, batch, rollback, read only, isValid, COPY both ways, metadata");
     }
 
     private static void check(boolean holds, String what) {

@@ -36,4 +36,43 @@ with psycopg.connect() as conn:
     with conn.cursor() as cur, cur.copy("copy documents (id, title) to stdout") as copy:
         lines = b"".join(bytes(block) for block in copy).decode().splitlines()
     assert len(lines) == 40 and all("CANARY_A" in line for line in lines), lines[:3]
-print(f"psycopg {psycopg.__version__}: parameters, prepared, pipeline mode, executemany, server-side cursor, COPY out")
+
+    # COPY FROM: rows as Python values, text and binary, with and without the tenant, into a child table.
+    with conn.cursor() as cur:
+        with cur.copy("copy tags (id, label) from stdin") as copy:
+            for id in range(5000):
+                copy.write_row((70000 + id, f"CANARY_A\t{id}"))
+        assert cur.rowcount == 5000, cur.rowcount
+        with cur.copy("copy tags (tenant_id, id, label) from stdin (format binary)") as copy:
+            copy.set_types(["int4", "int4", "text"])
+            copy.write_row((1, 80000, "CANARY_A binary"))
+        with cur.copy("copy document_pages (document_id, page_no, content) from stdin") as copy:
+            for page in range(300):
+                copy.write_row((1111001, 1000 + page, None))
+        assert cur.rowcount == 300, cur.rowcount
+        cur.execute("select count(*), min(label) from tags where id >= 70000")
+        assert cur.fetchone() == (5001, "CANARY_A\t0")
+    conn.rollback()
+    for rows, code in [([(2, 5, "x")], "42501"), ([(1, 5, "x"), (1, 5, "y")], "23505"), ([("x", 5, "x")], "22P02")]:
+        try:
+            with conn.cursor() as cur, cur.copy("copy tags (tenant_id, id, label) from stdin") as copy:
+                for row in rows:
+                    copy.write_row(row)
+            raise AssertionError(f"{rows} were written")
+        except psycopg.Error as error:
+            assert error.sqlstate == code, error
+            conn.rollback()
+    try:
+        with conn.cursor() as cur, cur.copy("copy document_pages (document_id, page_no) from stdin") as copy:
+            copy.write_row((2222001, 5))
+        raise AssertionError("a page of another tenant's document was written")
+    except psycopg.errors.InsufficientPrivilege:
+        conn.rollback()
+    try:
+        with conn.cursor() as cur, cur.copy("copy tags (id, label) from stdin") as copy:
+            copy.write_row((5, "x"))
+            raise KeyError("the client changed its mind")
+    except KeyError:
+        conn.rollback()
+    assert conn.execute("select count(*) from tags where id >= 70000 or id = 5").fetchone() == (0,)
+print(f"psycopg {psycopg.__version__}: parameters, prepared, pipeline mode, executemany, server-side cursor, COPY both ways")

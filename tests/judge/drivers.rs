@@ -99,8 +99,35 @@ fn psql(proxy: &Proxy) -> Result<String, Failed> {
     psql.args(["-c", "rollback", "-c", "\\copy (select id, title from documents order by id) to stdout csv"]);
     let out = passes(psql)?;
     let own = out.starts_with("1|40\n") && out.contains("customer_id|bigint") && !out.contains("CANARY_B");
-    let exercised = "queries, \\d, \\dt, a transaction rolled back, \\copy out";
-    if own { version("psql", exercised) } else { Err(out.into()) }
+    let exercised = "queries, \\d, \\dt, a transaction rolled back, \\copy both ways";
+    if !own {
+        return Err(out.into());
+    }
+    psql_copy(proxy)?;
+    version("psql", exercised)
+}
+
+/// `\copy` from files, as people load tables by hand: with and without the tenant, into a child table, and with
+/// another tenant's row.
+fn psql_copy(proxy: &Proxy) -> Result<(), Failed> {
+    let file = proxy.directory.join("rows.csv");
+    let load = |target: &str, rows: &str| -> Result<String, Failed> {
+        std::fs::write(&file, rows)?;
+        let mut psql = command(proxy, "psql");
+        psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-At"]);
+        psql.args(["-c", &format!("\\copy {target} from '{}' csv header", file.display())]);
+        psql.args(["-c", "select count(*) from settings where key like 'psql%'"]);
+        psql.args(["-c", "select count(*) from document_pages where page_no = 77"]);
+        passes(psql)
+    };
+    let out = load("settings (key, value)", "key,value\npsql 1,\"a\nb\"\npsql 2,\n")?;
+    let also = load("settings", "tenant_id,key,value\n1,psql 3,x\n")?;
+    let pages = load("document_pages (document_id, page_no)", "document_id,page_no\n1111001,77\n")?;
+    let foreign = load("settings", "tenant_id,key,value\n1,psql 4,x\n2,psql 5,x\n");
+    let refused = foreign.err().is_some_and(|error| error.to_string().contains("violates tenant isolation"));
+    let loaded = [out.as_str(), also.as_str(), pages.as_str()]
+        == ["COPY 2\n2\n0\n", "COPY 1\n3\n0\n", "COPY 1\n3\n1\n"];
+    if loaded && refused { Ok(()) } else { Err(format!("{out}{also}{pages}, refused: {refused}").into()) }
 }
 
 fn pgbench(proxy: &Proxy) -> Result<String, Failed> {

@@ -3,6 +3,7 @@
 //! * `catalog` reads the corpus schema's catalog.
 //! * `oracle` holds what is legitimate against row-level security.
 //! * `attacks` looks for another tenant's data in every byte that an attacker gets, and for changes to it.
+//! * `copy` holds COPY against the server's own.
 //! * `drivers` runs real drivers.
 //! * `orm` replays what object-relational mappers sent.
 //! * `sessions` plays sessions whose statements depend on one another, by both protocols.
@@ -16,6 +17,7 @@ mod attacks;
 mod canary;
 mod catalog;
 mod compare;
+mod copy;
 mod drivers;
 mod expected;
 mod lanes;
@@ -43,8 +45,9 @@ fn main() {
     // Each judge runs its cases in lanes of its own; two judges at once would only fight for the cores.
     arguments.test_threads = Some(1);
     let server = Shared::default();
-    let judges: [(&str, Judge); 6] = [
+    let judges: [(&str, Judge); 7] = [
         ("catalog", catalog::judge),
+        ("copy", copy::judge),
         ("drivers", drivers::judge),
         ("oracle", oracle::judge),
         ("attacks", attacks::judge),

@@ -91,7 +91,7 @@ impl Pristine {
             superuser.run(&format!("delete from only {}", table.name));
         }
         for table in &changed {
-            superuser.set_copy_in(Some(CopyIn::Data(table.rows.clone())));
+            superuser.set_copy_in(Some(CopyIn::Data(vec![table.rows.clone()])));
             superuser.run(&format!("copy {} ({}) from stdin", table.name, table.columns));
         }
         // Large objects go only when the backend role itself is judged.

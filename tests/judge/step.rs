@@ -172,7 +172,7 @@ impl Step {
         };
         Some(match &self.copy_fail {
             Some(reason) => CopyIn::Fail(data, reason.clone()),
-            None => CopyIn::Data(data),
+            None => CopyIn::Data(vec![data]),
         })
     }
 

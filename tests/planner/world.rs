@@ -51,6 +51,7 @@ pub fn planned(statement: &Statement<'_>) -> Result<Planned, Refusal> {
         tenant_type: None,
         bind_checks: Vec::new(),
         cautious: None,
+        load: None,
         pins,
         decision: Decision {
             rule: Rule("test"),

@@ -73,7 +73,8 @@ pub struct Answer {
 /// What goes to the server as COPY data.
 #[derive(Debug, Clone)]
 pub enum CopyIn {
-    Data(Vec<u8>),
+    /// The data of each message.
+    Data(Vec<Vec<u8>>),
     Fail(Vec<u8>, String),
 }
 
@@ -249,8 +250,10 @@ impl Connection {
     fn copy(&mut self) -> io::Result<()> {
         let mut bytes = Vec::new();
         match self.copy_in.take() {
-            Some(CopyIn::Data(data)) => {
-                frame(&mut bytes, b'd', &data);
+            Some(CopyIn::Data(pieces)) => {
+                for piece in pieces {
+                    frame(&mut bytes, b'd', &piece);
+                }
                 frame(&mut bytes, b'c', &[]);
             }
             Some(CopyIn::Fail(data, reason)) => {

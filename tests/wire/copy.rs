@@ -62,7 +62,7 @@ pub fn no_stream_writes_another_tenants_row(stage: &Stage) {
     let mut client = Connection::of(&stage.proxy, "tenant_a");
     for (options, stream) in streams() {
         let sql = format!("begin; copy tags (tenant_id, id, label) from stdin{options}");
-        client.set_copy_in(Some(CopyIn::Data(stream.clone())));
+        client.set_copy_in(Some(CopyIn::Data(vec![stream.clone()])));
         client.simple(&sql).expect("an answer");
         client.ask(&query("commit"));
         assert_eq!(superuser.values(others), before, "{sql} of {stream:x?}");

@@ -289,6 +289,10 @@ pub fn error(code: &str) -> Vec<u8> {
     m('E', format!("SERROR\0C{code}\0Mno\0\0").as_bytes())
 }
 
+pub fn error_saying(code: &str, message: &str) -> Vec<u8> {
+    m('E', format!("SERROR\0C{code}\0M{message}\0\0").as_bytes())
+}
+
 /// Messages in a readable form: type, and for some the text in it.
 pub fn shown(bytes: &[u8]) -> String {
     let (mut rest, mut out) = (bytes, Vec::new());

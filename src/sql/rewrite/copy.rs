@@ -9,16 +9,16 @@ use crate::policy::{Refusal, Rule, SqlState};
 
 use super::super::bind::{Binder, kind_of, unsupported};
 use super::super::build;
+use super::super::copy::in_words;
 
 const RULE: Rule = Rule("copy");
 
 impl Binder<'_> {
     /// Binds and rewrites a COPY TO STDOUT.
     pub fn copy_to(&mut self, copy: &mut CopyStmt) -> Result<(), Refusal> {
-        if copy.is_program || !copy.filename.is_empty() {
-            return Err(Refusal::new(SqlState::DENIED, RULE, "COPY with a file or a program is refused"));
-        }
+        only_the_wire(copy)?;
         options(&copy.options)?;
+        in_words(&mut copy.options);
         if let Some(name) = copy.relation.take() {
             let mut name = name;
             let relation = self.relation(&mut name)?;
@@ -46,6 +46,14 @@ impl Binder<'_> {
         let Some(query) = &mut copy.query else { return Err(unsupported("a COPY of nothing", -1)) };
         self.statement_in(None, &[], query).map(|_| ())
     }
+}
+
+/// Files and programs are the server's own.
+pub(super) fn only_the_wire(copy: &CopyStmt) -> Result<(), Refusal> {
+    if copy.is_program || !copy.filename.is_empty() {
+        return Err(Refusal::new(SqlState::DENIED, RULE, "COPY with a file or a program is refused"));
+    }
+    Ok(())
 }
 
 /// The options that change nothing but the form of the rows.

@@ -96,7 +96,7 @@ impl Binder<'_> {
     }
 
     /// A key is proved when all of it is written; it need not be when none of it is and it stays null.
-    fn must_prove(&self, relation: &Relation, proof: &Proof, columns: &[i16]) -> Result<bool, Refusal> {
+    pub fn must_prove(&self, relation: &Relation, proof: &Proof, columns: &[i16]) -> Result<bool, Refusal> {
         let written = proof.own_columns().filter(|own| columns.contains(own)).count();
         if written == proof.own_columns().count() {
             return Ok(true);

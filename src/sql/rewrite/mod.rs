@@ -5,7 +5,7 @@
 //! 2. [`predicate`]: what restricts a relation to the tenant's rows;
 //! 3. [`placement`]: where that predicate goes, and the fences around derived tables;
 //! 4. [`assignment`], [`insert`], [`update`], [`delete`], [`merge`], [`conflict`]: writes;
-//! 5. [`copy`]: COPY TO.
+//! 5. [`copy`], [`copy_from`]: COPY TO and COPY FROM.
 //!
 //! A rule works on the nodes of one level and on what was bound there. It never resolves a name.
 
@@ -13,6 +13,7 @@ mod assignment;
 mod barrier;
 mod conflict;
 mod copy;
+mod copy_from;
 mod delete;
 mod gate;
 mod insert;

@@ -22,13 +22,24 @@ pub enum Violation {
 
 /// An expression that raises when it is evaluated. `subject` is a relation, or `relation:constraint`.
 pub(in crate::sql) fn raise(nonce: &str, violation: Violation, subject: &str) -> Node {
+    let random = build::cast(build::call("random", Vec::new()), "pg_catalog", "text");
+    raised(nonce, violation, subject, build::call("left", vec![random, build::integer(0)]))
+}
+
+/// The same, made to depend on the row by one of its columns instead of by a volatile function.
+pub(in crate::sql) fn raise_for(nonce: &str, violation: Violation, subject: &str, column: Node) -> Node {
+    let text = build::cast(column, "pg_catalog", "text");
+    let nothing = build::call("left", vec![text, build::integer(0)]);
+    raised(nonce, violation, subject, build::coalesce(vec![nothing, build::string("")]))
+}
+
+/// The sentinel, with a text behind it that is empty and known at run time only.
+fn raised(nonce: &str, violation: Violation, subject: &str, nothing: Node) -> Node {
     let kind = match violation {
         Violation::Tenant => "tenant",
         Violation::ForeignKey => "fkey",
     };
     let text = build::string(&format!("pgbulkhead {nonce} {kind} {subject}"));
-    let random = build::cast(build::call("random", Vec::new()), "pg_catalog", "text");
-    let nothing = build::call("left", vec![random, build::integer(0)]);
     build::cast(build::operator("||", text, nothing), "pg_catalog", "bool")
 }
 

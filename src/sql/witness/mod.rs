@@ -18,6 +18,7 @@
 //! verifier's. What sqlparser cannot read, or reads into a form that this walk does not know, is
 //! [`Witness::CannotRead`]: never a silent yes. A contradiction outweighs it.
 
+mod copy;
 mod expression;
 mod facts;
 mod level;
@@ -63,12 +64,9 @@ pub fn witness(sql: &str, tenant_parameter: u16, facts: &dyn RelationFacts) -> W
     if sql.len() > MAX_BYTES {
         return Witness::CannotRead(format!("the text is longer than {MAX_BYTES} bytes"));
     }
-    match read(sql) {
-        Ok(statement) => {
-            let mut walk = Walk::new(facts, tenant_parameter);
-            walk.statement(&statement, &Scope::outermost());
-            walk.finish()
-        }
+    let mut walk = Walk::new(facts, tenant_parameter);
+    match walk.text(sql) {
+        Ok(()) => walk.finish(),
         Err(reason) => Witness::CannotRead(reason),
     }
 }
@@ -87,12 +85,9 @@ pub fn unreadable(sql: &str) -> Option<String> {
             None
         }
     }
-    match read(sql) {
-        Ok(statement) => {
-            let mut walk = Walk::new(&Everything, 1);
-            walk.statement(&statement, &Scope::outermost());
-            walk.unreadable
-        }
+    let mut walk = Walk::new(&Everything, 1);
+    match walk.text(sql) {
+        Ok(()) => walk.unreadable,
         Err(reason) => Some(reason),
     }
 }
@@ -122,6 +117,14 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(facts: &'a dyn RelationFacts, tenant_parameter: u16) -> Self {
         Self { prover: Prover::new(facts, tenant_parameter), contradiction: None, unreadable: None }
+    }
+
+    fn text(&mut self, sql: &str) -> Result<(), String> {
+        match copy::read(sql) {
+            Some(copy) => self.copy_from(&copy?, &Scope::outermost()),
+            None => self.statement(&read(sql)?, &Scope::outermost()),
+        }
+        Ok(())
     }
 
     fn contradict(&mut self, reason: impl Into<String>) {

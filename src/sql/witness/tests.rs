@@ -387,3 +387,32 @@ fn words_that_postgresql_does_not_know_are_names() {
         "SELECT 1 FROM app.t qualify",
     ]);
 }
+
+#[test]
+fn a_copy_from_proves_its_rows_in_its_condition() {
+    let lock = "CASE WHEN t.tenant_id =T THEN true WHEN ('p x' OPERATOR(pg_catalog.||) \
+                COALESCE(pg_catalog.\"left\"(t.tenant_id::pg_catalog.text, 0), ''))::boolean THEN NULL END";
+    agrees(&[
+        &format!("COPY app.t(tenant_id, id) FROM STDIN WHERE {lock}"),
+        &format!("COPY app.t(tenant_id, id) FROM STDIN WITH (FORMAT CSV, NULL 'x') WHERE {lock} AND id > 5"),
+        "COPY app.t FROM STDIN WHERE t.tenant_id =T",
+        "COPY app.s FROM STDIN",
+    ]);
+    contradicts(&[
+        "COPY app.t FROM STDIN",
+        "COPY app.t FROM STDIN WHERE id > 5",
+        "COPY app.t FROM STDIN WHERE true OR t.tenant_id =T",
+        "COPY app.t FROM STDIN WHERE t.tenant_id = 1",
+        "COPY app.t FROM STDIN WHERE u.tenant_id =T",
+        "COPY app.t FROM STDIN WHERE CASE WHEN t.tenant_id =T THEN true ELSE true END",
+        "COPY app.t FROM STDIN WHERE CASE WHEN true THEN true WHEN ('p' || '')::boolean THEN NULL END",
+        &format!("COPY t FROM STDIN WHERE {lock}"),
+        &format!("COPY app.u FROM STDIN WHERE {lock}"),
+        &format!("COPY app.c FROM STDIN WHERE {lock}"),
+        "COPY pg_catalog.pg_class FROM STDIN WHERE t.tenant_id =T",
+        "COPY app.unknown FROM STDIN WHERE t.tenant_id =T",
+    ]);
+    for sql in ["COPY app.t FROM STDIN WHERE t.tenant_id =T; SELECT 1", "COPY app.t FROM STDIN WHERE"] {
+        assert!(matches!(ask(sql), Witness::CannotRead(_)), "{sql}: {:?}", ask(sql));
+    }
+}

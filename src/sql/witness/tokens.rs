@@ -191,7 +191,7 @@ fn plain_lock<'t>(read: &mut Vec<Token>, after: &'t [Token]) -> &'t [Token] {
     rest
 }
 
-fn keyword(token: Option<&Token>) -> Keyword {
+pub(super) fn keyword(token: Option<&Token>) -> Keyword {
     match token {
         Some(Token::Word(word)) if word.quote_style.is_none() => word.keyword,
         _ => Keyword::NoKeyword,

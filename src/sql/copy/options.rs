@@ -1,0 +1,261 @@
+//! COPY's options: an allow-list by name, old syntax and new. The server judges them again, since they are sent as
+//! they are; what is read here holds for those that it accepts.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{DefElem, Node};
+
+use super::super::bind::{kind_of, unsupported};
+use super::super::build;
+use super::{Columns, Form, Format, Header};
+use crate::policy::{Refusal, Rule, SqlState};
+
+/// The first major whose CSV has no end marker.
+const NO_CSV_MARKER: u32 = 180_000;
+
+/// What a COPY FROM was asked for.
+pub(in crate::sql) struct Choices {
+    pub form: Form,
+    /// ON_ERROR ignore: rows whose values are malformed are left out.
+    pub skips_errors: bool,
+}
+
+/// Reads the options of a COPY FROM.
+pub(in crate::sql) fn form(options: &[Node], server_version_num: u32) -> Result<Choices, Refusal> {
+    let mut given = Given::default();
+    for option in options {
+        let Some(NodeEnum::DefElem(option)) = &option.node else {
+            return Err(unsupported(&kind_of(option), -1));
+        };
+        given.take(option)?;
+    }
+    let format = given.format.unwrap_or(Format::Text);
+    let csv = format == Format::Csv;
+    let quote = given.quote.unwrap_or(b'"');
+    let null = given.null.unwrap_or_else(|| Box::from(if csv { &b""[..] } else { &b"\\N"[..] }));
+    let form = Form {
+        format,
+        delimiter: given.delimiter.unwrap_or(if csv { b',' } else { b'\t' }),
+        quote,
+        escape: given.escape.unwrap_or(quote),
+        null,
+        default: given.default,
+        header: given.header,
+        force_not_null: given.force_not_null,
+        force_null: given.force_null,
+        csv_marker: server_version_num < NO_CSV_MARKER,
+    };
+    check(&form)?;
+    compatible(&form, &given.seen)?;
+    Ok(Choices { form, skips_errors: given.skips_errors })
+}
+
+/// Characters that would take part in more than one rule of the format are refused; PostgreSQL refuses most of
+/// them too.
+fn check(form: &Form) -> Result<(), Refusal> {
+    let plain = |c: u8| c.is_ascii() && !matches!(c, b'\n' | b'\r' | b'\0' | b'\\' | b'.');
+    let fine = match form.format {
+        Format::Text => plain(form.delimiter) && !form.delimiter.is_ascii_alphanumeric(),
+        Format::Csv => {
+            let escape_fits = plain(form.escape) || form.escape == b'\\';
+            plain(form.delimiter)
+                && plain(form.quote)
+                && escape_fits
+                && form.delimiter != form.quote
+                && form.delimiter != form.escape
+        }
+        Format::Binary => true,
+    };
+    if fine {
+        return Ok(());
+    }
+    Err(unsupported("COPY with this delimiter, quote or escape", -1))
+}
+
+/// Options that exclude each other, as `ProcessCopyOptions` (copy.c) has it: where the rows are inserted, the server
+/// does not see them.
+fn compatible(form: &Form, seen: &[String]) -> Result<(), Refusal> {
+    let has = |name: &str| seen.iter().any(|seen| seen == name);
+    let refuse = |message: &str| Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("copy"), message));
+    let only_csv = ["quote", "escape", "force_not_null", "force_null"];
+    let markers = [Some(&form.null), form.default.as_ref()];
+    let marked = |byte: u8| markers.iter().flatten().any(|marker| marker.contains(&byte));
+    match form.format {
+        Format::Binary => {
+            let text_only = ["delimiter", "null", "default", "header"];
+            if let Some(name) = text_only.iter().chain(&only_csv).find(|name| has(name)) {
+                let message = format!("cannot specify {} in BINARY mode", name.to_ascii_uppercase());
+                return Err(Refusal::new(SqlState::SYNTAX, Rule("copy"), message));
+            }
+        }
+        Format::Text => {
+            if let Some(name) = only_csv.iter().find(|name| has(name)) {
+                return refuse(&format!("COPY {name} available only in CSV mode"));
+            }
+        }
+        Format::Csv if marked(form.quote) => {
+            return refuse("CSV quote character must not appear in the NULL specification");
+        }
+        Format::Csv => {}
+    }
+    if form.format != Format::Binary && marked(form.delimiter) {
+        return refuse("COPY delimiter must not appear in the NULL specification");
+    }
+    Ok(())
+}
+
+struct Given {
+    format: Option<Format>,
+    delimiter: Option<u8>,
+    quote: Option<u8>,
+    escape: Option<u8>,
+    null: Option<Box<[u8]>>,
+    default: Option<Box<[u8]>>,
+    header: Header,
+    force_not_null: Columns,
+    force_null: Columns,
+    skips_errors: bool,
+    seen: Vec<String>,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Self {
+            format: None,
+            delimiter: None,
+            quote: None,
+            escape: None,
+            null: None,
+            default: None,
+            header: Header::No,
+            force_not_null: Columns::Named(Vec::new()),
+            force_null: Columns::Named(Vec::new()),
+            skips_errors: false,
+            seen: Vec::new(),
+        }
+    }
+}
+
+impl Given {
+    fn take(&mut self, option: &DefElem) -> Result<(), Refusal> {
+        if self.seen.contains(&option.defname) {
+            let message = "conflicting or redundant options";
+            return Err(Refusal::new(SqlState::SYNTAX, Rule("copy"), message).at(option.location));
+        }
+        self.seen.push(option.defname.clone());
+        let word = || word(option).map(|word| word.to_ascii_lowercase());
+        match option.defname.as_str() {
+            "format" => {
+                self.format = Some(match word().as_deref() {
+                    Some("text") => Format::Text,
+                    Some("csv") => Format::Csv,
+                    Some("binary") => Format::Binary,
+                    _ => return Err(refused(option)),
+                });
+            }
+            "delimiter" => self.delimiter = Some(one_byte(option)?),
+            "quote" => self.quote = Some(one_byte(option)?),
+            "escape" => self.escape = Some(one_byte(option)?),
+            "null" => self.null = Some(marker(option)?),
+            "default" => self.default = Some(marker(option)?),
+            "header" => {
+                self.header = match word().as_deref() {
+                    None | Some("true" | "on" | "1") => Header::Skip,
+                    Some("false" | "off" | "0") => Header::No,
+                    Some("match") => Header::Match,
+                    _ => return Err(refused(option)),
+                };
+            }
+            "force_not_null" => self.force_not_null = columns(option)?,
+            "force_null" => self.force_null = columns(option)?,
+            "encoding" => {
+                if !matches!(word().as_deref(), Some("utf8" | "utf-8")) {
+                    return Err(unsupported("COPY in an encoding other than UTF8", option.location));
+                }
+            }
+            // Rows are visible before their transaction has committed: refused, though not by tenancy.
+            "freeze" => {
+                if !matches!(word().as_deref(), Some("false" | "off" | "0")) {
+                    return Err(refused(option));
+                }
+            }
+            "on_error" => match word().as_deref() {
+                Some("stop") => {}
+                Some("ignore") => self.skips_errors = true,
+                _ => return Err(refused(option)),
+            },
+            "reject_limit" => {}
+            // Verbose notices quote rows.
+            "log_verbosity" => {
+                if !matches!(word().as_deref(), Some("default" | "silent")) {
+                    return Err(refused(option));
+                }
+            }
+            _ => return Err(refused(option)),
+        }
+        Ok(())
+    }
+}
+
+/// Writes options as PostgreSQL's printer prints them: HEADER of the old syntax is a Boolean, and is read back as a
+/// word.
+pub(in crate::sql) fn in_words(options: &mut [Node]) {
+    for option in options {
+        let Some(NodeEnum::DefElem(option)) = &mut option.node else { continue };
+        if let Some(Some(NodeEnum::Boolean(value))) = option.arg.as_deref().map(|arg| &arg.node) {
+            let word = if value.boolval { "true" } else { "false" };
+            option.arg = Some(Box::new(build::text(word)));
+        }
+    }
+}
+
+fn refused(option: &DefElem) -> Refusal {
+    unsupported(&format!("COPY's option {}", option.defname), option.location)
+}
+
+/// An option's value as `defGetString` (define.c) gives it; none without one.
+fn word(option: &DefElem) -> Option<String> {
+    match option.arg.as_deref().map(|arg| &arg.node) {
+        Some(Some(NodeEnum::String(value))) => Some(value.sval.clone()),
+        Some(Some(NodeEnum::Integer(value))) => Some(value.ival.to_string()),
+        Some(Some(NodeEnum::Boolean(value))) => Some(value.boolval.to_string()),
+        None => None,
+        Some(_) => Some("?".to_owned()),
+    }
+}
+
+fn string(option: &DefElem) -> Result<&str, Refusal> {
+    match option.arg.as_deref().map(|arg| &arg.node) {
+        Some(Some(NodeEnum::String(value))) => Ok(&value.sval),
+        _ => Err(refused(option)),
+    }
+}
+
+fn one_byte(option: &DefElem) -> Result<u8, Refusal> {
+    match string(option)?.as_bytes() {
+        [byte] => Ok(*byte),
+        _ => {
+            let message = format!("COPY {} must be a single one-byte character", option.defname);
+            Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("copy"), message).at(option.location))
+        }
+    }
+}
+
+fn marker(option: &DefElem) -> Result<Box<[u8]>, Refusal> {
+    let text = string(option)?;
+    if text.contains(['\n', '\r']) {
+        let message = format!("COPY {} cannot use newline or carriage return", option.defname);
+        return Err(Refusal::new(SqlState::INVALID_PARAMETER, Rule("copy"), message).at(option.location));
+    }
+    Ok(text.as_bytes().into())
+}
+
+fn columns(option: &DefElem) -> Result<Columns, Refusal> {
+    match option.arg.as_deref().map(|arg| &arg.node) {
+        Some(Some(NodeEnum::AStar(_))) => Ok(Columns::All),
+        Some(Some(NodeEnum::List(list))) => {
+            let names = build::names(&list.items).ok_or_else(|| refused(option))?;
+            Ok(Columns::Named(names.into_iter().map(str::to_owned).collect()))
+        }
+        _ => Err(refused(option)),
+    }
+}
