@@ -46,6 +46,7 @@ turn() {
   [ -z "$pid" ] || after=$(cpu_of "$pid")
   awk -v n="$done" -v tps="$tps" -v l="$latency" -v ns=$((after - before)) \
     'BEGIN { printf "%.1f %.1f %.3f\n", tps, l, n ? ns / n / 1000 : 0 }' >>"$lab/$name.turns"
+  say "  $name $(tail -1 "$lab/$name.turns")"
 }
 
 four() {

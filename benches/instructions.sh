@@ -25,11 +25,11 @@ modes="simple extended prepared"
 # Runs so many queries for each client in a mode; prints how many there were in all.
 queries() { bench "$proxy_port" tenant_1 -M "$1" -c "$clients" -j 1 -t "$2" -f "$benches/point.pgbench" | cut -d' ' -f1; }
 
-# The worker's thread in callgrind's dumps: the one with most instructions that is not the audit log's.
+# The worker's thread in callgrind's dumps: the one that drives clients.
 worker_dump() {
   local file
   for file in "$lab"/callgrind.out.*-*; do
-    grep -q 'pgbulkhead::audit::writer' "$file" ||
+    ! grep -q 'worker::client::Client' "$file" ||
       printf '%d %s\n' "$(awk '/^(summary|totals):/ { sum = $2 } END { print sum + 0 }' "$file")" "$file"
   done | sort -g | tail -1
 }
@@ -40,7 +40,9 @@ instructions() {
   rm -f "$lab"/callgrind.out*
   count=$(queries "$1" "$2")
   callgrind_control --dump "$proxy" >"$lab/control.log" 2>&1
-  read -r sum file < <(worker_dump)
+  # It answers before everything is written.
+  sleep 1
+  read -r sum file < <(worker_dump) || fail "no dump of the worker's thread"
 }
 
 # Sets `sum` to the system calls of the worker for `count` queries of a mode and their logins.
