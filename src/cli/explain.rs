@@ -148,6 +148,10 @@ fn refused(text: &str, offset: usize, refusal: &Refusal) {
     if let Some(hint) = &refusal.hint {
         row("hint", hint);
     }
+    if let Some(quarantined) = &refusal.quarantined {
+        row("because", &quarantined.reason);
+        row("not sent", &quarantined.rewritten);
+    }
     if let Some((line, column)) = refusal.position.and_then(|at| line_at(text, offset.checked_add(at)?)) {
         row("at", line);
         row("", &format!("{}{BAD}^{BAD:#}", " ".repeat(column)));

@@ -70,7 +70,7 @@ fn outcome_difference(found: &Outcome, expected: &Outcome, closeness: Closeness)
         Rows::Counted => return None,
         Rows::Same | Rows::WithoutOids => {}
     }
-    if normalised(&found.copied) != normalised(&expected.copied) {
+    if copied(found, closeness) != copied(expected, closeness) {
         return Some("other COPY data".into());
     }
     let without_oids = closeness.rows == Rows::WithoutOids;
@@ -81,6 +81,15 @@ fn outcome_difference(found: &Outcome, expected: &Outcome, closeness: Closeness)
     }
     let at = rows.iter().zip(&expected_rows).position(|(a, b)| a != b)?;
     Some(format!("row {at}: {}, expected {}", shown(&rows[at]), shown(&expected_rows[at])))
+}
+
+/// The lines of COPY data, in the order in which they matter.
+fn copied(outcome: &Outcome, closeness: Closeness) -> Vec<Vec<u8>> {
+    let mut lines: Vec<_> = outcome.copied.split_inclusive(|b| *b == b'\n').map(normalised).collect();
+    if !closeness.ordered {
+        lines.sort();
+    }
+    lines
 }
 
 /// Names, and types as far as both schemas share them.

@@ -54,6 +54,12 @@ impl Side {
         Ok(connection)
     }
 
+    /// The same, in another database.
+    pub fn of_database(&self, database: &str) -> Self {
+        let login = Login { database: database.into(), ..self.login.clone() };
+        Self { login, ..self.clone() }
+    }
+
     /// A statement as this side must say it.
     pub fn sql(&self, sql: &str) -> String {
         if !self.is_rls {
@@ -81,12 +87,12 @@ pub struct Lane {
     pub proxy: Option<Proxy>,
     /// Turns parameters into their binary format.
     encoder: Client,
-    database: String,
+    pub database: String,
     port: u16,
 }
 
 impl Lane {
-    fn open(server: &Server) -> Self {
+    pub fn open(server: &Server) -> Self {
         let database = format!("ccm_{}", NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));
         server.create_database(&database);
         let mut superuser = server.superuser(&database);
@@ -97,6 +103,13 @@ impl Lane {
         let port = server.port();
         let encoder = Client::open(&oracle(port, &database, 1)).expect("the oracle");
         Self { superuser, pristine, target, proxy, encoder, database, port }
+    }
+
+    /// Starts the proxy anew: its server connections and its catalog are new then.
+    pub fn restart(&mut self, server: &Server) {
+        if self.proxy.take().is_some() {
+            self.proxy = Some(Proxy::start(env!("CARGO_BIN_EXE_pgbulkhead"), server, &self.database));
+        }
     }
 
     /// Row-level security for a tenant.

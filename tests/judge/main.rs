@@ -7,6 +7,7 @@
 //! * `drivers` runs real drivers.
 //! * `orm` replays what object-relational mappers sent.
 //! * `sessions` plays sessions whose statements depend on one another, by both protocols.
+//! * `generated` makes statements of every form and compares them with row-level security.
 //!
 //! `PGBULKHEAD_JUDGE_TARGET=rls` puts the oracle itself where the proxy stands: nothing may differ.
 //! `PGBULKHEAD_JUDGE_TARGET=backend` puts the bare backend role there: the attacks must be seen.
@@ -20,6 +21,7 @@ mod compare;
 mod copy;
 mod drivers;
 mod expected;
+mod generated;
 mod lanes;
 mod oracle;
 mod orm;
@@ -53,6 +55,7 @@ fn main() {
         ("attacks", attacks::judge),
         ("orm", orm::judge),
         ("sessions", sessions::judge),
+        ("generated", generated::judge),
     ];
     let trials = judges.into_iter().map(|(name, judge)| {
         let server = server.clone();

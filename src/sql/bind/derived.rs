@@ -108,6 +108,8 @@ impl Binder<'_> {
         let Some(item) = level.items.get_mut(id) else { return Ok(()) };
         let access = self.policy.access(self.role, relation);
         let shown = relation.columns.iter().filter(|c| !access.denied_columns.contains(&c.name));
+        let place = |number: &i16| shown.clone().position(|c| c.number == *number);
+        item.key = relation.primary_key.iter().map(place).collect::<Option<_>>().unwrap_or_default();
         let targets = shown.map(|c| build::target(build::column(&[&inner_name, &c.name]), ""));
         let predicate = rewrite::predicate(self, relation, tenancy, &inner_name, None)?;
         let select = build::select(targets.collect(), vec![std::mem::take(node)], predicate);

@@ -17,6 +17,8 @@ use super::{Binder, FORM};
 pub(in crate::sql) struct Facts {
     /// Items that are read: (depth of the level, number in it).
     pub reads: BTreeSet<(usize, usize)>,
+    /// Columns that are read of items whose key GROUP BY may lean on: depth, number of the item, name.
+    pub grouped: BTreeSet<(usize, usize, String)>,
     /// A sub-select of it holds tenants' rows.
     pub tenanted: bool,
     pub volatile: bool,
@@ -33,6 +35,7 @@ impl Facts {
 
     pub fn merge(&mut self, other: Self) {
         self.reads.extend(other.reads);
+        self.grouped.extend(other.grouped);
         self.tenanted |= other.tenanted;
         self.volatile |= other.volatile;
         self.sublink |= other.sublink;
@@ -43,6 +46,7 @@ impl Facts {
     /// What of it concerns the levels around a level of this depth.
     pub fn below(mut self, depth: usize) -> Self {
         self.reads.retain(|(d, _)| *d < depth);
+        self.grouped.retain(|(d, ..)| *d < depth);
         Self { aggregate: false, set_returning: false, sublink: false, ..self }
     }
 }
@@ -203,6 +207,14 @@ impl Binder<'_> {
         facts.tenanted |= level.is_some_and(|level| {
             found.items.iter().filter_map(|i| level.items.get(*i)).any(|i| self.is_tenanted(&i.source))
         });
+        if let ([id], Some(level)) = (found.items.as_slice(), level)
+            && let Some(item) = level.items.get(*id).filter(|i| !i.key.is_empty())
+        {
+            let name = build::names(&column.fields).and_then(|n| n.last().map(|n| (*n).to_owned()));
+            let one = |c: &&super::ItemColumn| found.whole_row || name.as_ref() == Some(&c.name);
+            let read = item.columns.iter().filter(one).map(|c| (found.depth, *id, c.name.clone()));
+            facts.grouped.extend(read);
+        }
         facts.read(found.depth, found.items);
         Ok(())
     }
@@ -261,12 +273,21 @@ impl Binder<'_> {
         let Some(query) = &mut sublink.subselect else {
             return Err(super::unsupported("an empty sub-select", location));
         };
-        let output = self.statement_in(Some(scope), scope.ctes, query)?;
+        let output = self.inner_query(scope, query)?;
         let tenanted = output.tenanted;
         facts.merge(output.facts);
         facts.tenanted |= tenanted;
         facts.sublink = true;
         Ok(())
+    }
+
+    /// A query inside an expression. The names that are made in it can be made again beside it, so that a
+    /// copy of it stays a copy: GROUP BY and DISTINCT compare expressions.
+    pub fn inner_query(&mut self, scope: &Scope<'_>, query: &mut Node) -> Result<super::Output, Refusal> {
+        let made = self.aliases;
+        let output = self.statement_in(Some(scope), scope.ctes, query);
+        self.aliases = made;
+        output
     }
 
     fn indirection(

@@ -227,6 +227,7 @@ pub(super) fn push(
         leaf: Some(leaf),
         nulled: Cell::new(false),
         fence: Cell::new(false),
+        key: Vec::new(),
     });
     level.items.len() - 1
 }

@@ -11,6 +11,9 @@ use super::from::{Above, Around, push, unleaf};
 use super::scope::{ColumnKind, Found, ItemColumn, Level, Merged, Place, Scope, Source};
 use super::{Binder, Facts};
 
+/// Why a relation below a join's alias stands in a derived table.
+const HIDDEN: &str = "the join's alias hides its name";
+
 impl Binder<'_> {
     pub(super) fn join(
         &mut self,
@@ -24,20 +27,22 @@ impl Binder<'_> {
         level.joins += 1;
         let kind = JoinType::try_from(join.jointype).unwrap_or(JoinType::Undefined);
         let merging = join.is_natural || !join.using_clause.is_empty();
-        let above = if join.alias.is_some() {
-            Above { place: Place::Inside, wrap: Some("the join's alias hides its name") }
-        } else {
-            above
-        };
-        let nullable = match above.wrap {
-            Some(why) if join.alias.is_some() => Above { place: Place::Inside, wrap: Some(why) },
-            _ if merging => Above {
+        // What a join's alias hides has no name for a guard from outside: all of it stands in derived tables,
+        // whatever the joins below would have.
+        let hidden = Above { place: Place::Inside, wrap: Some(HIDDEN) };
+        let above = if join.alias.is_some() { hidden } else { above };
+        let nullable = match merging {
+            _ if above.wrap == Some(HIDDEN) => hidden,
+            true => Above {
                 place: Place::Inside,
                 wrap: Some("USING on a nullable side leaves its predicate no place"),
             },
-            _ => Above { place: Place::On(number), wrap: None },
+            false => Above { place: Place::On(number), wrap: None },
         };
-        let full = Above { place: Place::Inside, wrap: Some("FULL JOIN keeps the rows of both sides") };
+        let full = match above.wrap {
+            Some(HIDDEN) => hidden,
+            _ => Above { place: Place::Inside, wrap: Some("FULL JOIN keeps the rows of both sides") },
+        };
         let (above_left, above_right) = match kind {
             JoinType::JoinInner => (above, above),
             JoinType::JoinLeft => (above, nullable),
@@ -57,11 +62,12 @@ impl Binder<'_> {
         both.extend(&right);
         {
             let scope = Scope { outer: around.outer, level, window: Some(&both), ctes: around.ctes };
-            join.quals = self.condition_of(&scope, Clause::On, join.quals.take(), facts)?;
+            let clause = if kind == JoinType::JoinFull { Clause::FullJoin } else { Clause::On };
+            join.quals = self.condition_of(&scope, clause, join.quals.take(), facts)?;
         }
         rewrite::place_on(self, level, join, number)?;
         null_sides(level, kind, &left, &right);
-        self.join_alias(level, join, &both)?;
+        both.extend(self.join_alias(level, join, &both));
         Ok(both)
     }
 
@@ -143,7 +149,7 @@ impl Binder<'_> {
             !inside
         });
         for id in left.iter().chain(right) {
-            let Some(item) = level.items.get(*id) else { continue };
+            let Some(item) = level.items.get(*id).filter(|i| i.visible) else { continue };
             if let Some(number) = item.columns.iter().position(|c| c.name == name)
                 && !members.contains(&(*id, number))
             {
@@ -155,33 +161,41 @@ impl Binder<'_> {
         level.merged.push(Merged { column, members });
     }
 
-    /// `(a JOIN b) AS j`, and `USING (…) AS j`.
-    fn join_alias(&self, level: &mut Level, join: &JoinExpr, both: &[usize]) -> Result<(), Refusal> {
-        if let Some(alias) = &join.join_using_alias {
+    /// `(a JOIN b) AS j`, and `USING (…) AS j`: the alias is an item of its own beside those it stands for,
+    /// and the joins above see it.
+    fn join_alias(&self, level: &mut Level, join: &JoinExpr, both: &[usize]) -> Option<usize> {
+        let using = join.join_using_alias.as_ref().map(|alias| {
             let names = build::names(&join.using_clause).unwrap_or_default();
-            let merged = level.merged.iter().filter(|m| names.contains(&m.column.name.as_str()));
+            let merged = level.merged.iter().filter(|m| {
+                let below = m.members.iter().any(|(item, _)| both.contains(item));
+                below && names.contains(&m.column.name.as_str())
+            });
             let columns = merged.map(|m| m.column.clone()).collect();
             let id = push(level, Some(alias), None, columns, Source::JoinAlias { members: both.to_vec() });
             unleaf(level, id, false);
-        }
-        let Some(alias) = &join.alias else { return Ok(()) };
+            id
+        });
+        let Some(alias) = &join.alias else { return using };
         let mut columns: Vec<ItemColumn> = level
             .merged
             .iter()
             .filter(|m| m.members.iter().any(|(i, _)| both.contains(i)))
             .map(|m| m.column.clone())
             .collect();
-        for id in both {
+        for id in both.iter().chain(&using) {
             let Some(item) = level.items.get_mut(*id) else { continue };
-            let shown = item.columns.iter().enumerate().filter(|(n, _)| !level.hidden.contains(&(*id, *n)));
-            columns.extend(shown.map(|(_, c)| c.clone()));
+            if item.visible {
+                let shown =
+                    item.columns.iter().enumerate().filter(|(n, _)| !level.hidden.contains(&(*id, *n)));
+                columns.extend(shown.map(|(_, c)| c.clone()));
+            }
             item.name = None;
             item.visible = false;
         }
         level.merged.retain(|m| !m.members.iter().any(|(i, _)| both.contains(i)));
         let id = push(level, Some(alias), None, columns, Source::JoinAlias { members: both.to_vec() });
         unleaf(level, id, true);
-        Ok(())
+        Some(id)
     }
 }
 
@@ -203,7 +217,7 @@ fn common_names(level: &Level, left: &[usize], right: &[usize]) -> Vec<String> {
     let names = |side: &[usize]| {
         let mut names: Vec<String> = Vec::new();
         for id in side {
-            let Some(item) = level.items.get(*id) else { continue };
+            let Some(item) = level.items.get(*id).filter(|i| i.visible) else { continue };
             for (number, column) in item.columns.iter().enumerate() {
                 let merged = level.merged.iter().any(|m| m.members.contains(&(*id, number)));
                 if (!level.hidden.contains(&(*id, number)) || merged) && !names.contains(&column.name) {

@@ -30,7 +30,7 @@ impl Binder<'_> {
                 let Some(query) = &mut json.query else {
                     return Err(super::unsupported("an empty JSON_ARRAY", -1));
                 };
-                let output = self.statement_in(Some(scope), scope.ctes, query)?;
+                let output = self.inner_query(scope, query)?;
                 let tenanted = output.tenanted;
                 facts.merge(output.facts);
                 facts.tenanted |= tenanted;

@@ -9,6 +9,7 @@ mod derived;
 mod expression;
 mod from;
 mod function_item;
+mod group;
 mod join;
 mod json;
 mod operator;

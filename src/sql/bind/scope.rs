@@ -92,6 +92,8 @@ pub(in crate::sql) struct Item {
     pub nulled: Cell<bool>,
     /// It must be a fence when its level is rewritten.
     pub fence: Cell<bool>,
+    /// The places of the primary key among its columns, where the rewriting made a derived table of a relation.
+    pub key: Vec<usize>,
 }
 
 /// A column that USING or NATURAL merged.

@@ -211,6 +211,7 @@ impl Binder<'_> {
             _ if own_aggregate && select.group_clause.is_empty() => Some(Single::Aggregated),
             limit => limit.map(Single::Limited),
         };
+        self.widen_groups(&level, select, &facts);
         rewrite::level(self, &level, select)?;
         Ok(Output { single, columns, tenanted, facts: facts.below(level.depth), simple, joinable })
     }
@@ -286,6 +287,9 @@ impl Binder<'_> {
         for id in items {
             let Some(item) = level.items.get(id) else { continue };
             facts.read(level.depth, level.members(id));
+            if !item.key.is_empty() {
+                facts.grouped.extend(item.columns.iter().map(|c| (level.depth, id, c.name.clone())));
+            }
             facts.tenanted |= self.is_tenanted(&item.source);
             for (number, column) in item.columns.iter().enumerate() {
                 if qualifier.is_none() && level.hidden.contains(&(id, number)) {

@@ -2,7 +2,7 @@
 //! declared of parameters, as [`super::super::leaksafe`] asks for it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnRef, FuncCall, Node};
@@ -11,8 +11,8 @@ use crate::catalog::Oid;
 
 use super::super::build;
 use super::super::leaksafe::Total;
-use super::super::resolve::oid;
-use super::super::typed::{Collation, ColumnInfo, Expr, type_expression, type_of_set};
+use super::super::resolve::{FunctionMatch, Resolution, oid, resolve_function};
+use super::super::typed::{Collation, ColumnInfo, Expr, type_expression, type_named, type_of_set};
 use super::Binder;
 use super::scope::{ColumnKind, ColumnType, Scope, Source};
 
@@ -28,7 +28,10 @@ impl Binder<'_> {
             return Some(ty);
         }
         let columns = |c: &ColumnRef| self.column_info(scope, c);
-        column_type(&type_expression(node, &columns, &|n| self.judged_type(n), self.catalog))
+        match type_expression(node, &columns, &|n| self.judged_type(n), self.catalog) {
+            Expr::Other(_) => self.type_of_cast(node).or_else(|| self.type_of_call(scope, node)),
+            typed => column_type(&typed),
+        }
     }
 
     /// The type of the one column of a function in FROM.
@@ -56,6 +59,45 @@ impl Binder<'_> {
             }
             _ => None,
         }
+    }
+
+    /// The type of a cast, whatever it is a cast of; not where a collation could come with the value.
+    fn type_of_cast(&self, node: &Node) -> Option<ColumnType> {
+        let Some(NodeEnum::TypeCast(cast)) = &node.node else { return None };
+        let (oid, typmod) = type_named(self.catalog, cast.type_name.as_ref()?)?;
+        let ty = self.catalog.type_by_oid(oid).filter(|ty| ty.relation == 0 && ty.collation == 0)?;
+        Some(ColumnType { oid: ty.oid, typmod, collation: 0 })
+    }
+
+    /// The type of an aggregate whose arguments are of known types.
+    fn type_of_call(&self, scope: &Scope<'_>, node: &Node) -> Option<ColumnType> {
+        let Some(NodeEnum::FuncCall(call)) = &node.node else { return None };
+        let named = call.args.iter().any(|a| matches!(a.node, Some(NodeEnum::NamedArgExpr(_))));
+        if call.agg_within_group || named || call.func_variadic {
+            return None;
+        }
+        let (schema, name) = match build::names(&call.funcname)?.as_slice() {
+            [name] => (None, *name),
+            [schema, name] => (Some(*schema), *name),
+            _ => return None,
+        };
+        let arguments: Vec<ColumnType> =
+            call.args.iter().map(|a| self.type_of(scope, a)).collect::<Option<_>>()?;
+        let types: Vec<Oid> = arguments.iter().map(|ty| ty.oid).collect();
+        let Resolution::Found(FunctionMatch::Call { result, .. }) =
+            resolve_function(self.catalog, schema, name, &types, false)
+        else {
+            return None;
+        };
+        let ty = self.catalog.type_by_oid(result).filter(|ty| ty.relation == 0 && ty.kind != 'p')?;
+        let collations: HashSet<Oid> = arguments.iter().map(|ty| ty.collation).filter(|c| *c != 0).collect();
+        let collation = match (ty.collation, collations.len()) {
+            (0, _) => 0,
+            (own, 0) => own,
+            (_, 1) => collations.into_iter().next()?,
+            _ => return None,
+        };
+        Some(ColumnType { oid: result, typmod: -1, collation })
     }
 
     /// What kind of output a bound expression makes.

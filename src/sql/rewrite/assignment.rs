@@ -183,6 +183,7 @@ impl Binder<'_> {
         targets: &mut [Node],
         facts: &mut Facts,
     ) -> Result<(), Refusal> {
+        one_by_one(targets);
         let mut written: Vec<(i16, usize)> = Vec::new();
         let mut row_source = None;
         for (number, node) in targets.iter_mut().enumerate() {
@@ -324,6 +325,32 @@ pub(in crate::sql) fn target_column(
         .at(target.location));
     };
     Ok(Some(column.number))
+}
+
+/// `(a, b) = ROW(x, y)` is `a = x, b = y` (transformMultiAssignRef of parse_target.c).
+fn one_by_one(targets: &mut [Node]) {
+    let mut values: Vec<Node> = Vec::new();
+    for node in targets {
+        let Some(NodeEnum::ResTarget(target)) = &mut node.node else { continue };
+        let Some(NodeEnum::MultiAssignRef(multi)) = target.val.as_deref().and_then(|v| v.node.as_ref())
+        else {
+            continue;
+        };
+        let number = usize::try_from(multi.colno).unwrap_or(0);
+        if number == 1 {
+            values = match multi.source.as_deref() {
+                Some(Node { node: Some(NodeEnum::RowExpr(row)) })
+                    if usize::try_from(multi.ncolumns) == Ok(row.args.len()) =>
+                {
+                    row.args.clone()
+                }
+                _ => Vec::new(),
+            };
+        }
+        if let Some(value) = number.checked_sub(1).and_then(|at| values.get(at)) {
+            target.val = Some(Box::new(value.clone()));
+        }
+    }
 }
 
 /// An assignment of one whole value to one whole column.

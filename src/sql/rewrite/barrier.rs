@@ -19,7 +19,8 @@
 //! stands in `CASE WHEN pg_catalog.now() IS NOT NULL`, because the planner's statistics go through a fence
 //! and not through a CASE. HAVING waits behind `count(*) >= 0`, which keeps it above the scan.
 
-use pg_query::protobuf::Node;
+use pg_query::NodeEnum;
+use pg_query::protobuf::{AExprKind, Node};
 
 use crate::config::model::Barrier;
 use crate::policy::{Refusal, Tenancy};
@@ -35,6 +36,9 @@ pub(in crate::sql) enum Clause {
     Where,
     /// ON, of MERGE too.
     On,
+    /// ON of a FULL JOIN. PostgreSQL wants an equality there that it can hash or merge, so one between two
+    /// columns stays bare: it is evaluated at the join alone, whose sides are fences.
+    FullJoin,
 }
 
 /// The items whose predicates a guard tests: (depth of the level, number in it).
@@ -62,6 +66,11 @@ impl Binder<'_> {
             let total =
                 |binder: &mut Self| membership.unwrap_or_else(|| binder.condition_is_total(scope, &conjunct));
             if !self.is_exposed(scope, &own) || total(self) {
+                bare.push(conjunct);
+            } else if clause == Clause::FullJoin
+                && self.is_total_equality(scope, &conjunct)
+                && self.fence_all(scope, &own)
+            {
                 bare.push(conjunct);
             } else if let Some(gates) = self.gates(scope, clause, &own, &conjunct) {
                 bare.extend(gates);
@@ -123,6 +132,31 @@ impl Binder<'_> {
         own.tenanted
             || scope.level.items.iter().any(|i| self.is_tenanted(&i.source))
             || own.reads.iter().any(|at| item_at(scope, *at).is_some_and(|i| self.is_tenanted(&i.source)))
+    }
+
+    /// `a.x = b.y` between columns whose comparison cannot raise, wherever their values come from.
+    fn is_total_equality(&self, scope: &Scope<'_>, conjunct: &Node) -> bool {
+        let Some(NodeEnum::AExpr(expr)) = &conjunct.node else { return false };
+        let equality =
+            expr.kind == AExprKind::AexprOp as i32 && build::names(&expr.name).is_some_and(|n| n == ["="]);
+        let column = |side: &Option<Box<Node>>| {
+            let node = side.as_deref().filter(|n| matches!(n.node, Some(NodeEnum::ColumnRef(_))))?;
+            self.type_of(scope, node)
+        };
+        let types = column(&expr.lexpr).zip(column(&expr.rexpr));
+        equality && types.is_some_and(|(left, right)| self.equality_is_total(left, right))
+    }
+
+    /// Makes fences of the derived tables that a condition reads. False where it reads a relation by itself.
+    fn fence_all(&self, scope: &Scope<'_>, own: &Facts) -> bool {
+        let items: Vec<&Item> = own.reads.iter().filter_map(|at| item_at(scope, *at)).collect();
+        if own.sublink || items.iter().any(|i| has_predicate(i)) {
+            return false;
+        }
+        for item in items.iter().filter(|i| self.is_tenanted(&i.source)) {
+            item.fence.set(true);
+        }
+        true
     }
 
     /// Which predicates a conjunct waits for, and which derived tables have to be fences because of it.

@@ -53,7 +53,7 @@ impl Binder<'_> {
         let mut tested = Facts::default();
         self.optional(scope, &mut sublink.testexpr, &mut tested)?;
         let Some(query) = &mut sublink.subselect else { return Err(unsupported("an empty sub-select", -1)) };
-        let output = self.statement_in(Some(scope), scope.ctes, query)?;
+        let output = self.inner_query(scope, query)?;
         let joined = match exists {
             true => output.simple,
             false => !negated && is_joined(scope, &tested, &output),
@@ -81,7 +81,7 @@ impl Binder<'_> {
         let mut tested = Facts::default();
         self.expression(scope, &mut test, &mut tested)?;
         let Some(query) = &mut sublink.subselect else { return Err(unsupported("an empty sub-select", -1)) };
-        let output = self.statement_in(Some(scope), scope.ctes, query)?;
+        let output = self.inner_query(scope, query)?;
         let joined = is_joined(scope, &tested, &output) && output.single.is_some();
         merge_query(own, tested, &output);
         let bare = joined

@@ -57,6 +57,15 @@ impl Binder<'_> {
         facts: &mut Facts,
     ) -> Result<(), Refusal> {
         let kind = MergeMatchKind::try_from(arm.match_kind).unwrap_or(MergeMatchKind::Undefined);
+        // An arm names what it has: a row that is not matched has one side only.
+        let seen: Vec<usize> = (0..scope.level.items.len())
+            .filter(|id| match kind {
+                MergeMatchKind::MergeWhenNotMatchedByTarget => *id != target.item,
+                MergeMatchKind::MergeWhenNotMatchedBySource => *id == target.item,
+                MergeMatchKind::MergeWhenMatched | MergeMatchKind::Undefined => true,
+            })
+            .collect();
+        let scope = &Scope { window: Some(&seen), ..*scope };
         self.optional(scope, &mut arm.condition, facts)?;
         scope.level.guarded.set(true);
         let on_target = write_predicate(self, &target.relation, &target.tenancy, &target.name)?;

@@ -77,6 +77,11 @@ fn fences(binder: &mut Binder<'_>, level: &Level, from: &mut [Node]) -> Result<(
         collect_leaves(item, &mut leaves);
     }
     for item in &level.items {
+        // A relation that no guard could name and that is no derived table: nothing would hold a condition back.
+        let relation = matches!(item.source, Source::Relation { .. });
+        if relation && item.fence.get() && binder.is_tenanted(&item.source) {
+            return Err(super::super::bind::unsupported("this condition over a join's alias", -1));
+        }
         if !needs_fence(binder, level, item) {
             continue;
         }

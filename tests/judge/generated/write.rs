@@ -1,0 +1,438 @@
+//! Statements that write: every source, ON CONFLICT, RETURNING, row assignment, MERGE, and a whole statement.
+
+use super::maker::{Col, Item, Level, Maker, Named, Parameter, scoped};
+use super::schema::{TABLES, Table, Ty, Values};
+
+/// A statement, and how it is sent.
+#[derive(Debug, Clone)]
+pub struct Made {
+    pub sql: String,
+    pub parameters: Vec<Parameter>,
+    pub extended: bool,
+    pub writes: bool,
+}
+
+/// The statement of a seed.
+pub fn made(seed: u64, major: u32) -> Made {
+    let extended = seed % 2 == 1;
+    let mut maker = Maker::new(seed.wrapping_mul(0x5851_F42D_4C95_7F2D), extended);
+    let (sql, writes) = match maker.rng.below(100) {
+        0..70 => (maker.query(None).0, false),
+        70..74 => (maker.copied(), false),
+        74..77 => (maker.data_modifying(), true),
+        77..84 => (maker.insert().0, true),
+        84..91 => (maker.update().0, true),
+        91..96 => (maker.delete().0, true),
+        _ if major >= 15 => (maker.merge(), true),
+        _ => (maker.delete().0, true),
+    };
+    Made { sql, parameters: maker.parameters, extended: maker.extended, writes }
+}
+
+impl Maker {
+    fn copied(&mut self) -> String {
+        self.extended = false;
+        let query = self.query(None).0;
+        format!("COPY ({query}) TO STDOUT")
+    }
+
+    fn target(&mut self) -> &'static Table {
+        let writable: Vec<&Table> = TABLES.iter().filter(|t| t.writable).collect();
+        *self.rng.pick(&writable)
+    }
+
+    /// A target with its item in a level of its own.
+    fn open_target(&mut self, table: &'static Table) -> String {
+        let name = self.relation_name(table);
+        let (text, alias) = if self.rng.chance(50) {
+            let alias = self.fresh("x");
+            (format!("{name} AS {alias}"), alias)
+        } else {
+            (name, table.name.to_owned())
+        };
+        let columns = table.columns.iter().map(super::from::col).collect();
+        let item = Item { alias, columns, table: Some(table), has_row: true };
+        self.levels.push(Level { items: vec![item], ambiguous: Vec::new() });
+        text
+    }
+
+    /// RETURNING; the columns that were written hold anything now.
+    fn returning(&mut self, written: &[&str]) -> (String, Vec<Col>) {
+        if !self.rng.chance(45) {
+            return (String::new(), Vec::new());
+        }
+        let top = self.levels.len() - 1;
+        for item in &mut self.levels[top].items {
+            for column in &mut item.columns {
+                if written.contains(&column.name.as_str()) || written.contains(&"*") {
+                    column.values = Values::Unknown;
+                }
+            }
+        }
+        let mut outputs = Vec::new();
+        let mut columns = Vec::new();
+        for at in 0..1 + self.rng.below(3) {
+            let ty = self.some_type();
+            let name = format!("o{at}");
+            outputs.push(format!("{} AS {name}", self.expression(ty)));
+            columns.push(Col { name, ty, values: Values::Unknown });
+        }
+        (format!(" RETURNING {}", outputs.join(", ")), columns)
+    }
+
+    pub fn insert(&mut self) -> (String, Vec<Col>) {
+        let table = self.target();
+        let text = self.open_target(table);
+        let level = self.levels.pop().unwrap_or_default();
+        let (columns, rows) = self.new_rows(table);
+        let conflict = self.on_conflict(table, &level);
+        self.levels.push(level);
+        let (returning, outputs) = self.returning(&["*"]);
+        self.levels.pop();
+        (format!("INSERT INTO {text} ({columns}) {rows}{conflict}{returning}"), outputs)
+    }
+
+    /// A column list and a source that gives new rows of A's.
+    fn new_rows(&mut self, table: &Table) -> (String, String) {
+        let all: Vec<_> = table.columns.iter().filter(|c| c.ty != Ty::Search).collect();
+        let names = all.iter().map(|c| c.name).collect::<Vec<_>>().join(", ");
+        let fresh = 7_000_000 + self.rng.below(900_000);
+        if self.rng.chance(50) {
+            let rows: Vec<_> = (0..1 + self.rng.below(2))
+                .map(|row| {
+                    let values: Vec<_> = all
+                        .iter()
+                        .map(|c| self.new_value(table, c.name, c.ty, c.values, fresh + row))
+                        .collect();
+                    format!("({})", values.join(", "))
+                })
+                .collect();
+            return (names, format!("VALUES {}", rows.join(", ")));
+        }
+        // Each row once, from what the tenant has.
+        let source = TABLES.iter().find(|t| t.name == "templates").expect("templates");
+        let item = Item {
+            alias: "s".into(),
+            columns: source.columns.iter().map(super::from::col).collect(),
+            table: Some(source),
+            has_row: true,
+        };
+        self.levels.push(Level { items: vec![item], ambiguous: Vec::new() });
+        let values: Vec<_> = all
+            .iter()
+            .map(|c| match c.values {
+                Values::Tenant => (*self.rng.pick(&["s.tenant_id", "1", "s.tenant_id"])).to_owned(),
+                Values::Id
+                    if table.key.contains(&c.name)
+                        && table.name != "document_pages"
+                        && table.name != "document_tags" =>
+                {
+                    format!("s.id + {}", 6_000_000)
+                }
+                _ if c.name == "key" => "'new' || s.id".into(),
+                _ if c.name == "email" => "'new' || s.id".into(),
+                _ => self.new_value(table, c.name, c.ty, c.values, fresh),
+            })
+            .collect();
+        let condition = self.condition();
+        self.levels.pop();
+        (names, format!("SELECT {} FROM app.templates s WHERE {condition}", values.join(", ")))
+    }
+
+    fn new_value(&mut self, table: &Table, name: &str, ty: Ty, values: Values, fresh: usize) -> String {
+        let small = 1 + self.rng.below(3);
+        match (name, values) {
+            (_, Values::Tenant) => match self.rng.below(12) {
+                0 => "2".into(),
+                1 => "(SELECT 1)".into(),
+                2 => "1 + 0".into(),
+                _ => "1".into(),
+            },
+            ("id", Values::Id) => match self.rng.below(8) {
+                // A key that another tenant has.
+                0 => format!("{}", 2_222_000 + small),
+                1 => format!("{}", 1_111_000 + small),
+                _ => fresh.to_string(),
+            },
+            ("customer_id" | "template_id" | "document_id" | "tag_id" | "parent_id", _) => {
+                match self.rng.below(6) {
+                    0 if name == "customer_id" || name == "parent_id" => "NULL".into(),
+                    1 if self.rng.chance(40) => format!("(SELECT max(y.id) FROM app.{} y)", parent_of(name)),
+                    _ => format!("{}", 1_111_000 + small),
+                }
+            }
+            ("email", _) if self.rng.chance(20) => "'CANARY_B1@x.test'".into(),
+            ("page_no", _) => fresh.to_string(),
+            ("lang", _) => "'de'".into(),
+            ("ext_ref" | "email" | "key" | "name" | "login", _) if !self.rng.chance(10) => {
+                format!("'new {} {fresh}'", table.name.replace(['"', '\''], ""))
+            }
+            _ => self.constant(ty),
+        }
+    }
+
+    fn on_conflict(&mut self, table: &'static Table, level: &Level) -> String {
+        if !self.rng.chance(40)
+            || table.name.starts_with('"')
+            || table.name == "events"
+            || table.name.starts_with("v_")
+        {
+            return String::new();
+        }
+        if self.rng.chance(35) {
+            return " ON CONFLICT DO NOTHING".into();
+        }
+        let key = match table.name {
+            "settings" => "tenant_id, key".into(),
+            "tags" => "tenant_id, id".into(),
+            "document_tags" => "tenant_id, document_id, tag_id".into(),
+            "customers" if self.rng.chance(40) => "email".into(),
+            _ => table.key.join(", "),
+        };
+        let mut level = level.clone();
+        let mut excluded = level.items[0].clone();
+        excluded.alias = "excluded".into();
+        (excluded.table, excluded.has_row) = (None, false);
+        for column in &mut excluded.columns {
+            column.values = Values::Unknown;
+        }
+        level.items.push(excluded);
+        self.levels.push(level);
+        let set = self.assignments(table).0;
+        let condition =
+            if self.rng.chance(60) { format!(" WHERE {}", self.condition()) } else { String::new() };
+        self.levels.pop();
+        format!(" ON CONFLICT ({key}) DO UPDATE SET {set}{condition}")
+    }
+
+    /// A SET list and the columns it writes.
+    fn assignments(&mut self, table: &'static Table) -> (String, Vec<&'static str>) {
+        let settable: Vec<_> = table
+            .columns
+            .iter()
+            .filter(|c| {
+                !table.key.contains(&c.name)
+                    && !matches!(c.ty, Ty::Search)
+                    && c.name != "email"
+                    && c.name != "ext_ref"
+            })
+            .filter(|c| {
+                c.name != "login" && (table.name, c.name) != ("templates", "name") && c.name != "lang"
+            })
+            .collect();
+        let mut chosen: Vec<&super::schema::Column> = Vec::new();
+        for _ in 0..1 + self.rng.below(2) {
+            let column = *self.rng.pick(&settable);
+            if !chosen.iter().any(|c| c.name == column.name) {
+                chosen.push(column);
+            }
+        }
+        let value = |maker: &mut Self, c: &super::schema::Column| match (c.name, c.values) {
+            (_, Values::Tenant) => (*maker.rng.pick(&["1", "1", "2", "(SELECT 1)"])).to_owned(),
+            ("customer_id" | "template_id" | "document_id" | "parent_id", _) => {
+                format!("{}", 1_111_001 + maker.rng.below(3))
+            }
+            _ => maker.expression(c.ty),
+        };
+        let names = chosen.iter().map(|c| c.name).collect();
+        if chosen.len() == 2 && self.rng.chance(40) {
+            let (left, right) = (value(self, chosen[0]), value(self, chosen[1]));
+            let row = if self.rng.chance(50) {
+                format!("ROW({left}, {right})")
+            } else {
+                format!("(SELECT {left}, {right})")
+            };
+            return (format!("({}, {}) = {row}", chosen[0].name, chosen[1].name), names);
+        }
+        let all: Vec<_> = chosen.iter().map(|c| format!("{} = {}", c.name, value(self, c))).collect();
+        (all.join(", "), names)
+    }
+
+    pub fn update(&mut self) -> (String, Vec<Col>) {
+        let table = self.target();
+        let text = self.open_target(table);
+        let (set, written) = self.assignments(table);
+        // What is joined must match once: the row of the target decides.
+        let from = if self.rng.chance(40) { self.joined_once() } else { String::new() };
+        let condition = self.write_condition();
+        let (returning, outputs) = self.returning(&written);
+        self.levels.pop();
+        let (from, joined) = from.split_once('|').unwrap_or(("", ""));
+        let joined = if joined.is_empty() { String::new() } else { format!(" AND {joined}") };
+        (format!("UPDATE {text} SET {set}{from} WHERE ({condition}){joined}{returning}"), outputs)
+    }
+
+    fn write_condition(&mut self) -> String {
+        let mut all = vec![self.condition()];
+        while self.rng.chance(50) {
+            let more = self.condition();
+            all.push(more);
+        }
+        all.iter().map(|c| format!("({c})")).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// ` FROM x` and the equality with a key of it, divided by `|`; the item joins the level.
+    fn joined_once(&mut self) -> String {
+        let keyed: Vec<&Table> =
+            TABLES.iter().filter(|t| t.key == ["id"] && !t.name.starts_with("v_")).collect();
+        let other = *self.rng.pick(&keyed);
+        let Some((name, _)) = self.column(|c| c.values == Values::Id) else { return String::new() };
+        let name = if name.contains('.') {
+            name
+        } else {
+            format!("{}.{name}", self.levels.last().map(|l| l.items[0].alias.clone()).unwrap_or_default())
+        };
+        let alias = self.fresh("y");
+        let relation = self.relation_name(other);
+        let columns = other.columns.iter().map(super::from::col).collect();
+        let item = Item { alias: alias.clone(), columns, table: Some(other), has_row: true };
+        if let Some(level) = self.levels.last_mut() {
+            level.items.push(item);
+        }
+        format!(" FROM {relation} AS {alias}|{alias}.id = {name}")
+    }
+
+    pub fn delete(&mut self) -> (String, Vec<Col>) {
+        let table = self.target();
+        let text = self.open_target(table);
+        let from = if self.rng.chance(40) { self.joined_once() } else { String::new() };
+        let condition = self.write_condition();
+        let (returning, outputs) = self.returning(&[]);
+        self.levels.pop();
+        let (from, joined) = from.split_once('|').unwrap_or(("", ""));
+        let joined = if joined.is_empty() { String::new() } else { format!(" AND {joined}") };
+        let using = from.replacen(" FROM ", " USING ", 1);
+        (format!("DELETE FROM {text}{using} WHERE ({condition}){joined}{returning}"), outputs)
+    }
+
+    fn merge(&mut self) -> String {
+        let table = loop {
+            let table = self.target();
+            if table.key.len() == 1 && !table.name.starts_with('"') && !table.name.starts_with("v_") {
+                break table;
+            }
+        };
+        let key = table.key[0];
+        let text = self.open_target(table);
+        let target = self.levels.last().map(|l| l.items[0].alias.clone()).unwrap_or_default();
+        // A source in which each key stands once.
+        let (source, columns) = match self.rng.below(3) {
+            0 => {
+                let columns: Vec<Col> = table.columns.iter().map(super::from::col).collect();
+                (format!("{} AS src", self.relation_name(table)), columns)
+            }
+            _ => {
+                let condition = scoped(self, |maker| {
+                    let item = Item {
+                        alias: "z".into(),
+                        columns: table.columns.iter().map(super::from::col).collect(),
+                        table: Some(table),
+                        has_row: true,
+                    };
+                    let was = std::mem::replace(
+                        &mut maker.levels,
+                        vec![Level { items: vec![item], ambiguous: Vec::new() }],
+                    );
+                    let condition = maker.condition();
+                    maker.levels = was;
+                    condition
+                });
+                let columns: Vec<Col> = table
+                    .columns
+                    .iter()
+                    .filter(|c| c.name == key || c.name == "tenant_id")
+                    .map(super::from::col)
+                    .collect();
+                let names: Vec<_> = columns.iter().map(|c| format!("z.{}", c.name)).collect();
+                let union = match table.name {
+                    "settings" => " UNION ALL SELECT 1, 'k77'",
+                    _ => " UNION ALL SELECT 1, 7777777",
+                };
+                (
+                    format!(
+                        "(SELECT {} FROM app.{} z WHERE {condition}{union}) AS src",
+                        names.join(", "),
+                        table.name
+                    ),
+                    columns,
+                )
+            }
+        };
+        let source_item = Item { alias: "src".into(), columns, table: None, has_row: false };
+        let mut both = self.levels.pop().unwrap_or_default();
+        let only_source = Level { items: vec![source_item.clone()], ambiguous: Vec::new() };
+        both.items.push(source_item);
+        self.levels.push(both);
+        let leak = if self.rng.chance(60) { self.leak() } else { None };
+        let on = leak.map_or(String::new(), |l| format!(" AND ({l})"));
+        let mut arms = String::new();
+        for _ in 0..1 + self.rng.below(2) {
+            let condition =
+                if self.rng.chance(60) { format!(" AND {}", self.condition()) } else { String::new() };
+            let action = match self.rng.below(4) {
+                0 => "DELETE".into(),
+                1 => "DO NOTHING".into(),
+                _ => format!("UPDATE SET {}", self.assignments(table).0),
+            };
+            arms.push_str(&format!(" WHEN MATCHED{condition} THEN {action}"));
+        }
+        self.levels.pop();
+        self.levels.push(only_source);
+        if self.rng.chance(60) {
+            let condition = if self.rng.chance(40) {
+                format!(" AND {}", self.leak().unwrap_or_else(|| "true".into()))
+            } else {
+                String::new()
+            };
+            let all: Vec<_> = table.columns.iter().filter(|c| c.ty != Ty::Search).collect();
+            let names = all.iter().map(|c| c.name).collect::<Vec<_>>().join(", ");
+            let values: Vec<_> = all
+                .iter()
+                .map(|c| {
+                    if c.name == key {
+                        format!("src.{key}")
+                    } else {
+                        self.new_value(table, c.name, c.ty, c.values, 7_654_321)
+                    }
+                })
+                .collect();
+            arms.push_str(&format!(
+                " WHEN NOT MATCHED{condition} THEN INSERT ({names}) VALUES ({})",
+                values.join(", ")
+            ));
+        }
+        self.levels.pop();
+        format!("MERGE INTO {text} USING {source} ON {target}.{key} = src.{key}{on}{arms}")
+    }
+
+    /// WITH entries that write, below a SELECT.
+    fn data_modifying(&mut self) -> String {
+        let name = self.fresh("w");
+        let (write, columns) = match self.rng.below(3) {
+            0 => self.insert(),
+            1 => self.update(),
+            _ => self.delete(),
+        };
+        if columns.is_empty() {
+            let query = self.query(None).0;
+            return format!("WITH {name} AS ({write}) SELECT * FROM ({query}) AS q");
+        }
+        self.named.push(Named { name: name.clone(), columns });
+        let (text, item) = self.named_item();
+        self.levels.push(Level { items: vec![item], ambiguous: Vec::new() });
+        let ty = self.some_type();
+        let (value, condition) = (self.expression(ty), self.condition());
+        self.levels.pop();
+        format!("WITH {name} AS ({write}) SELECT {value} AS v FROM {text} WHERE {condition}")
+    }
+}
+
+fn parent_of(key: &str) -> &'static str {
+    match key {
+        "customer_id" => "customers",
+        "template_id" => "templates",
+        "tag_id" => "tags",
+        "parent_id" => "folders",
+        _ => "documents",
+    }
+}
