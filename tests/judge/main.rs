@@ -7,6 +7,7 @@
 //! * `drivers` runs real drivers.
 //! * `orm` replays what object-relational mappers sent.
 //! * `sessions` plays sessions whose statements depend on one another, by both protocols.
+//! * `endless` sends what is too deep or too long.
 //! * `generated` makes statements of every form and compares them with row-level security.
 //!
 //! `PGBULKHEAD_JUDGE_TARGET=rls` puts the oracle itself where the proxy stands: nothing may differ.
@@ -20,6 +21,7 @@ mod catalog;
 mod compare;
 mod copy;
 mod drivers;
+mod endless;
 mod expected;
 mod generated;
 mod lanes;
@@ -47,7 +49,7 @@ fn main() {
     // Each judge runs its cases in lanes of its own; two judges at once would only fight for the cores.
     arguments.test_threads = Some(1);
     let server = Shared::default();
-    let judges: [(&str, Judge); 7] = [
+    let judges: [(&str, Judge); 8] = [
         ("catalog", catalog::judge),
         ("copy", copy::judge),
         ("drivers", drivers::judge),
@@ -56,6 +58,7 @@ fn main() {
         ("orm", orm::judge),
         ("sessions", sessions::judge),
         ("generated", generated::judge),
+        ("endless", endless::judge),
     ];
     let trials = judges.into_iter().map(|(name, judge)| {
         let server = server.clone();

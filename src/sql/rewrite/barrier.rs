@@ -65,12 +65,12 @@ impl Binder<'_> {
             }
             let total =
                 |binder: &mut Self| membership.unwrap_or_else(|| binder.condition_is_total(scope, &conjunct));
-            if !self.is_exposed(scope, &own) || total(self) {
-                bare.push(conjunct);
-            } else if clause == Clause::FullJoin
-                && self.is_total_equality(scope, &conjunct)
-                && self.fence_all(scope, &own)
-            {
+            let merged = |binder: &Self| {
+                clause == Clause::FullJoin
+                    && binder.is_total_equality(scope, &conjunct)
+                    && binder.fence_all(scope, &own)
+            };
+            if !self.is_exposed(scope, &own) || total(self) || merged(self) {
                 bare.push(conjunct);
             } else if let Some(gates) = self.gates(scope, clause, &own, &conjunct) {
                 bare.extend(gates);

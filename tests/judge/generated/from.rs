@@ -12,7 +12,7 @@ pub struct From {
 
 impl Maker {
     /// A FROM list without the word.
-    pub fn from_list(&mut self) -> From {
+    pub fn make_from(&mut self) -> From {
         let around = std::mem::take(&mut self.taken);
         let mut from = self.tree(&Level::default(), 2);
         if self.rng.chance(15) {

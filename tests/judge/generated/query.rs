@@ -86,7 +86,7 @@ impl Maker {
 
     /// A SELECT with its FROM.
     pub fn select(&mut self, types: Option<&[Ty]>) -> (String, Vec<Col>) {
-        let from = self.from_list();
+        let from = self.make_from();
         self.levels.push(from.level);
         let condition = if self.rng.chance(70) {
             let mut all = vec![self.condition()];
@@ -407,7 +407,7 @@ impl Maker {
 
     fn aggregated(&mut self, what: &str) -> String {
         scoped(self, |maker| {
-            let from = maker.from_list();
+            let from = maker.make_from();
             maker.levels.push(from.level);
             let condition = maker.condition();
             maker.levels.pop();

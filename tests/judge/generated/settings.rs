@@ -53,5 +53,6 @@ pub fn of(round: u64) -> Settings {
     if let Some(mode) = [None, None, Some("force_generic_plan"), Some("force_custom_plan")][rng.below(4)] {
         server.push(("plan_cache_mode", mode));
     }
-    Settings { server, volatility: *rng.pick(&["immutable", "stable", "volatile"]) }
+    let volatility = ["immutable", "stable", "volatile"][rng.below(3)];
+    Settings { server, volatility }
 }

@@ -38,7 +38,7 @@ impl Maker {
 
     fn target(&mut self) -> &'static Table {
         let writable: Vec<&Table> = TABLES.iter().filter(|t| t.writable).collect();
-        *self.rng.pick(&writable)
+        writable[self.rng.below(writable.len())]
     }
 
     /// A target with its item in a level of its own.
