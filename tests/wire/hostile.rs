@@ -159,7 +159,7 @@ pub fn a_server_that_asks_for_another_method_is_refused(stage: &Stage) {
         let told = std::sync::Mutex::new(told);
         cannot_connect(&relay, &proxy, move |mut server| {
             if read_packet(&mut server).is_ok() {
-                let _ = server.write_all(&[message(b'R', asks), let_in_and_answered()].concat());
+                let _ = server.write_all(&[message(b'R', asks), message(b'Z', b"I")].concat());
                 let mut rest = Vec::new();
                 let _ = server.read_to_end(&mut rest);
                 let _ = told.lock().expect("a channel").send(rest);
