@@ -12,7 +12,7 @@ import java.util.concurrent.Future;
 import java.util.ArrayList;
 import java.util.List;
 
-/** HikariCP over pgjdbc: isValid, autocommit off, setReadOnly, setNetworkTimeout, leak-free reuse. */
+/** HikariCP over pgjdbc: isValid, autocommit off, setReadOnly, setNetworkTimeout, isolation, leak-free reuse. */
 public class Hikari {
     public static void main(String[] args) throws Exception {
         HikariConfig config = new HikariConfig();
@@ -40,6 +40,7 @@ public class Hikari {
                     }
                     connection.rollback();
                     connection.setReadOnly(false);
+                    connection.setTransactionIsolation(Connection.TRANSACTION_REPEATABLE_READ);
                     check(one(connection, "select count(*) from documents where id = 2222001").equals("0"), "another tenant's row");
                     connection.rollback();
                 }
@@ -102,7 +103,7 @@ public class Hikari {
             threads.shutdown();
         }
         System.out.println("HikariCP of Debian"
-            + ": isValid, autocommit off, read only, rewritten batch, fetch size, query timeout, network timeout, threads");
+            + ": isValid, autocommit off, read only, isolation, rewritten batch, fetch size, query timeout, network timeout, threads");
     }
 
     private static String one(Connection connection, String sql) throws SQLException {

@@ -15,16 +15,16 @@ async def main():
     await conn.execute("select 1; select 2")  # the simple protocol
 
     for id, there in [(1111001, True), (2222001, False)] * 4:  # the cached statement
-        row = await conn.fetchrow("select title, amount, created_at, meta from documents where id = $1", id)
+        row = await conn.fetchrow("select title, amount, created_at, status, meta from documents where id = $1", id)
         assert (row is not None) == there, id
-    by_id = await conn.prepare("select title from documents where id in ($1, $2)")
-    assert by_id.get_parameters()[0].name == "int8"
-    assert [row["title"] for row in await by_id.fetch(1111001, 2222001)] == ["CANARY_A title 1"]
+    by_id = await conn.prepare("select title from documents where id = any($1)")
+    assert by_id.get_parameters()[0].name == "int8[]"
+    assert [row["title"] for row in await by_id.fetch([1111001, 2222001])] == ["CANARY_A title 1"]
 
     moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=datetime.timezone.utc)
     values = (True, 2**40, 1.5, decimal.Decimal("12.345"), "é €", b"\0\xff", moment, moment.date(),
-              datetime.timedelta(days=1, seconds=2), uuid.UUID(int=7), None)
-    types = "bool int8 float8 numeric text bytea timestamptz date interval uuid text".split()
+              datetime.timedelta(days=1, seconds=2), uuid.UUID(int=7), [1, None, 3], ["a", "b"], None)
+    types = "bool int8 float8 numeric text bytea timestamptz date interval uuid int4[] text[] text".split()
     row = await conn.fetchrow("select " + ", ".join(f"${i}::{t}" for i, t in enumerate(types, 1)), *values)
     assert tuple(row) == values, row
 
@@ -39,7 +39,7 @@ async def main():
         raise AssertionError("a row for another tenant was written")
     except asyncpg.InsufficientPrivilegeError:
         pass
-    assert await conn.fetchval("select sum(id) from tags where id between 921 and 923") == 921
+    assert await conn.fetchval("select array_agg(id) from tags where id between 921 and 923") == [921]
     await outer.rollback()
 
     async with conn.transaction():
@@ -80,7 +80,7 @@ async def main():
             await conn.close()
 
     assert await asyncio.gather(*(one(n) for n in range(10))) == [n + 12 for n in range(10)]
-    print(f"asyncpg {asyncpg.__version__}: simple, cached statements, 11 types in binary, savepoint, cursors, "
+    print(f"asyncpg {asyncpg.__version__}: simple, cached statements, 13 types in binary, savepoint, cursors, "
           "executemany, COPY out text and binary, cancel by timeout, many connections")
 
 

@@ -40,8 +40,10 @@ foreach ([true, false] as $emulated) {
     }
     $pdo->exec('rollback to savepoint s');
     check($pdo->query('select count(*) from tags where id in (871, 872)')->fetchColumn() == 1, "savepoint, $how");
-    $pdo->exec('declare c scroll cursor for select id from documents order by id');
-    check($pdo->query('fetch absolute 5 from c')->fetchColumn() == 1111005 && $pdo->query('fetch prior from c')->fetchColumn() == 1111004, "cursor, $how");
+    $scroll = $pdo->prepare('select id from documents order by id', [PDO::ATTR_CURSOR => PDO::CURSOR_SCROLL]);
+    $scroll->execute();
+    check($scroll->fetch(PDO::FETCH_NUM, PDO::FETCH_ORI_ABS, 5)[0] == 1111005 && $scroll->fetch(PDO::FETCH_NUM, PDO::FETCH_ORI_PRIOR)[0] == 1111004, "scrollable cursor, $how");
+    $scroll = null;
     $pdo->rollBack();
     unset($by_id, $typed, $insert);  // each is deallocated by SQL
     check($pdo->query('select 7')->fetchColumn() == 7, "after DEALLOCATE, $how");
@@ -66,4 +68,4 @@ pg_send_query($connection, SLOW);
 usleep(300000);
 check(pg_cancel_query($connection), 'pg_cancel_query');
 check(pg_ping($connection), 'pg_ping');
-printf("PHP PDO %s: emulated and real prepares, 9 types, RETURNING, savepoint, cursor, DEALLOCATE, COPY out, timeout; pgsql functions, cancel\n", PHP_VERSION);
+printf("PHP PDO %s: emulated and real prepares, 9 types, RETURNING, savepoint, scrollable cursor, DEALLOCATE, COPY out, timeout; pgsql functions, cancel\n", PHP_VERSION);

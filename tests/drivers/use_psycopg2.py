@@ -67,6 +67,7 @@ with conn, conn.cursor() as cur:
         raise AssertionError("it was written in a read-only transaction")
     except psycopg2.errors.ReadOnlySqlTransaction:
         conn.rollback()
+conn.reset()
 conn.close()
 
 conn = psycopg2.connect("", async_=1)
@@ -80,4 +81,4 @@ wait()
 assert cur.fetchone() == (40,)
 conn.close()
 print(f"psycopg2 {psycopg2.__version__.split()[0]}: parameters of 11 types, savepoint, named scrollable cursor, "
-      "execute_values, COPY out, cancel, session characteristics, asynchronous")
+      "execute_values, COPY out, cancel, session characteristics, reset, asynchronous")
