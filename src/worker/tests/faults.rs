@@ -268,12 +268,14 @@ async fn server_cut_while_it_is_connected_to_is_tried_again() {
             fault.store(bytes, SeqCst);
             let outcome = client.query("select 1", &[]).await;
             relay.mend();
+            let mut ends = client.is_closed();
             if let Err(error) = outcome {
                 // The connection that was just ended may still be leased.
                 let known = matches!(state(&error), "08006" | "57P01");
                 assert!(error.is_closed() || known, "{error} {}", state(&error));
+                ends |= error.is_closed() || error.as_db_error().is_some_and(|e| e.severity() == "FATAL");
             }
-            if client.is_closed() {
+            if ends {
                 client = proxy.connect("one").await;
             }
             until_served(&mut client).await;
