@@ -272,6 +272,7 @@ fn instantiate(template: &Template, statement: &Statement<'_>) -> String {
                 out.push_str(statement.token(*index).unwrap());
             }
             Piece::Prepared => out.push_str(Template::PREPARED),
+            Piece::Channel(_) => out.push_str("pgbulkhead_channel"),
             Piece::Tenant => out.push_str("$9999"),
         }
     }

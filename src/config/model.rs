@@ -52,6 +52,9 @@ pub struct General {
     /// Server connections per (database, worker) that may be kept beyond their transactions, for cursors WITH HOLD;
     /// none: half of the pool.
     pub max_held_connections: Option<usize>,
+    /// Those of them at most that clients keep beyond a transaction (session advisory locks, LISTEN); three
+    /// quarters of the pool where it says nothing.
+    pub max_pinned: Option<usize>,
     /// Worker threads; PERF: one up to four cores.
     pub workers: usize,
     /// Clients at once, over all workers.
@@ -112,6 +115,7 @@ impl Default for General {
             reserve_timeout: Duration::from_secs(5),
             max_tenant_connections: None,
             max_held_connections: None,
+            max_pinned: None,
             // One up to four processors, then one for each four.
             workers: std::thread::available_parallelism().map_or(1, |all| all.get().div_ceil(4)),
             max_client_conn: 5000,

@@ -55,6 +55,18 @@ impl Policy {
         self.tenancy.get(&oid).unwrap_or(&Tenancy::Denied)
     }
 
+    /// The type of a tenant's value where no relation of a statement says one: that of the tenant column of the
+    /// first tenant relation, the same in every process. None where there is no such relation.
+    pub fn tenant_type(&self, catalog: &Snapshot) -> Option<Oid> {
+        let columns = self.tenancy.iter().filter_map(|(oid, tenancy)| match tenancy {
+            Tenancy::Tenant { column, .. } => Some((*oid, *column)),
+            Tenancy::Child { .. } | Tenancy::Shared | Tenancy::Denied => None,
+        });
+        let (oid, column) = columns.min()?;
+        let ty = catalog.type_by_oid(catalog.relation(oid)?.column_numbered(column)?.type_oid)?;
+        Some(if ty.base == 0 { ty.oid } else { ty.base })
+    }
+
     /// What a role may do with a relation.
     pub fn access(&self, role: &str, relation: &Relation) -> Access {
         let read_only_kind = matches!(relation.kind, RelationKind::MaterializedView);

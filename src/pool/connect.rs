@@ -215,7 +215,9 @@ impl Target {
                 b'Z' => {
                     backend::ready_for_query(&body)?;
                     check(&reported)?;
-                    return Ok(Connected { stream, server: Server::new(reported), key });
+                    let mut server = Server::new(reported);
+                    server.pid = key.as_ref().map(|(pid, _)| *pid);
+                    return Ok(Connected { stream, server, key });
                 }
                 _ => return Err(WireError::Unexpected(tag).into()),
             }

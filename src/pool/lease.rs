@@ -27,6 +27,8 @@ pub struct Limits {
     pub reserve_timeout: Duration,
     /// Leases of one tenant at once; none: all.
     pub per_tenant: Option<usize>,
+    /// Those of them at most that are kept beyond a transaction.
+    pub pinned: usize,
     /// An idle connection is closed after this, unless `least` are open.
     pub idle_timeout: Duration,
     /// A connection is not used again after this, or up to a tenth of it earlier, by chance.
@@ -57,6 +59,7 @@ struct State {
     queue: Queue,
     /// Idle, leased, being checked, and waiting for a cancel to settle.
     open: usize,
+    pinned: usize,
     connecting: usize,
     checking: usize,
     /// Leases by whom they are for; kept where tenants have a limit.
@@ -85,6 +88,7 @@ pub struct Lease {
     pool: Rc<Pool>,
     payer: Payer,
     connection: Option<Connection>,
+    pinned: bool,
 }
 
 /// What a pool holds.
@@ -162,6 +166,11 @@ impl Pool {
         }
     }
 
+    /// Connections that are kept beyond a transaction.
+    pub fn pinned(&self) -> usize {
+        self.state.borrow().pinned
+    }
+
     /// Opens a first connection ahead of need, so that its parameters are known, and those that are kept open.
     pub fn warm_up(self: &Rc<Self>) {
         self.fill(self.limits.least.max(1));
@@ -223,7 +232,7 @@ impl Pool {
             let held = state.held.entry(payer.clone()).or_default();
             *held = held.saturating_add(1);
         }
-        Lease { pool: self.clone(), payer, connection: Some(connection) }
+        Lease { pool: self.clone(), payer, connection: Some(connection), pinned: false }
     }
 
     /// A lease has ended.
@@ -503,6 +512,24 @@ fn retirement(now: Instant, lifetime: Duration) -> Instant {
 }
 
 impl Lease {
+    /// Counts the connection as one that is kept beyond a transaction; false where there are too many of them.
+    pub fn pin(&mut self) -> bool {
+        let mut state = self.pool.state.borrow_mut();
+        if !self.pinned && state.pinned < self.pool.limits.pinned {
+            state.pinned = state.pinned.saturating_add(1);
+            self.pinned = true;
+        }
+        self.pinned
+    }
+
+    /// It is not kept any longer.
+    pub fn unpin(&mut self) {
+        if std::mem::take(&mut self.pinned) {
+            let mut state = self.pool.state.borrow_mut();
+            state.pinned = state.pinned.saturating_sub(1);
+        }
+    }
+
     /// The socket.
     pub fn stream(&mut self) -> Option<&mut Stream> {
         self.connection.as_mut().map(|connection| &mut connection.stream)
@@ -521,6 +548,7 @@ impl Lease {
     /// Gives the connection back. The caller says with `server` that nothing is outstanding on it and that no
     /// byte of a message is unwritten. A cancel that is on its way arrives before the connection is used again.
     pub fn give_back(mut self, server: Box<Server>) {
+        self.unpin();
         let Some(mut connection) = self.connection.take() else { return };
         let pool = self.pool.clone();
         pool.returned(&self.payer);
@@ -576,6 +604,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.unpin();
         if let Some(connection) = self.connection.take() {
             // No Terminate: a frame may be half written.
             drop(connection);

@@ -10,10 +10,12 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::Io;
+use super::channels::Channels;
 use super::copy::{Copying, Loading};
 use super::holds::{Holds, too_many_held};
 use super::host::{Found, Host};
 use super::outgoing::{self, OwnStatement};
+use super::pin::Pin;
 use super::portals::Portals;
 use super::relay::Frames;
 use super::reply::{Expect, Part as SentPart, Running};
@@ -25,7 +27,7 @@ use crate::auth::Principal;
 use crate::catalog::Oid;
 use crate::plan::Plan;
 use crate::policy::{Refusal, Rule, SqlState, TenantId};
-use crate::sql::{Action, StatementKind};
+use crate::sql::{Action, Lasting, StatementKind};
 use crate::wire::answer;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::{frontend, request};
@@ -54,6 +56,10 @@ pub struct Active {
     pub(super) frames: Frames,
     /// A statement that a simple query runs by EXECUTE could not be prepared: the query has had its answer.
     pub(super) ahead_failed: bool,
+    pub(super) pin: Pin,
+    pub(super) channels: Channels,
+    /// The process id that the client was given.
+    pub(super) pid: i32,
     released: Option<Box<Server>>,
     no_lease: Option<Refusal>,
     payer: Option<TenantId>,
@@ -160,6 +166,9 @@ impl Active {
             server: None,
             frames: Frames::default(),
             ahead_failed: false,
+            pin: Pin::default(),
+            channels: Channels::default(),
+            pid: 0,
             released: None,
             no_lease: None,
             payer: None,
@@ -183,6 +192,11 @@ impl Active {
     /// Whether a statement is running on the leased server connection.
     pub fn is_running(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// Whether nothing is outstanding and no transaction is open.
+    pub fn is_idle(&self) -> bool {
+        self.is_clean()
     }
 
     /// Whether a server connection is leased.
@@ -367,9 +381,42 @@ impl Active {
 
     /// The lease ends if nothing at all is outstanding and no transaction is open.
     pub fn settle_lease(&mut self) {
-        if !self.lease_per_session && self.server.is_some() && !self.holds.is_holding() && self.is_clean() {
+        let kept = self.holds.is_holding() || self.pin.is_held();
+        if !self.lease_per_session && self.server.is_some() && !kept && self.is_clean() {
             self.released = self.server.take();
         }
+    }
+
+    /// Asks the server whether anything still holds its session, once a statement may have changed that.
+    pub fn settle_pin(&mut self, io: &mut Io<'_>) -> Result<(), Refusal> {
+        if !self.pin.is_held() || !self.is_clean() {
+            return Ok(());
+        }
+        if self.pin.ask() {
+            outgoing::own_query(io.server, std::iter::once(OwnStatement::StillHeld))?;
+            self.queue.push_back(Expect::Own);
+        }
+        Ok(())
+    }
+
+    /// A statement is sent that may leave something to the server session: the lease is kept. 53300 where too many
+    /// are.
+    fn hold(&mut self, host: &mut dyn Host, plan: &Plan) -> Result<(), Refusal> {
+        match plan.planned.holds {
+            Lasting::Nothing => {}
+            Lasting::Releases => self.pin.given(),
+            Lasting::Takes => {
+                self.channels.may_listen()?;
+                if !self.lease_per_session && !self.pin.is_held() && !host.pin() {
+                    let message = "too many sessions keep a server connection for advisory locks or LISTEN";
+                    return Err(Refusal::new(SqlState::TOO_MANY, Rule("pin"), message).hint(
+                        "Use pg_advisory_xact_lock, which ends with its transaction, or raise max_pinned.",
+                    ));
+                }
+                self.pin.taken();
+            }
+        }
+        Ok(())
     }
 
     /// Every Sync answered, status idle, no byte unread, no batch open, no COPY.
@@ -386,14 +433,16 @@ impl Active {
         self.released.take()
     }
 
-    /// The server connection, if nothing is outstanding on it and no cursor is held.
+    /// The server connection, if nothing is outstanding on it and nothing of the session is left to it.
     pub fn take_clean_server(&mut self) -> Option<Box<Server>> {
-        if self.is_clean() && !self.holds.is_holding() { self.server.take() } else { None }
+        let kept = self.holds.is_holding() || self.pin.is_held();
+        if self.is_clean() && !kept { self.server.take() } else { None }
     }
 
     /// The server connection is gone.
     pub fn forget_server(&mut self, host: &mut dyn Host) {
         self.server = None;
+        self.pin = Pin::default();
         self.abandon(host);
     }
 
@@ -415,7 +464,8 @@ impl Active {
     }
 
     /// What is remembered of a statement that is sent; 53400 without room for its audit event.
-    pub(super) fn running(&self, host: &mut dyn Host, plan: &Arc<Plan>) -> Result<Running, Refusal> {
+    pub(super) fn running(&mut self, host: &mut dyn Host, plan: &Arc<Plan>) -> Result<Running, Refusal> {
+        self.hold(host, plan)?;
         if !host.reserve_audit() {
             let message = "the audit log does not keep up";
             return Err(Refusal::new(SqlState("53400"), Rule("audit"), message));

@@ -90,6 +90,7 @@ impl Active {
         // The table has changed since the statement was prepared (plancache.c).
         let stale = is_stale(&fields);
         match self.queue.front_mut() {
+            Some(Expect::Own) if self.pin.ask_again() => return Ok(Seen::Nothing),
             Some(Expect::Own) => return Err(Lost::Own),
             Some(Expect::Query(query)) => {
                 let running: Vec<Running> = query

@@ -45,6 +45,14 @@ pub trait Host {
         true
     }
 
+    /// Keeps the leased server connection beyond its transaction; false where too many are kept already.
+    fn pin(&mut self) -> bool {
+        true
+    }
+
+    /// The leased server connection need not be kept any longer.
+    fn unpin(&mut self) {}
+
     /// The server-side statement for this rendered text and these parameter types, shared by all sessions.
     fn intern(&mut self, text: RenderedText, types: &[Oid]) -> Rc<Prepared>;
 

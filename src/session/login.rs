@@ -99,16 +99,16 @@ impl Session {
             }
             settings.pop();
         }
-        if let Phase::Settling(active, _, greeting) = std::mem::replace(&mut self.phase, Phase::Over) {
-            greet(host, io.client, &active, &greeting);
+        if let Phase::Settling(mut active, _, greeting) = std::mem::replace(&mut self.phase, Phase::Over) {
+            active.pid = greet(host, io.client, &active, &greeting);
             self.phase = Phase::Active(active);
         }
         Ok(())
     }
 }
 
-/// AuthenticationOk to ReadyForQuery.
-fn greet(host: &mut dyn Host, out: &mut Vec<u8>, active: &Active, greeting: &Greeting) {
+/// AuthenticationOk to ReadyForQuery; gives the process id that the client is told.
+fn greet(host: &mut dyn Host, out: &mut Vec<u8>, active: &Active, greeting: &Greeting) -> i32 {
     answer::authentication_ok(out);
     let who = active.who();
     for (name, value) in host.server_parameters(who) {
@@ -121,4 +121,5 @@ fn greet(host: &mut dyn Host, out: &mut Vec<u8>, active: &Active, greeting: &Gre
     let (pid, secret) = host.cancel_key(if greeting.minor >= 2 { LONG_SECRET } else { SECRET });
     answer::key_data(out, pid, &secret);
     answer::ready_for_query(out, TransactionStatus::Idle);
+    pid
 }

@@ -16,10 +16,12 @@
 //! * [`reply`]: which answer is whose. [`tenancy`]: which tenant a transaction has. [`checks`]: values that
 //!   must be the tenant's. [`settings`]: what the session has SET.
 //! * [`outgoing`]: the only writer of SQL. [`server`]: what is known of a server connection.
+//! * [`pin`]: what holds a server connection beyond its transaction. [`channels`]: what a session listens on.
 //! * [`host`]: what a session asks of its surroundings.
 
 pub mod active;
 pub mod again;
+pub mod channels;
 pub mod checks;
 pub mod copy;
 pub mod extended;
@@ -33,6 +35,7 @@ pub mod names;
 pub mod outgoing;
 #[cfg(test)]
 pub mod passthrough;
+pub mod pin;
 pub mod portals;
 pub mod refusing;
 pub mod relay;
@@ -225,6 +228,7 @@ impl Session {
             self.resume(host, io);
         }
         if let Phase::Active(active) = &mut self.phase {
+            active.settle_pin(io).map_err(|_| Lost::Own)?;
             active.settle_lease();
         }
         Ok(())

@@ -192,7 +192,13 @@ pub enum OwnStatement<'a> {
     CloseAll,
     /// `DISCARD SEQUENCES`
     DiscardSequences,
+    /// Whether anything holds the server session beyond its transaction: gives a row, of no columns, if so.
+    StillHeld,
 }
+
+const STILL_HELD: &[u8] = b"SELECT WHERE EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype \
+OPERATOR(pg_catalog.=) 'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) \
+OR EXISTS (SELECT FROM pg_catalog.pg_listening_channels())";
 
 /// Appends one Query message with statements of the proxy's own. A setting's name is one that a plan gave;
 /// anything but a plain name is left out all the same.
@@ -213,6 +219,7 @@ pub fn own_query<'a>(
                 OwnStatement::ResetAll => out.extend_from_slice(b"RESET ALL"),
                 OwnStatement::CloseAll => out.extend_from_slice(b"CLOSE ALL"),
                 OwnStatement::DiscardSequences => out.extend_from_slice(b"DISCARD SEQUENCES"),
+                OwnStatement::StillHeld => out.extend_from_slice(STILL_HELD),
             }
             out.push(b';');
         }

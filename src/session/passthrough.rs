@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::sql::copy::{Form, Load, Place};
 use crate::sql::{
-    Action, Argument, Decision, Discard, Execute, Given, Piece, Planned, SavepointDeed, SettingChange,
-    Statement, StatementKind, Template, VerifiedSql, Witnessed, World,
+    Action, Argument, Decision, Discard, Execute, Given, Lasting, Piece, Planned, SavepointDeed,
+    SettingChange, Statement, StatementKind, Template, VerifiedSql, Witnessed, World,
 };
 
 /// Plans a statement.
@@ -57,6 +57,7 @@ pub fn plan(_: &World, _: &str, statement: &Statement<'_>) -> Result<Planned, Re
         action,
         parameters: if word(0) == "prepare" { 0 } else { highest_parameter(statement.text) },
         tenant_type: Some(23),
+        holds: Lasting::Nothing,
         bind_checks: Vec::new(),
         cautious: None,
         pins: Vec::new(),

@@ -6,8 +6,9 @@ use super::active::{Active, Batch};
 use super::copy::Copying;
 use super::host::{Account, Host, Verdict};
 use super::reply::{Expect, Part, Running, fixed};
+use super::statement;
 use crate::policy::{Refusal, Rule, SqlState};
-use crate::sql::{Action, StatementKind};
+use crate::sql::{Action, StatementKind, VerifiedSql};
 use crate::wire::backend::{self, ErrorFields, TransactionStatus};
 use crate::wire::frame::HEADER;
 use crate::wire::{WireError, answer};
@@ -126,7 +127,8 @@ impl Active {
                 continue;
             }
             let Some((tag, total)) = header(rest)? else { break };
-            if matches!(tag, b'D' | b'd') {
+            let own = tag == b'D' && matches!(self.queue.front(), Some(Expect::Own));
+            if matches!(tag, b'D' | b'd') && !own {
                 if rest.len() < HEADER.saturating_add(2).min(total) {
                     break;
                 }
@@ -206,13 +208,32 @@ impl Active {
     fn answer(&mut self, host: &mut dyn Host, tag: u8, body: &[u8]) -> Result<Seen, Lost> {
         match tag {
             b'N' => ErrorFields::read(body).map(|_| Seen::Nothing).map_err(Lost::from),
-            b'A' => Ok(Seen::Nothing),
+            b'A' => self.notification(host, body),
             b'S' => self.parameter_status(body),
             b'E' => self.error(host, body),
             b'Z' => self.ready(body),
             b'C' | b'I' | b's' => self.completed(host, tag, body),
             b'G' | b'H' | b'c' => self.copy_answer(tag, body),
             _ => self.described(tag, body),
+        }
+    }
+
+    /// A notification is told by the client's name of its channel, if the session listens on it for the tenant that it
+    /// has now.
+    fn notification(&mut self, host: &mut dyn Host, body: &[u8]) -> Result<Seen, Lost> {
+        let notification = backend::notification(body)?;
+        let tenant = self.tenancy.bound(host.now_unix());
+        let own = (self.server.as_ref().and_then(|server| server.pid), self.pid);
+        let told = self.channels.told(&notification, tenant, own)?;
+        Ok(told.map_or(Seen::Nothing, Seen::Instead))
+    }
+
+    fn pin_answered(&mut self, host: &mut dyn Host, tag: &[u8]) {
+        let held = self.pin.is_held();
+        self.pin.answered(tag);
+        if held && !self.pin.is_held() {
+            self.channels.clear();
+            host.unpin();
         }
     }
 
@@ -233,7 +254,7 @@ impl Active {
                 self.frames.columns = Some(backend::row_description(body)?);
                 return Ok(Seen::Whole);
             }
-            (b'T', Some(Expect::Own)) => return Ok(Seen::Nothing),
+            (b'T' | b'D', Some(Expect::Own)) => return Ok(Seen::Nothing),
             (b'2', Some(Expect::Insert(_))) if body.is_empty() => return Ok(Seen::Nothing),
             (b'1', Some(Expect::Parse { client: None, .. } | Expect::Ahead(_)))
             | (b'3', Some(Expect::OwnClose(_))) => Seen::Nothing,
@@ -284,7 +305,10 @@ impl Active {
         self.loading = None;
         self.frames.columns = None;
         match self.queue.front_mut() {
-            Some(Expect::Own) if tag == b'C' => return Ok(Seen::Nothing),
+            Some(Expect::Own) if tag == b'C' => {
+                self.pin_answered(host, command);
+                return Ok(Seen::Nothing);
+            }
             Some(Expect::Execute(_)) => {
                 if let Some(Expect::Execute(running)) = self.queue.pop_front() {
                     self.ran(host, running, command);
@@ -321,6 +345,13 @@ impl Active {
         account(host, &self.who, &running, rows, None);
         if let Some(sets) = running.sets {
             self.settings.set(sets);
+        }
+        if running.kind == StatementKind::Listen
+            && let (Some(tenant), Some(channel)) =
+                (&running.tenant, statement::sql(&running.plan).and_then(VerifiedSql::channel))
+            && command == b"LISTEN"
+        {
+            self.channels.listen(tenant, channel);
         }
         match command {
             b"COMMIT" => {

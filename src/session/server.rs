@@ -19,6 +19,8 @@ const MOST_PREPARED: usize = 512;
 pub struct Server {
     /// As the last ReadyForQuery said.
     pub status: TransactionStatus,
+    /// Its process id, where it said one.
+    pub pid: Option<i32>,
     /// Its prepared statements.
     pub prepared: PreparedSet,
     /// Settings that sessions made and that still hold.
@@ -53,6 +55,7 @@ impl Server {
     pub fn new(reported: Vec<(String, String)>) -> Self {
         Self {
             status: TransactionStatus::Idle,
+            pid: None,
             prepared: PreparedSet::default(),
             settings: BTreeMap::new(),
             touched: Vec::new(),

@@ -49,8 +49,8 @@ pub(super) enum OnServer {
     Never,
     /// By a name that all sessions share; the tenant is a parameter.
     Named(Rc<Prepared>),
-    /// It takes no parameters (COPY: `BeginCopyTo` analyses its query without any), so that it is rendered with
-    /// the transaction's tenant for each Bind.
+    /// It takes no parameters (COPY: `BeginCopyTo` analyses its query without any; LISTEN and NOTIFY name a channel),
+    /// so that it is rendered with the transaction's tenant for each Bind.
     PerBind,
 }
 
@@ -137,9 +137,7 @@ pub(super) fn planned(
 ) -> Result<Planned, Refusal> {
     let parameters = u16::try_from(declared.len()).unwrap_or(u16::MAX).max(plan.planned.parameters);
     let on_server = match sql(&plan) {
-        Some(_) if matches!(kind(&plan.planned.action), StatementKind::CopyIn | StatementKind::CopyOut) => {
-            OnServer::PerBind
-        }
+        Some(_) if has_no_parameters(kind(&plan.planned.action)) => OnServer::PerBind,
         Some(sql) => OnServer::Named(prepared(host, &plan, sql, parameters, literals, declared)?),
         None => OnServer::Never,
     };
@@ -150,6 +148,13 @@ pub(super) fn planned(
         literals: literals.ranges.clone(),
         plan,
     })
+}
+
+fn has_no_parameters(kind: StatementKind) -> bool {
+    matches!(
+        kind,
+        StatementKind::CopyIn | StatementKind::CopyOut | StatementKind::Listen | StatementKind::Notify
+    )
 }
 
 pub(super) fn per_bind(planned: &Planned, declared: &[Oid], tenant: Option<&TenantId>) -> Rc<Prepared> {

@@ -56,6 +56,16 @@ impl Tenancy {
         }
     }
 
+    /// The tenant of the open transaction; outside of one, that of the next.
+    pub fn bound(&self, now_unix: u64) -> Option<&TenantId> {
+        match (&self.transaction, &self.session) {
+            (Transaction::Open { tenant, .. }, _) => tenant.as_ref(),
+            (Transaction::None, Binding::Fixed(tenant)) => Some(tenant),
+            (Transaction::None, Binding::Token(token)) => (token.expires > now_unix).then_some(&token.tenant),
+            (Transaction::None, Binding::Unbound) => None,
+        }
+    }
+
     /// The open transaction's tenant.
     pub fn current(&self) -> Option<&TenantId> {
         match &self.transaction {

@@ -57,9 +57,13 @@ pub(in crate::sql) fn type_name(schema: &str, name: &str) -> TypeName {
 }
 
 pub(in crate::sql) fn cast(arg: Node, schema: &str, name: &str) -> Node {
+    cast_to(arg, type_name(schema, name))
+}
+
+pub(in crate::sql) fn cast_to(arg: Node, ty: TypeName) -> Node {
     node(NodeEnum::TypeCast(Box::new(TypeCast {
         arg: Some(Box::new(arg)),
-        type_name: Some(type_name(schema, name)),
+        type_name: Some(ty),
         location: NOWHERE,
     })))
 }

@@ -54,9 +54,9 @@ pub enum SpecialFunction {
     SetConfig,
     /// `current_setting(name [, missing_ok])`: a SHOW; the name must be a literal of the allow-list.
     CurrentSetting,
-    /// `pg_notify(channel, payload)`: channels are common to all tenants.
+    /// `pg_notify(channel, payload)`: channels are common to all tenants, so its name is made the tenant's.
     PgNotify,
-    /// Advisory locks: keys are common to all tenants.
+    /// Advisory locks: keys are common to all tenants, so they are made the tenant's.
     AdvisoryLock(AdvisoryLock),
     /// `pg_sleep`, `pg_sleep_for`, `pg_sleep_until`: holds a server connection. Refused unless a rule allows it.
     PgSleep,
@@ -83,7 +83,7 @@ pub enum AdvisoryLock {
     Session,
     /// Gives back a session's lock.
     Unlock,
-    /// Gives back all of a session's locks: never on a shared server connection.
+    /// Gives back all of a session's locks: the leased server connection holds no one else's.
     UnlockAll,
 }
 

@@ -8,6 +8,7 @@ mod bind;
 pub mod bounds;
 mod build;
 pub mod catalogs;
+pub mod channel;
 pub mod copy;
 mod facts;
 pub mod functions;
@@ -42,7 +43,8 @@ pub use normalise::{Literal, LiteralClass, Normalised, Normaliser, Statement, st
 pub use parse::Tree;
 pub use plan::plan;
 pub use planned::{
-    Action, Argument, Decision, Discard, Edit, Execute, Pin, Planned, SavepointDeed, StatementKind, Witnessed,
+    Action, Argument, Decision, Discard, Edit, Execute, Lasting, Pin, Planned, SavepointDeed, StatementKind,
+    Witnessed,
 };
 pub use settings::{Change, Given, SettingChange};
 pub use template::{Piece, Template};

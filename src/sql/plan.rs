@@ -9,7 +9,7 @@ use crate::policy::{Refusal, Rule, SqlState};
 use super::bind::Binder;
 use super::copy::Load;
 use super::facts::Facts;
-use super::planned::{Action, Decision, Planned, Witnessed};
+use super::planned::{Action, Decision, Lasting, Planned, Witnessed};
 use super::prepared;
 use super::statement::{Deed, literal_index};
 use super::verify;
@@ -92,6 +92,7 @@ fn plan_with(
         action,
         parameters,
         tenant_type: decided.tenant_type,
+        holds: decided.holds,
         bind_checks: decided.bind_checks,
         cautious: None,
         pins,
@@ -143,6 +144,8 @@ pub(in crate::sql) struct Decided {
     pub pinned: Vec<usize>,
     pub relations: Vec<(String, model::Operation)>,
     pub edits: Vec<super::Edit>,
+    pub holds: Lasting,
+    pub channel: Option<String>,
     pub reason: String,
 }
 
@@ -153,7 +156,13 @@ fn verified(
     tenant_parameter: u16,
     decided: &Decided,
 ) -> Result<(VerifiedSql, Vec<Pin>, Witnessed), Refusal> {
-    let (template, mut pins) = lift::template(tree, statement, &[])?;
+    let (mut template, mut pins) = lift::template(tree, statement, &[])?;
+    if let Some(channel) = &decided.channel
+        && !template.open_channel(channel)
+    {
+        let reason = "the channel is lost when the statement is printed";
+        return Err(verify::refusal(statement.text, String::new(), reason));
+    }
     let known: HashSet<usize> = pins.iter().map(|p| p.index).collect();
     let decided_on = decided.pinned.iter().filter(|index| !known.contains(index));
     pins.extend(decided_on.filter_map(|index| pin(statement, *index)));

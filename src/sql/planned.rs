@@ -25,6 +25,8 @@ pub struct Planned {
     pub bind_checks: Vec<BindCheck>,
     /// The plan for values that do not satisfy them: such conditions wait behind the guard.
     pub cautious: Option<Box<Planned>>,
+    /// What it leaves to the server session beyond its transaction, or takes from it.
+    pub holds: Lasting,
     /// Literals that a decision looked at: the plan holds for exactly these tokens.
     pub pins: Vec<Pin>,
     /// COPY FROM STDIN only: how its rows become the tenant's.
@@ -213,8 +215,24 @@ pub enum StatementKind {
     Fetch,
     /// CLOSE.
     CloseCursor,
+    /// LISTEN, UNLISTEN.
+    Listen,
+    /// NOTIFY.
+    Notify,
     /// Anything else that is allowed.
     Other,
+}
+
+/// What a statement does to what a server session keeps beyond a transaction: advisory locks, channels that it
+/// listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lasting {
+    /// Nothing.
+    Nothing,
+    /// It may give some of it back.
+    Releases,
+    /// It may add to it.
+    Takes,
 }
 
 /// A literal that a decision looked at.

@@ -11,8 +11,9 @@ use crate::policy::{Refusal, Rule, SqlState};
 
 use super::bind::{Binder, kind_of, unsupported};
 use super::build;
+use super::channel;
 use super::copy::Load;
-use super::planned::{Argument, Discard, SavepointDeed, StatementKind};
+use super::planned::{Argument, Discard, Lasting, SavepointDeed, StatementKind};
 use super::settings::{self, Setting, SettingChange};
 
 /// `CURSOR_OPT_HOLD` of parsenodes.h.
@@ -111,16 +112,30 @@ impl Binder<'_> {
                 self.constraints(&mut constraints.constraints)?;
                 send(StatementKind::Other)
             }
+            Some(NodeEnum::ListenStmt(listen)) => {
+                self.holds = Lasting::Takes;
+                self.own_channel(&mut listen.conditionname);
+                send(StatementKind::Listen)
+            }
+            Some(NodeEnum::UnlistenStmt(unlisten)) => {
+                self.holds = Lasting::Releases;
+                // Of all channels: the server session has none but this client's.
+                if !unlisten.conditionname.is_empty() {
+                    self.own_channel(&mut unlisten.conditionname);
+                }
+                send(StatementKind::Listen)
+            }
+            Some(NodeEnum::NotifyStmt(notify)) => {
+                self.own_channel(&mut notify.conditionname);
+                send(StatementKind::Notify)
+            }
             Some(
                 NodeEnum::TruncateStmt(_)
                 | NodeEnum::LockStmt(_)
                 | NodeEnum::DoStmt(_)
                 | NodeEnum::CallStmt(_)
                 | NodeEnum::VacuumStmt(_)
-                | NodeEnum::LoadStmt(_)
-                | NodeEnum::ListenStmt(_)
-                | NodeEnum::NotifyStmt(_)
-                | NodeEnum::UnlistenStmt(_),
+                | NodeEnum::LoadStmt(_),
             ) => Err(denied(&kind)),
             Some(NodeEnum::DeallocateStmt(statement)) => {
                 let name = (!statement.isall).then(|| std::mem::take(&mut statement.name));
@@ -176,6 +191,13 @@ impl Binder<'_> {
             Some(NodeEnum::SelectStmt(select)) => self.select(None, &[], select).map(|_| ()),
             _ => Err(unsupported(&format!("a cursor over {}", kind_of(query)), -1)),
         }
+    }
+
+    /// Puts the tenant's channel in the place of the client's.
+    fn own_channel(&mut self, name: &mut String) {
+        let client = std::mem::replace(name, channel::PLACEHOLDER.to_owned());
+        self.channel = Some(channel::cut(&client).to_owned());
+        self.edit(build::NOWHERE, "the channel becomes the tenant's own");
     }
 
     /// SET CONSTRAINTS names constraints, which are nobody's data; their schema must not be guessed.

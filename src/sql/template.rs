@@ -1,5 +1,7 @@
 //! Rewritten SQL with holes: the client's literals and the tenant's value are put in when it is sent.
 
+use super::channel::PLACEHOLDER;
+
 /// The pieces of a statement in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Template {
@@ -27,6 +29,23 @@ impl Template {
         self.pieces.splice(..1, pieces);
         true
     }
+
+    /// Makes the channel of a LISTEN, UNLISTEN or NOTIFY a hole; false where it does not stand at its front.
+    pub(in crate::sql) fn open_channel(&mut self, client: &str) -> bool {
+        let Some(Piece::Text(text)) = self.pieces.first() else { return false };
+        let Some((front, rest)) = text.split_once(PLACEHOLDER) else { return false };
+        if !matches!(front, "LISTEN " | "UNLISTEN " | "NOTIFY ")
+            || !(rest.is_empty() || rest.starts_with(','))
+        {
+            return false;
+        }
+        let mut pieces = vec![Piece::Text(front.to_owned()), Piece::Channel(client.to_owned())];
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        self.pieces.splice(..1, pieces);
+        true
+    }
 }
 
 /// A piece of a template.
@@ -44,6 +63,8 @@ pub enum Piece {
     },
     /// The server's name of the prepared statement that an EXECUTE runs.
     Prepared,
+    /// The server's name of the tenant's channel of this name.
+    Channel(String),
     /// The tenant's value: `$n` in the extended protocol, `'value'` in the simple one. The text that follows
     /// casts it to its type.
     Tenant,

@@ -105,6 +105,25 @@ pub fn tag_rows(tag: &[u8]) -> u64 {
     std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
+/// A NotificationResponse.
+#[derive(Debug, Clone, Copy)]
+pub struct Notification<'a> {
+    /// Process id of the server session that notified.
+    pub pid: i32,
+    /// The channel, by the server's name.
+    pub channel: &'a str,
+    /// What was said.
+    pub payload: &'a [u8],
+}
+
+/// `A`.
+pub fn notification(body: &[u8]) -> Result<Notification<'_>, WireError> {
+    let mut reader = Reader::new(body);
+    let (pid, channel, payload) = (reader.i32()?, reader.c_str()?, reader.c_bytes()?);
+    reader.finish()?;
+    Ok(Notification { pid, channel, payload })
+}
+
 /// `K`: process id and secret of 4 bytes; a longer secret is kept as bytes.
 pub fn key_data(body: &[u8]) -> Result<(i32, Vec<u8>), WireError> {
     let mut reader = Reader::new(body);

@@ -290,9 +290,7 @@ impl Client {
     fn watch_stop(&mut self, cx: &mut Context<'_>) {
         let stop = match self.worker.stopping.get() {
             Stopping::No => false,
-            Stopping::Gently => {
-                self.lease.is_none() && self.session.active().is_none_or(|active| !active.is_running())
-            }
+            Stopping::Gently => self.session.active().is_none_or(Active::is_idle),
             Stopping::Now => true,
         };
         if stop {

@@ -132,6 +132,11 @@ impl Handle {
     }
 }
 
+/// A quarter of a pool, and one connection at least, is left to clients that keep none.
+fn most_pinned(size: usize) -> usize {
+    size.saturating_sub((size / 4).max(1)).max(1)
+}
+
 /// Runs a worker until it is told to stop and its sessions have ended. A panic outside of a session ends all
 /// sessions of the worker; another takes its place on the same thread.
 pub fn work(seed: &Seed, mut auditor: Box<dyn Auditor>, mut received: Received) {
@@ -179,6 +184,7 @@ impl Worker {
                     reserve: configured.reserve_pool_size.unwrap_or(general.reserve_pool_size),
                     reserve_timeout: general.reserve_timeout,
                     per_tenant: configured.max_tenant_connections.or(general.max_tenant_connections),
+                    pinned: general.max_pinned.unwrap_or_else(|| most_pinned(size)),
                     idle_timeout: general.idle_timeout,
                     server_lifetime: general.server_lifetime,
                     check_delay: general.server_check_delay,

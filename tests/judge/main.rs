@@ -9,6 +9,7 @@
 //! * `sessions` plays sessions whose statements depend on one another, by both protocols.
 //! * `endless` sends what is too deep or too long.
 //! * `generated` makes statements of every form and compares them with row-level security.
+//! * `shared_names` holds advisory locks and channels of tenants apart.
 //!
 //! `PGBULKHEAD_JUDGE_TARGET=rls` puts the oracle itself where the proxy stands: nothing may differ.
 //! `PGBULKHEAD_JUDGE_TARGET=backend` puts the bare backend role there: the attacks must be seen.
@@ -29,6 +30,7 @@ mod oracle;
 mod orm;
 mod restore;
 mod sessions;
+mod shared_names;
 mod step;
 #[path = "../support/mod.rs"]
 mod support;
@@ -49,7 +51,7 @@ fn main() {
     // Each judge runs its cases in lanes of its own; two judges at once would only fight for the cores.
     arguments.test_threads = Some(1);
     let server = Shared::default();
-    let judges: [(&str, Judge); 8] = [
+    let judges: [(&str, Judge); 10] = [
         ("catalog", catalog::judge),
         ("copy", copy::judge),
         ("drivers", drivers::judge),
@@ -59,6 +61,7 @@ fn main() {
         ("sessions", sessions::judge),
         ("generated", generated::judge),
         ("endless", endless::judge),
+        ("shared_names", shared_names::judge),
     ];
     let trials = judges.into_iter().map(|(name, judge)| {
         let server = server.clone();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pgbulkhead::catalog::Snapshot;
 use pgbulkhead::config::model::{Audit, AuditSink, Barrier, Config, General, Nulls, Tenancy};
 use pgbulkhead::policy::{Policy, Refusal, Rule, SqlState};
-use pgbulkhead::sql::{Action, Decision, Pin, Planned, Statement, Witnessed, World};
+use pgbulkhead::sql::{Action, Decision, Lasting, Pin, Planned, Statement, Witnessed, World};
 
 fn config() -> Config {
     let second = Duration::from_secs(1);
@@ -49,6 +49,7 @@ pub fn planned(statement: &Statement<'_>) -> Result<Planned, Refusal> {
         action: Action::Empty,
         parameters: 0,
         tenant_type: None,
+        holds: Lasting::Nothing,
         bind_checks: Vec::new(),
         cautious: None,
         load: None,

@@ -24,6 +24,7 @@ pub(super) fn general(mut section: Section<'_>, listeners: Vec<Listener>) -> Opt
         reserve_timeout: section.or("reserve_timeout", d.reserve_timeout, duration),
         max_tenant_connections: section.optional("max_tenant_connections", number(1, 10_000)),
         max_held_connections: section.optional("max_held_connections", number(0, 10_000)),
+        max_pinned: section.optional("max_pinned", number(0, 10_000)),
         workers: section.or("workers", d.workers, number(1, 256)),
         max_client_conn: section.or("max_client_conn", d.max_client_conn, number(1, 1_000_000)),
         client_login_timeout: section.or("client_login_timeout", d.client_login_timeout, duration),

@@ -8,8 +8,10 @@ use crate::config::model::{Operation, SequenceAccess};
 use crate::policy::{Refusal, SqlState};
 
 use super::super::build;
-use super::super::functions::{FunctionVerdict, Functions, RULE, SpecialFunction};
+use super::super::functions::{AdvisoryLock, FunctionVerdict, Functions, RULE, SpecialFunction};
 use super::super::leaksafe::{BindCheck, BindRule};
+use super::super::planned::Lasting;
+use super::super::rewrite::scoped;
 use super::super::settings::{self, Given, SettingChange};
 use super::types::{identifiers, string_constant};
 use super::{Binder, Facts, Scope};
@@ -124,8 +126,15 @@ impl Binder<'_> {
                 );
             }
             SpecialFunction::SetConfig => self.set_config(call)?,
-            SpecialFunction::PgNotify => return refuse("reaches channels that tenants share"),
-            SpecialFunction::AdvisoryLock(_) => return refuse("takes locks that tenants share"),
+            SpecialFunction::PgNotify => scoped::notify_channel(self, call)?,
+            SpecialFunction::AdvisoryLock(lock) => {
+                self.holds = self.holds.max(match lock {
+                    AdvisoryLock::Transaction => Lasting::Nothing,
+                    AdvisoryLock::Session => Lasting::Takes,
+                    AdvisoryLock::Unlock | AdvisoryLock::UnlockAll => Lasting::Releases,
+                });
+                scoped::advisory_key(self, call)?;
+            }
             SpecialFunction::PgSleep => return refuse("holds a server connection"),
             SpecialFunction::SessionAddress => return refuse("would show the proxy's own connection"),
         }

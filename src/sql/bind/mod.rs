@@ -33,7 +33,7 @@ use crate::policy::{Access, Policy, Refusal, Rule, SqlState};
 
 use super::leaksafe::{BindCheck, LeakSafe};
 use super::plan::Decided;
-use super::planned::Edit;
+use super::planned::{Edit, Lasting};
 use super::settings::SettingChange;
 use super::{Statement, World};
 
@@ -81,6 +81,10 @@ pub(in crate::sql) struct Binder<'a> {
     pub may_set_config: bool,
     /// What `set_config` sets.
     pub set_config: Vec<SettingChange>,
+    /// What the statement leaves to the server session, or takes from it.
+    pub holds: Lasting,
+    /// The client's channel, in LISTEN, UNLISTEN and NOTIFY.
+    pub channel: Option<String>,
     /// Names of WITH RECURSIVE lists that are not defined yet, innermost list last.
     pub forward_names: Vec<Vec<String>>,
     parameter_uses: HashMap<i32, usize>,
@@ -109,6 +113,8 @@ impl<'a> Binder<'a> {
             explicit_outputs: false,
             may_set_config: false,
             set_config: Vec::new(),
+            holds: Lasting::Nothing,
+            channel: None,
             forward_names: Vec::new(),
             parameter_uses: totality::parameter_uses(statement.text),
             aliases: 0,
@@ -129,6 +135,8 @@ impl<'a> Binder<'a> {
             pinned: self.pins.into_iter().collect(),
             relations: self.touched.into_iter().map(|(_, name, operation)| (name, operation)).collect(),
             edits: self.edits,
+            holds: self.holds,
+            channel: self.channel,
             reason: reason.to_owned(),
         }
     }

@@ -21,6 +21,7 @@ mod membership;
 mod merge;
 mod placement;
 mod predicate;
+pub(in crate::sql) mod scoped;
 pub mod sentinel;
 mod update;
 

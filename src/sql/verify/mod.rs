@@ -26,6 +26,7 @@ use pg_query::protobuf::Node;
 
 use crate::policy::{Quarantined, Refusal, Rule, SqlState};
 
+use super::channel::PLACEHOLDER;
 use super::{Piece, Statement, Template};
 
 pub use verified::VerifiedSql;
@@ -105,6 +106,12 @@ fn instantiate(
                     return Err("the prepared statement's hole does not stand free");
                 }
                 instance.sql.push_str(Template::PREPARED);
+            }
+            Piece::Channel(_) => {
+                if !matches!(instance.sql.as_bytes().last(), Some(b' ')) {
+                    return Err("the channel's hole does not stand free");
+                }
+                instance.sql.push_str(PLACEHOLDER);
             }
             Piece::Tenant => {
                 // `u&` before `$2` is an operator, before `'1'` the start of a string: a tenant stands free.
