@@ -18,6 +18,9 @@ const SCHEMA: &str = "
     create schema app;
     create table app.documents(tenant_id int not null, id int primary key, title text);
     insert into app.documents values (1, 1, 'one'), (1, 2, 'two'), (2, 3, 'three');
+    create table app.people(tenant_id int not null, id int primary key);
+    insert into app.people values (1, 10), (2, 20);
+    create table app.attachments(id int, document_id int references app.documents, person_id int references app.people);
     grant usage on schema app to app_backend;
     grant select, insert, update, delete on all tables in schema app to app_backend;";
 
@@ -48,6 +51,9 @@ impl Stage {
              [[databases]]\nname = \"ccm\"\nhost = \"127.0.0.1\"\nport = {}\ndbname = \"postgres\"\n\
              user = \"app_backend\"\ntls = \"disable\"\nsearch_path = [\"app\"]\n\
              [tenancy]\ncolumn = \"tenant_id\"\n\
+             [[tables]]\nname = \"app.attachments\"\nkind = \"child\"\n\
+             any = [{{ parent = \"app.documents\", on = {{ document_id = \"id\" }} }},\
+             {{ parent = \"app.people\", on = {{ person_id = \"id\" }} }}]\n\
              [[users]]\nname = \"acme\"\nrole = \"app\"\ntenant = \"1\"\nverifier = \"{}\"\n\
              [audit]\nsink = \"file\"\npath = \"{}\"\n",
             self.postgres.port(),
@@ -173,5 +179,45 @@ async fn value_that_a_bare_condition_cannot_take_waits_behind_the_guard() {
     // An escape at the end is an error of the tenant's own rows, whichever pattern meets them.
     let error = client.query(&found, &[&"tw\\"]).await.unwrap_err();
     assert_eq!(error.code().unwrap().code(), "22025");
+    tokio::task::spawn_blocking(move || proxy.stop(Duration::from_secs(1))).await.unwrap().unwrap();
+}
+
+/// Of several parents each that is set must be the tenant's, and one must be set.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child_of_several_parents_belongs_to_the_one_that_is_set() {
+    let stage = Stage::new().await;
+    let proxy = stage.proxy().await;
+    let client = login(&proxy, "acme", "pencil").await.expect("the right password");
+    for good in [
+        "insert into attachments values (1, 1, null)",
+        "insert into attachments (id, person_id) values (2, 10)",
+        "insert into attachments (id, document_id, person_id) values (3, 2, 10), (4, null, 10)",
+        "insert into attachments (document_id, id) select id, 5 from documents where id = 1",
+        "insert into attachments (id, document_id, person_id) select 6, d.id, p.id from documents d, people p where d.id = 2",
+        "insert into attachments (id, document_id, person_id) values (7, 1 + 1, 10)",
+    ] {
+        client.batch_execute(good).await.unwrap_or_else(|error| panic!("{good}: {error}"));
+    }
+    let insert = "insert into attachments (id, document_id, person_id) values (8, $1, $2)";
+    client.execute(insert, &[&Some(1_i32), &None::<i32>]).await.expect("a document of the tenant's");
+    client.execute(insert, &[&None::<i32>, &Some(10_i32)]).await.expect("a person of the tenant's");
+    for (document, person) in
+        [(None, None), (Some(3), None), (None, Some(20)), (Some(1), Some(20)), (Some(3), Some(10))]
+    {
+        let refused =
+            client.execute(insert, &[&document, &person]).await.expect_err("nobody's row is written");
+        assert_eq!(refused.code().unwrap().code(), "42501", "{document:?} {person:?}");
+    }
+    for bad in [
+        "insert into attachments values (9, null, null)",
+        "insert into attachments (id) values (9)",
+        "insert into attachments (id, person_id) values (9, 20)",
+        "insert into attachments (id, document_id, person_id) select 9, p.id, null from people p right join documents on false",
+    ] {
+        let refused = client.batch_execute(bad).await.expect_err(bad);
+        assert_eq!(refused.code().unwrap().code(), "42501", "{bad}");
+    }
+    let rows = client.query("select id from attachments order by id", &[]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<i32>>(), [1, 2, 3, 4, 5, 6, 7, 8, 8]);
     tokio::task::spawn_blocking(move || proxy.stop(Duration::from_secs(1))).await.unwrap().unwrap();
 }

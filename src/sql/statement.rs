@@ -2,7 +2,7 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    DeclareCursorStmt, DiscardMode, DiscardStmt, ExplainStmt, Node, SelectStmt, SetOperation,
+    CopyStmt, DeclareCursorStmt, DiscardMode, DiscardStmt, ExplainStmt, Node, SelectStmt, SetOperation,
     TransactionStmt, TransactionStmtKind, VariableSetStmt,
 };
 
@@ -79,6 +79,7 @@ impl Binder<'_> {
                 send(StatementKind::Merge)
             }
             Some(NodeEnum::CopyStmt(copy)) if !copy.is_from => {
+                old_form(copy)?;
                 self.copy_to(copy)?;
                 send(StatementKind::CopyOut)
             }
@@ -151,6 +152,7 @@ impl Binder<'_> {
     /// EXPLAIN of a statement: without costs, which are estimates over all tenants' rows, and never ANALYZE,
     /// which counts them.
     fn explain(&mut self, explain: &mut ExplainStmt) -> Result<Deed, Refusal> {
+        let mut verbose = false;
         for option in &explain.options {
             let Some(NodeEnum::DefElem(option)) = &option.node else {
                 return Err(unsupported(&kind_of(option), -1));
@@ -162,6 +164,7 @@ impl Binder<'_> {
             match option.defname.as_str() {
                 "costs" | "format" => {}
                 _ if off => {}
+                "verbose" => verbose = true,
                 name => {
                     let message = format!("EXPLAIN's option {name} shows what other tenants' rows cost");
                     return Err(Refusal::new(SqlState::DENIED, Rule("explain"), message).at(option.location));
@@ -178,10 +181,18 @@ impl Binder<'_> {
         }))));
         self.edit(build::NOWHERE, "EXPLAIN shows no costs: they are estimates over all tenants' rows");
         let Some(query) = &mut explain.query else { return Err(unsupported("an empty EXPLAIN", -1)) };
+        // VERBOSE shows what is computed, and so the sentinel of a guard that raises, which nobody may know.
+        let shown = |what: &str| {
+            let message = format!("EXPLAIN VERBOSE shows how {what} is guarded");
+            Refusal::new(SqlState::DENIED, Rule("explain"), message)
+        };
         if let Some(NodeEnum::ExecuteStmt(execute)) = &mut query.node {
-            return self.execute(execute);
+            return if verbose { Err(shown("a prepared statement")) } else { self.execute(execute) };
         }
         self.statement_in(None, &[], query)?;
+        if verbose && format!("{query:?}").contains(&self.policy.nonce) {
+            return Err(shown("a statement that writes"));
+        }
         Ok(Deed::Send { kind: StatementKind::Explain, needs_tenant: false })
     }
 
@@ -209,6 +220,21 @@ impl Binder<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// `COPY BINARY t`, the form of before 7.3: its word stands before the relation.
+fn old_form(copy: &CopyStmt) -> Result<(), Refusal> {
+    let named = copy.relation.as_ref().map_or(i32::MIN, |relation| relation.location);
+    let first = copy.options.iter().filter_map(|option| match &option.node {
+        Some(NodeEnum::DefElem(option)) => Some(option.location),
+        _ => None,
+    });
+    match first.min() {
+        Some(word) if word < named => {
+            Err(unsupported("the old form of COPY BINARY", word).hint("Write COPY … WITH (FORMAT binary)."))
+        }
+        _ => Ok(()),
     }
 }
 

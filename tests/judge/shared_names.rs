@@ -166,6 +166,18 @@ fn kept_connections(proxy: &Proxy) -> Checked {
     Ok(())
 }
 
+/// The next notification: process id, channel, payload. What else comes is passed over.
+fn notification(client: &mut Connection) -> std::io::Result<(Vec<u8>, String, String)> {
+    loop {
+        let message = client.read_message()?;
+        if message.tag == b'A' {
+            let mut texts = message.body[4..].split(|b| *b == 0).map(String::from_utf8_lossy);
+            let mut text = || texts.next().unwrap_or_default().into_owned();
+            return Ok((message.body[..4].to_vec(), text(), text()));
+        }
+    }
+}
+
 fn notifications(proxy: &Proxy) -> Checked {
     let (mut one, mut other) = (open(proxy, "tenant_a")?, open(proxy, "tenant_b")?);
     let (mut by_a, mut by_b) = (open(proxy, "tenant_a")?, open(proxy, "tenant_b")?);
@@ -177,7 +189,7 @@ fn notifications(proxy: &Proxy) -> Checked {
     is(&mut by_b, "select pg_notify('Job s', 'of b')", "")?;
     is(&mut by_a, "begin; select pg_notify('Job s', 'never'); rollback", "")?;
     is(&mut by_a, "select pg_notify('Job s', 'it''s')", "")?;
-    if one.notification()? != (vec![0; 4], "Job s".into(), "it's".into()) {
+    if notification(&mut one)? != (vec![0; 4], "Job s".into(), "it's".into()) {
         return Err("the tenant's notification is another".into());
     }
     if !with(&mut by_a, "select pg_notify($1, $2)", &["Job s", "2"])?.is_empty() {
@@ -187,7 +199,7 @@ fn notifications(proxy: &Proxy) -> Checked {
         return Err("NOTIFY in the extended protocol fails".into());
     }
     for payload in ["2", "3"] {
-        if one.notification()?.2 != payload {
+        if notification(&mut one)?.2 != payload {
             return Err(format!("{payload} does not come").into());
         }
     }
@@ -200,7 +212,7 @@ fn notifications(proxy: &Proxy) -> Checked {
         return Err("a session does not know its own notification".into());
     }
     for _ in 0..2 {
-        if other.notification()?.2 != "of b" {
+        if notification(&mut other)?.2 != "of b" {
             return Err("another tenant's channel carries this one's".into());
         }
     }
@@ -217,14 +229,14 @@ fn subscriptions(proxy: &Proxy) -> Checked {
     with(&mut one, "listen a", &[])?;
     is(&mut one, "begin; listen b; rollback", "")?;
     is(&mut by_a, "notify b; notify a, 'heard'", "")?;
-    let first = one.notification()?;
+    let first = notification(&mut one)?;
     if (first.1.as_str(), first.2.as_str()) != ("a", "heard") {
         return Err(format!("{first:?} is heard of what was rolled back").into());
     }
     with(&mut one, "unlisten a", &[])?;
     is(&mut one, "listen c", "")?;
     is(&mut by_a, "notify a; notify c", "")?;
-    if one.notification()?.1 != "c" {
+    if notification(&mut one)?.1 != "c" {
         return Err("UNLISTEN is not heard".into());
     }
     is(&mut one, "select count(*) from pg_listening_channels()", "42501")?;

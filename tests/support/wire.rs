@@ -230,18 +230,6 @@ impl Connection {
         self.answer()
     }
 
-    /// The next notification: process id, channel, payload. What else comes is passed over.
-    pub fn notification(&mut self) -> io::Result<(Vec<u8>, String, String)> {
-        loop {
-            let message = self.read_message()?;
-            if message.tag == b'A' {
-                let mut texts = message.body[4..].split(|b| *b == 0).map(String::from_utf8_lossy);
-                let mut text = || texts.next().unwrap_or_default().into_owned();
-                return Ok((message.body[..4].to_vec(), text(), text()));
-            }
-        }
-    }
-
     pub(crate) fn answer(&mut self) -> io::Result<Answer> {
         let mut answer = Answer::default();
         loop {

@@ -114,9 +114,12 @@ impl Binder<'_> {
                     return refuse("needs a literal");
                 };
                 self.pin(at);
-                if name == "to_regclass" {
-                    // What is not there gives NULL there; what is denied must look the same.
-                    self.reg_literal("regclass", &text, at)?;
+                // What is not there gives NULL there; what is denied must look the same.
+                if name == "to_regclass"
+                    && self.reg_literal("regclass", &text, at).is_err()
+                    && let Some(argument) = call.args.first_mut()
+                {
+                    *argument = build::cast(build::null(), "pg_catalog", "text");
                 }
             }
             SpecialFunction::PgInputIsValid => return refuse("is not supported"),

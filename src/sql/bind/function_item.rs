@@ -6,7 +6,7 @@ use pg_query::protobuf::{Node, RangeFunction, RangeTableFunc, RangeTableSample};
 use crate::policy::Refusal;
 
 use super::super::build;
-use super::super::resolve::element_type;
+use super::super::resolve::{FunctionMatch, Resolution, element_type, oid, resolve_function};
 use super::from::{Above, Around, name_of, push, unknown_column};
 use super::scope::{ColumnKind, ColumnType, ItemColumn, Level, Scope, Source};
 use super::{Binder, Facts};
@@ -44,7 +44,10 @@ impl Binder<'_> {
                 continue;
             }
             self.expression(&scope, call, facts)?;
-            let (known, more, name) = self.function_columns(&scope, call);
+            let (known, more, name) = match self.function_columns(&scope, call) {
+                (known, true, name) => self.resolved_columns(&scope, call).unwrap_or((known, true, name)),
+                known => known,
+            };
             only_name = name;
             open |= more && names.is_empty();
             if names.is_empty() {
@@ -112,6 +115,53 @@ impl Binder<'_> {
             }
             Some(_) => Err(super::unsupported(&super::kind_of(node), -1)),
         }
+    }
+
+    /// The columns of a function in FROM, where the types of its arguments say which one it is: those of its OUT
+    /// parameters, of its composite type, or a single one of its own name (ExecMakeTableFunctionResult and
+    /// addRangeTableEntryForFunction).
+    fn resolved_columns(
+        &self,
+        scope: &Scope<'_>,
+        call: &Node,
+    ) -> Option<(Vec<ItemColumn>, bool, Option<String>)> {
+        let Some(NodeEnum::FuncCall(call)) = &call.node else { return None };
+        let path = build::names(&call.funcname)?;
+        let (schema, name) = match path.as_slice() {
+            [name] => (None, *name),
+            [schema, name] => (Some(*schema), *name),
+            _ => return None,
+        };
+        if call.args.iter().any(|arg| matches!(arg.node, Some(NodeEnum::NamedArgExpr(_)))) {
+            return None;
+        }
+        let type_of = |arg: &Node| match arg.node {
+            Some(NodeEnum::AConst(_)) => Some(self.type_of(scope, arg).map_or(oid::UNKNOWN, |ty| ty.oid)),
+            _ => self.type_of(scope, arg).map(|ty| ty.oid),
+        };
+        let types: Option<Vec<u32>> = call.args.iter().map(type_of).collect();
+        let found = resolve_function(self.catalog, schema, name, &types?, call.func_variadic);
+        let Resolution::Found(FunctionMatch::Call { function, result, .. }) = found else { return None };
+        let own = name.to_owned();
+        let column = |name: &str, oid: u32| ItemColumn {
+            name: name.to_owned(),
+            ty: Some(self.plain_type(oid)),
+            kind: ColumnKind::Expression { total: false },
+        };
+        let outs = &function.out_columns;
+        if outs.len() > 1 {
+            return None;
+        }
+        if let Some(row) = self.catalog.type_by_oid(result).and_then(|ty| self.catalog.relation(ty.relation))
+        {
+            let columns = row.columns.iter().map(|c| column(&c.name, c.type_oid)).collect();
+            return Some((columns, false, Some(own)));
+        }
+        if !self.is_scalar(result) {
+            return None;
+        }
+        let named = outs.first().map(|(name, _)| name.as_str()).filter(|name| !name.is_empty());
+        Some((vec![column(named.unwrap_or(name), result)], false, Some(own)))
     }
 
     /// The columns of a function in FROM; whether there may be more; and the name of a single one.
@@ -242,7 +292,7 @@ impl Binder<'_> {
 
 /// `unnest(a, b, …)`: not a function but ROWS FROM of one unnest each, as long as its name is not qualified
 /// (transformRangeFunction of parse_clause.c).
-fn several_arrays(call: &mut Node) -> Option<&mut [Node]> {
+pub(super) fn several_arrays(call: &mut Node) -> Option<&mut [Node]> {
     let Some(NodeEnum::FuncCall(call)) = &mut call.node else { return None };
     let plain = call.agg_order.is_empty()
         && call.agg_filter.is_none()

@@ -9,6 +9,7 @@ use pg_query::protobuf::{Alias, Node, SelectStmt};
 use crate::policy::Refusal;
 
 use super::super::build;
+use super::function_item::several_arrays;
 use super::scope::{ColumnKind, Item, Scope, Source};
 use super::{Binder, select::star_of};
 
@@ -42,32 +43,34 @@ impl Binder<'_> {
         Ok(())
     }
 
-    /// Gives names to the columns of a lone `unnest(…)` of which `*` is selected: they are all called alike.
-    pub fn name_columns(&mut self, select: &mut SelectStmt) {
-        let only_star = match select.target_list.as_slice() {
-            [Node { node: Some(NodeEnum::ResTarget(target)) }] => {
-                target.val.as_deref().and_then(star_of) == Some(None) && select.where_clause.is_none()
-            }
-            _ => false,
-        };
-        let [Node { node: Some(NodeEnum::RangeFunction(function)) }] = select.from_clause.as_mut_slice()
-        else {
-            return;
-        };
-        let arguments = match function.functions.as_slice() {
-            [Node { node: Some(NodeEnum::List(entry)) }] => match entry.items.first().map(|n| &n.node) {
-                Some(Some(NodeEnum::FuncCall(call))) => call.args.len(),
-                _ => 0,
-            },
-            _ => 0,
-        };
-        let unnamed = function.alias.as_ref().is_none_or(|a| a.colnames.is_empty());
-        if !only_star || !unnamed || arguments == 0 || function.ordinality {
+    /// Gives names to the columns of each `unnest(a, b, …)`, which are all called alike, so that `*` can be written out.
+    /// Nobody else can have named one: it would be ambiguous.
+    pub fn name_columns(&self, select: &mut SelectStmt) {
+        if !select.target_list.iter().any(is_star) {
             return;
         }
-        let aliasname = function.alias.take().map_or_else(|| self.fresh_alias("rows"), |a| a.aliasname);
-        let colnames = (1..=arguments).map(|n| build::text(&format!("c{n}"))).collect();
-        function.alias = Some(Alias { aliasname, colnames });
+        for item in &mut select.from_clause {
+            let Some(NodeEnum::RangeFunction(function)) = &mut item.node else { continue };
+            let [Node { node: Some(NodeEnum::List(entry)) }] = function.functions.as_mut_slice() else {
+                continue;
+            };
+            let Some(count) = entry.items.first_mut().and_then(several_arrays).map(|arrays| arrays.len())
+            else {
+                continue;
+            };
+            if function.alias.as_ref().is_none_or(|alias| alias.colnames.is_empty()) {
+                let aliasname = function.alias.take().map_or_else(|| "unnest".to_owned(), |a| a.aliasname);
+                let colnames = (1..=count).map(|n| build::text(&format!("unnest{n}"))).collect();
+                function.alias = Some(Alias { aliasname, colnames });
+            }
+        }
+    }
+}
+
+fn is_star(node: &Node) -> bool {
+    match &node.node {
+        Some(NodeEnum::ResTarget(target)) => target.val.as_deref().is_some_and(|v| star_of(v).is_some()),
+        _ => false,
     }
 }
 

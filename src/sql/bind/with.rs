@@ -1,6 +1,8 @@
 //! Common table expressions, in PostgreSQL's scopes (`parse_cte.c`): a name is in scope after its definition,
 //! anywhere in the list where the list is RECURSIVE, and never when it is qualified or a DML target.
 
+use std::collections::HashSet;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AConst, CommonTableExpr, CteMaterialize, Node, RangeVar, SelectStmt, SetOperation, WithClause,
@@ -38,21 +40,25 @@ impl Binder<'_> {
         let Some(with) = with else { return Ok(names) };
         let recursive = with.recursive;
         let mut later = later_names(with);
-        for node in &mut with.ctes {
+        let order = if recursive { definition_order(with) } else { (0..with.ctes.len()).collect() };
+        let mut defined = Vec::new();
+        for at in order {
+            let Some(node) = with.ctes.get_mut(at) else { continue };
             let Some(NodeEnum::CommonTableExpr(cte)) = &mut node.node else {
                 return Err(super::unsupported(&super::kind_of(node), with.location));
             };
-            if recursive {
-                self.forward_names.push(std::mem::take(&mut later));
-                let number = self.common_table_expr(outer, &names, recursive, cte);
-                later = self.forward_names.pop().unwrap_or_default();
-                later.retain(|name| *name != cte.ctename);
-                names.push((cte.ctename.clone(), number?));
-                continue;
-            }
-            let number = self.common_table_expr(outer, &names, recursive, cte)?;
+            self.forward_names.push(std::mem::take(&mut later));
+            let number = self.common_table_expr(outer, &names, recursive, cte);
+            later = self.forward_names.pop().unwrap_or_default();
+            later.retain(|name| *name != cte.ctename);
+            let number = number?;
             names.push((cte.ctename.clone(), number));
+            defined.push((at, cte.ctename.clone(), number));
         }
+        // In the list's own order again: whoever fences goes through both.
+        defined.sort_unstable();
+        names.truncate(around.len());
+        names.extend(defined.into_iter().map(|(_, name, number)| (name, number)));
         Ok(names)
     }
 
@@ -187,8 +193,50 @@ impl Binder<'_> {
     }
 }
 
-/// In a RECURSIVE list a name can be used before its definition. That is refused: taking it for a relation
-/// would be wrong.
+/// The order in which a RECURSIVE list can be bound: each entry after those that it names (`TopologicalSort`,
+/// parse_cte.c). A name that means something else there makes an entry wait for nothing. In a circle, which PostgreSQL
+/// refuses, the first comes first.
+fn definition_order(with: &mut WithClause) -> Vec<usize> {
+    let own: Vec<String> = later_names(with);
+    let mut waits: Vec<(usize, HashSet<usize>)> = Vec::new();
+    for (at, node) in with.ctes.iter_mut().enumerate() {
+        let mut named = Named { own: &own, found: HashSet::new() };
+        walk(node, &mut named);
+        named.found.remove(&at);
+        waits.push((at, named.found));
+    }
+    let mut order = Vec::new();
+    while !waits.is_empty() {
+        let next = waits.iter().position(|(_, waits_for)| waits_for.is_empty()).unwrap_or(0);
+        let (at, _) = waits.remove(next);
+        waits.iter_mut().for_each(|(_, waits_for)| {
+            waits_for.remove(&at);
+        });
+        order.push(at);
+    }
+    order
+}
+
+/// Finds the entries of a WITH list that a tree may name.
+struct Named<'n> {
+    own: &'n [String],
+    found: HashSet<usize>,
+}
+
+impl Visitor for Named<'_> {
+    fn constant(&mut self, _: &mut AConst) {}
+
+    fn relation(&mut self, name: &mut RangeVar) {
+        if name.schemaname.is_empty() {
+            self.found.extend(self.own.iter().position(|own| *own == name.relname));
+        }
+    }
+
+    fn unknown(&mut self) {}
+}
+
+/// In a RECURSIVE list a name can be used before its definition. That is refused where the order cannot be changed:
+/// taking it for a relation would be wrong.
 fn later_names(with: &WithClause) -> Vec<String> {
     let name = |node: &pg_query::protobuf::Node| match &node.node {
         Some(NodeEnum::CommonTableExpr(cte)) => Some(cte.ctename.clone()),

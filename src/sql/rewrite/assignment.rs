@@ -81,6 +81,11 @@ impl Proof {
     pub fn is_nullable(&self) -> bool {
         self.nullable
     }
+
+    /// Whether it is the key of one of several possible parents.
+    pub fn is_one_of_several(&self) -> bool {
+        self.nullable && self.violation == Violation::Tenant
+    }
 }
 
 impl Binder<'_> {
@@ -100,17 +105,19 @@ impl Binder<'_> {
         Ok(build::case(vec![(equal, owned), (raise, build::null())], None))
     }
 
-    /// Puts the proof of a key around its first value. `values` are the row's values by own column.
+    /// Puts the proof of a key around its first value. `values` are the row's values by own column. With `or_set` the
+    /// key may only be null where one of these conditions holds.
     pub fn prove_key(
         &mut self,
         relation: &Relation,
         proof: &Proof,
         values: &[(i16, Node)],
+        or_set: Option<Vec<Node>>,
     ) -> Result<Option<Node>, Refusal> {
         let value_of =
             |own: i16| values.iter().find(|(column, _)| *column == own).map(|(_, value)| value.clone());
         let mut keys = Vec::new();
-        let mut nulls = Vec::new();
+        let (mut nulls, mut set) = (Vec::new(), Vec::new());
         let mut first = None;
         let mut sources = Vec::new();
         for (own, theirs) in &proof.columns {
@@ -134,6 +141,7 @@ impl Binder<'_> {
                 first = Some(value.clone());
             }
             nulls.push(build::null_test(value.clone(), true));
+            set.push(build::null_test(value.clone(), false));
             keys.push((*theirs, value));
         }
         let Some(value) = first else { return Ok(None) };
@@ -145,6 +153,14 @@ impl Binder<'_> {
         } else {
             found
         };
+        let condition = match (or_set, build::and(set)) {
+            (Some(mut others), Some(own)) => {
+                others.insert(0, own);
+                let any = if others.len() == 1 { others.pop() } else { Some(build::or(others)) };
+                build::and(std::iter::once(condition).chain(any).collect()).unwrap_or_else(build::null)
+            }
+            _ => condition,
+        };
         let raise = raise(&self.policy.nonce, proof.violation, &proof.subject);
         let case = build::case(vec![(condition, value), (raise, build::null())], None);
         if sources.is_empty() {
@@ -152,6 +168,25 @@ impl Binder<'_> {
         }
         let select = build::select(vec![build::target(case, "")], sources, None);
         Ok(Some(scalar(select)))
+    }
+
+    /// Whether a value is set, where it may be asked beside the place that it is written to; none where it always is.
+    pub fn is_set(&self, relation: &Relation, column: i16, value: &Node) -> Result<Option<Node>, Refusal> {
+        if is_constant(value) {
+            return Ok(None);
+        }
+        let hidden = matches!(&value.node, Some(NodeEnum::ColumnRef(c)) if build::names(&c.fields).as_deref() == Some(&["v"]));
+        if hidden || !(is_repeatable(value) || is_bare_column(value)) {
+            let what = "an expression as the key of one of several parents";
+            return Err(unsupported(what, -1).hint("Give the keys as columns, constants or parameters."));
+        }
+        let ty = relation.column_numbered(column).and_then(|c| self.catalog.type_by_oid(c.type_oid));
+        // A parameter takes its type where it is first used.
+        let value = match (&value.node, ty) {
+            (Some(NodeEnum::ParamRef(_)), Some(ty)) => build::cast(value.clone(), &ty.schema, &ty.name),
+            _ => value.clone(),
+        };
+        Ok(Some(build::null_test(value, false)))
     }
 
     /// A literal takes the type of its column here, since the CASE around it hides it.
@@ -294,7 +329,7 @@ impl Binder<'_> {
         if values.len() != numbers.len() {
             return Err(unsupported("DEFAULT for a foreign key", -1));
         }
-        let proved = self.prove_key(relation, proof, &values)?;
+        let proved = self.prove_key(relation, proof, &values, None)?;
         let first = proof.own_columns().next();
         let number = numbers.iter().find(|(column, _)| Some(*column) == first).map(|(_, n)| *n);
         if let (Some(proved), Some(target)) = (proved, number.and_then(|n| simple_target(targets, n))) {
@@ -365,7 +400,15 @@ fn simple_target(targets: &mut [Node], number: usize) -> Option<&mut ResTarget> 
     }
 }
 
-fn is_null(value: &Node) -> bool {
+pub(in crate::sql) fn is_constant(value: &Node) -> bool {
+    match &value.node {
+        Some(NodeEnum::AConst(constant)) => !constant.isnull,
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(is_constant),
+        _ => false,
+    }
+}
+
+pub(in crate::sql) fn is_null(value: &Node) -> bool {
     match &value.node {
         Some(NodeEnum::AConst(constant)) => constant.isnull,
         Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(is_null),

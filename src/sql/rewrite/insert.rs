@@ -6,11 +6,11 @@ use pg_query::protobuf::{InsertStmt, Node, ResTarget, SelectStmt, SetOperation};
 
 use crate::catalog::{Generated, Relation, RelationKind};
 use crate::config::model::Operation;
-use crate::policy::{Refusal, Tenancy};
+use crate::policy::{Refusal, Rule, SqlState, Tenancy};
 
 use super::super::bind::{Binder, Facts, Level, Output, Scope, star_of, unsupported};
 use super::super::build;
-use super::assignment::{Proof, proofs, target_column};
+use super::assignment::{Proof, is_constant, is_null, proofs, target_column};
 use super::predicate::tenant_value;
 use super::update::Target;
 
@@ -19,6 +19,8 @@ struct RowRule {
     /// The tenant column and its position among the columns; none: it is appended.
     tenant: Option<(i16, Option<usize>)>,
     proofs: Vec<Proof>,
+    /// It is a child of several possible parents: one of them must be set.
+    several: bool,
     /// The columns by position; none for what a proof need not know.
     columns: Vec<i16>,
 }
@@ -76,7 +78,7 @@ impl Binder<'_> {
         }
         if insert.select_stmt.is_some() && columns.len() < width {
             let message = "INSERT has more expressions than target columns";
-            return Err(Refusal::new(crate::policy::SqlState::SYNTAX, super::super::bind::FORM, message));
+            return Err(Refusal::new(SqlState::SYNTAX, super::super::bind::FORM, message));
         }
         let tenant = match target.tenancy {
             Tenancy::Tenant { column, .. } => Some((column, columns.iter().position(|c| *c == column))),
@@ -88,11 +90,17 @@ impl Binder<'_> {
                 needed.push(proof);
             }
         }
-        if let (Tenancy::Child { parents }, true) = (&target.tenancy, needed.iter().all(Proof::is_nullable)) {
-            let what = if parents.len() > 1 { "several parents" } else { "no parent key" };
-            return Err(unsupported(&format!("an INSERT into {} with {what}", relation.name), -1));
+        let several = matches!(&target.tenancy, Tenancy::Child { parents } if parents.len() > 1);
+        if several && !needed.iter().any(Proof::is_one_of_several) {
+            return Err(nobodys(relation));
         }
-        Ok(RowRule { tenant, proofs: needed, columns })
+        if !several
+            && matches!(target.tenancy, Tenancy::Child { .. })
+            && needed.iter().all(Proof::is_nullable)
+        {
+            return Err(unsupported(&format!("an INSERT into {} with no parent key", relation.name), -1));
+        }
+        Ok(RowRule { tenant, proofs: needed, columns, several })
     }
 
     /// A key is proved when all of it is written; it need not be when none of it is and it stays null.
@@ -202,16 +210,44 @@ impl Binder<'_> {
         Ok(())
     }
 
+    /// Of several parents one at least must be set: the proof that says so, and the conditions under which its own key
+    /// may be null. None where a constant is set.
+    fn parent_that_is_set(
+        &self,
+        relation: &Relation,
+        values: &[Node],
+        rule: &RowRule,
+    ) -> Result<Option<(usize, Vec<Node>)>, Refusal> {
+        let unset = |value: &Node| is_null(value) || matches!(value.node, Some(NodeEnum::SetToDefault(_)));
+        let mut carrier = None;
+        let mut others = Vec::new();
+        for (number, proof) in rule.proofs.iter().enumerate().filter(|(_, p)| p.is_one_of_several()) {
+            let key = rule.key(proof, values);
+            if key.iter().any(|(_, value)| unset(value)) {
+                continue;
+            }
+            if carrier.is_none() && !key.iter().all(|(_, value)| is_constant(value)) {
+                carrier = Some(number);
+                continue;
+            }
+            let mut tests = Vec::new();
+            for (column, value) in &key {
+                tests.extend(self.is_set(relation, *column, value)?);
+            }
+            match build::and(tests) {
+                Some(test) => others.push(test),
+                None => return Ok(None),
+            }
+        }
+        carrier.map(|number| Some((number, others))).ok_or_else(|| nobodys(relation))
+    }
+
     /// Applies the rule to one row's values.
     fn row(&mut self, relation: &Relation, values: &mut Vec<Node>, rule: &RowRule) -> Result<(), Refusal> {
-        for proof in &rule.proofs {
-            let by_column: Vec<(i16, Node)> = rule
-                .columns
-                .iter()
-                .zip(values.iter())
-                .filter(|(column, _)| proof.own_columns().any(|own| own == **column))
-                .map(|(column, value)| (*column, value.clone()))
-                .collect();
+        let mut set = if rule.several { self.parent_that_is_set(relation, values, rule)? } else { None };
+        for (number, proof) in rule.proofs.iter().enumerate() {
+            let by_column = rule.key(proof, values);
+            let or_set = set.take_if(|(carrier, _)| *carrier == number).map(|(_, others)| others);
             let defaults =
                 by_column.iter().filter(|(_, v)| matches!(v.node, Some(NodeEnum::SetToDefault(_)))).count();
             if defaults > 0 {
@@ -223,7 +259,7 @@ impl Binder<'_> {
                 }
                 return Err(unsupported("DEFAULT for a foreign key", -1));
             }
-            let proved = self.prove_key(relation, proof, &by_column)?;
+            let proved = self.prove_key(relation, proof, &by_column, or_set)?;
             let first = proof.own_columns().next();
             let position = rule.columns.iter().position(|c| Some(*c) == first);
             if let (Some(proved), Some(value)) = (proved, position.and_then(|p| values.get_mut(p))) {
@@ -246,6 +282,21 @@ impl Binder<'_> {
         }
         Ok(())
     }
+}
+
+impl RowRule {
+    /// The values of a key in a row, by own column.
+    fn key(&self, proof: &Proof, values: &[Node]) -> Vec<(i16, Node)> {
+        let of_key = |column: &i16| proof.own_columns().any(|own| own == *column);
+        let given = self.columns.iter().zip(values).filter(|(column, _)| of_key(column));
+        given.map(|(column, value)| (*column, value.clone())).collect()
+    }
+}
+
+/// 42501 of a row that no parent would make a tenant's.
+fn nobodys(relation: &Relation) -> Refusal {
+    let message = format!("new row violates tenant isolation for table \"{}\"", relation.name);
+    Refusal::new(SqlState::DENIED, Rule("tenant-column"), message).hint("Set the key of a parent.")
 }
 
 fn is_star(node: &Node) -> bool {

@@ -130,7 +130,7 @@ impl Binder<'_> {
             if by_column.is_empty() {
                 continue;
             }
-            let proved = self.prove_key(&relation, &proof, &by_column)?;
+            let proved = self.prove_key(&relation, &proof, &by_column, None)?;
             let position = columns.iter().position(|c| proof.own_columns().next() == Some(*c));
             if let (Some(proved), Some(value)) = (proved, position.and_then(|p| arm.values.get_mut(p))) {
                 *value = proved;
