@@ -67,8 +67,8 @@ public class Pgjdbc {
             connection.rollback();
             connection.setReadOnly(true);
             try (PreparedStatement count = connection.prepareStatement("select count(*) from documents");
-                 ResultSet rows = count.executeQuery()) {
-                check(rows.next() && rows.getInt(1) == 40, "a count");
+                 ResultSet counted = count.executeQuery()) {
+                check(counted.next() && counted.getInt(1) == 40, "a count");
             }
             connection.rollback();
             try (ResultSet columns = connection.getMetaData().getColumns(null, "app", "documents", "%")) {

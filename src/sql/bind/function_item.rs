@@ -161,7 +161,12 @@ impl Binder<'_> {
             return None;
         }
         let named = outs.first().map(|(name, _)| name.as_str()).filter(|name| !name.is_empty());
-        Some((vec![column(named.unwrap_or(name), result)], false, Some(own)))
+        let named = named.unwrap_or(name);
+        let value = match schema {
+            Some("pg_catalog") => self.value_column(named, Some(self.plain_type(result))),
+            _ => column(named, result),
+        };
+        Some((vec![value], false, Some(own)))
     }
 
     /// The columns of a function in FROM; whether there may be more; and the name of a single one.
