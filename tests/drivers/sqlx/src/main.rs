@@ -9,7 +9,7 @@ use sqlx::{Connection, Executor, PgConnection, Row};
 const SLOW: &str = "select count(*) from customers a, customers b, customers c, customers d, customers e, customers f, customers g, customers h";
 /// Some seconds: sqlx reads a statement to its end whose future was dropped.
 const A_WHILE: &str =
-    "select count(*) from customers a, customers b, customers c, customers d, customers e, customers f";
+    "select count(*) from customers a, customers b, customers c, customers d, customers e, customers f, customers g";
 const INSERT: &str = "insert into tags (tenant_id, id, label) values ($1, $2, $3)";
 
 #[derive(Debug, PartialEq, sqlx::Type)]
