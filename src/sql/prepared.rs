@@ -13,7 +13,7 @@ use crate::policy::{Refusal, Rule, SqlState};
 
 use super::bind::{Binder, Facts, Level, Scope, unsupported};
 use super::lexer::{Kind, Lexer};
-use super::planned::{Argument, Execute};
+use super::planned::{Argument, Execute, Lasting};
 use super::statement::Deed;
 use super::{Pin, Statement, TENANT_PARAMETER, Template, VerifiedSql, build, lift, verify};
 
@@ -64,6 +64,12 @@ impl Binder<'_> {
         if !self.touched.is_empty() {
             let message = "cannot use subquery in EXECUTE parameter";
             return Err(Refusal::new(SqlState::NOT_SUPPORTED, RULE, message));
+        }
+        // The session counts what the statement behind the name does, not what its values do.
+        if self.holds != Lasting::Nothing || self.tenant_type.is_some() {
+            let message = "an EXECUTE parameter with advisory locks or channels is not supported";
+            return Err(Refusal::new(SqlState::NOT_SUPPORTED, RULE, message)
+                .hint("Call the function in a statement of its own."));
         }
         if self.parameters > 0 {
             return Err(Refusal::new(SqlState("42P02"), RULE, "there is no parameter $1"));
