@@ -24,6 +24,11 @@ pub(in crate::sql) fn boxed(inner: NodeEnum) -> Box<Node> {
     Box::new(node(inner))
 }
 
+/// A name as an identifier of a text.
+pub(in crate::sql) fn quoted_name(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 pub(in crate::sql) fn text(value: &str) -> Node {
     node(NodeEnum::String(Text { sval: value.to_owned() }))
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::build::quoted_name;
 use super::{Action, Limits, World, plan, statements};
 use crate::catalog::{Relation, RelationKind};
 use crate::config::model::Operation;
@@ -158,8 +159,8 @@ fn probe(world: &World, roles: &BTreeSet<&str>, kind: &Kind) -> Option<Probe> {
     let columns =
         relations.into_iter().flat_map(|relation| relation.columns.iter().map(move |c| (relation, c)));
     columns.take(MOST_TRIED).find_map(|(relation, column)| {
-        let table = format!("{}.{}", quoted(&relation.schema), quoted(&relation.name));
-        let text = kind.statement.replace("{t}", &table).replace("{c}", &quoted(&column.name));
+        let table = format!("{}.{}", quoted_name(&relation.schema), quoted_name(&relation.name));
+        let text = kind.statement.replace("{t}", &table).replace("{c}", &quoted_name(&column.name));
         let may_read = |role: &&&str| world.policy.access(role, relation).allows(Operation::Select);
         let sql = roles.iter().filter(may_read).find_map(|role| rewritten(world, role, &text))?;
         Some(Probe { kind: kind.name, sql, relation: relation.name.clone(), shows: kind.shows })
@@ -185,10 +186,6 @@ fn rewritten(world: &World, role: &str, text: &str) -> Option<String> {
     let literal = |index| statement.token(index).unwrap_or_default().as_bytes();
     sql.render_extended(&mut out, planned.parameters.saturating_add(1), literal);
     String::from_utf8(out).ok()
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

@@ -106,9 +106,7 @@ fn one(world: &World, text: &str) -> Result<Seen, String> {
                 }
             }
             Err(refusal) => {
-                // The older form of COPY's options is printed in the newer one, which is another tree: refused.
-                let older = text.to_lowercase().contains("copy");
-                if let Some(quarantined) = refusal.quarantined.as_ref().filter(|_| !older) {
+                if let Some(quarantined) = &refusal.quarantined {
                     return Err(format!("not verified, {}: {}", quarantined.reason, quarantined.rewritten));
                 }
                 seen = Seen::Refused;

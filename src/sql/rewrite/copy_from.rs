@@ -147,15 +147,14 @@ impl Binder<'_> {
 /// The INSERT that stands for a COPY, to be planned like a client's. COPY gives values to identity columns that are
 /// always generated, too.
 fn insert_of_one_row(relation: &Relation, columns: &[String]) -> String {
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+    let names: Vec<String> = columns.iter().map(|name| build::quoted_name(name)).collect();
     let values: Vec<String> = (1..=columns.len()).map(|number| format!("${number}")).collect();
     let always = columns.iter().filter_map(|name| relation.column(name)).any(|c| c.identity_always);
     let overriding = if always { " overriding system value" } else { "" };
     format!(
         "insert into {}.{} ({}){overriding} values ({})",
-        quoted(&relation.schema),
-        quoted(&relation.name),
+        build::quoted_name(&relation.schema),
+        build::quoted_name(&relation.name),
         names.join(", "),
         values.join(", ")
     )
