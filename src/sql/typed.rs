@@ -184,18 +184,7 @@ pub fn type_expression(
     params: &dyn Fn(i32) -> Option<Oid>,
     catalog: &Snapshot,
 ) -> Expr {
-    build::Typer { catalog, columns, params, sets: false }.expression(node, 0)
-}
-
-/// The type of a function in FROM: of one value of its set. Of any other expression it is what
-/// [`type_expression`] says.
-pub fn type_of_set(
-    node: &Node,
-    columns: &dyn Fn(&ColumnRef) -> Option<ColumnInfo>,
-    params: &dyn Fn(i32) -> Option<Oid>,
-    catalog: &Snapshot,
-) -> Expr {
-    build::Typer { catalog, columns, params, sets: true }.expression(node, 0)
+    build::Typer { catalog, columns, params }.expression(node, 0)
 }
 
 impl ExprType {

@@ -44,10 +44,8 @@ impl Binder<'_> {
                 continue;
             }
             self.expression(&scope, call, facts)?;
-            let (known, more, name) = match self.function_columns(&scope, call) {
-                (known, true, name) => self.resolved_columns(&scope, call).unwrap_or((known, true, name)),
-                known => known,
-            };
+            let (known, more, name) =
+                self.resolved_columns(&scope, call).unwrap_or_else(|| self.function_columns(call));
             only_name = name;
             open |= more && names.is_empty();
             if names.is_empty() {
@@ -162,27 +160,27 @@ impl Binder<'_> {
         }
         let named = outs.first().map(|(name, _)| name.as_str()).filter(|name| !name.is_empty());
         let named = named.unwrap_or(name);
+        // A function of a user's may be inlined, and its expressions end up in conditions. A collation of an
+        // argument's would be the result's.
+        let ty = self.plain_type(result);
+        let own_collation = |arg: &Node| {
+            self.type_of(scope, arg).is_none_or(|of| of.collation == 0 || of.collation == ty.collation)
+        };
         let value = match schema {
-            Some("pg_catalog") => self.value_column(named, Some(self.plain_type(result))),
+            Some("pg_catalog") if call.args.iter().all(own_collation) => self.value_column(named, Some(ty)),
             _ => column(named, result),
         };
         Some((vec![value], false, Some(own)))
     }
 
     /// The columns of a function in FROM; whether there may be more; and the name of a single one.
-    fn function_columns(&self, scope: &Scope<'_>, node: &Node) -> (Vec<ItemColumn>, bool, Option<String>) {
+    fn function_columns(&self, node: &Node) -> (Vec<ItemColumn>, bool, Option<String>) {
         let Some(NodeEnum::FuncCall(call)) = &node.node else {
             // A value function, a cast: one column of a name that does not matter here.
             return (Vec::new(), true, None);
         };
         let path = build::names(&call.funcname).unwrap_or_default();
         let name = path.last().copied().unwrap_or_default();
-        let builtin = matches!(path.as_slice(), ["pg_catalog", _]);
-        // A function of a user's may be inlined, and its expressions end up in conditions.
-        let value = |name: &str| match builtin {
-            true => self.value_column(name, self.type_of_set(scope, node)),
-            false => unknown_column(name.to_owned()),
-        };
         let overloads = self.catalog.functions_named(name);
         let mut outs = overloads.iter().map(|f| &f.out_columns);
         let first = outs.next();
@@ -199,13 +197,13 @@ impl Binder<'_> {
             Some(columns)
                 if same && columns.is_empty() && overloads.iter().all(|f| self.is_scalar(f.result)) =>
             {
-                (vec![value(name)], false, Some(name.to_owned()))
+                (vec![unknown_column(name.to_owned())], false, Some(name.to_owned()))
             }
             Some(columns) if same && columns.len() == 1 => {
                 let out = columns.first().map(|(n, _)| n.clone()).filter(|n| !n.is_empty());
                 (vec![unknown_column(out.unwrap_or_else(|| name.to_owned()))], true, Some(name.to_owned()))
             }
-            _ => (vec![value(name)], true, Some(name.to_owned())),
+            _ => (vec![unknown_column(name.to_owned())], true, Some(name.to_owned())),
         }
     }
 

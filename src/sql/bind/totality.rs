@@ -12,7 +12,7 @@ use crate::catalog::Oid;
 use super::super::build;
 use super::super::leaksafe::Total;
 use super::super::resolve::{FunctionMatch, Resolution, oid, resolve_function};
-use super::super::typed::{Collation, ColumnInfo, Expr, type_expression, type_named, type_of_set};
+use super::super::typed::{Collation, ColumnInfo, Expr, type_expression, type_named};
 use super::Binder;
 use super::scope::{ColumnKind, ColumnType, Scope, Source};
 
@@ -32,12 +32,6 @@ impl Binder<'_> {
             Expr::Other(_) => self.type_of_cast(node).or_else(|| self.type_of_call(scope, node)),
             typed => column_type(&typed),
         }
-    }
-
-    /// The type of the one column of a function in FROM.
-    pub fn type_of_set(&self, scope: &Scope<'_>, node: &Node) -> Option<ColumnType> {
-        let columns = |c: &ColumnRef| self.column_info(scope, c);
-        column_type(&type_of_set(node, &columns, &|n| self.judged_type(n), self.catalog))
     }
 
     /// The type of a count, and of the least or greatest value of a type that has its own such aggregate.

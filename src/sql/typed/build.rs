@@ -25,8 +25,6 @@ pub(super) struct Typer<'a> {
     pub catalog: &'a Snapshot,
     pub columns: &'a dyn Fn(&ColumnRef) -> Option<ColumnInfo>,
     pub params: &'a dyn Fn(i32) -> Option<Oid>,
-    /// Functions that return sets have a type too.
-    pub sets: bool,
 }
 
 impl Typer<'_> {
