@@ -1,22 +1,18 @@
 //! The extended protocol. A client's statement and portal names are its own; the server knows statements by
 //! names that all sessions share, prepared on a connection when it first needs one.
 
-use std::rc::Rc;
-
 use smallvec::SmallVec;
 
 use super::Io;
-use super::active::{Active, Batch, Flow, Look, Unplanned, kind};
-use super::checks;
+use super::active::{Active, Batch, Flow, kind};
 use super::copy::Copying;
 use super::host::Host;
-use super::names::{Executed, NameChange, no_statement};
-use super::outgoing::{Prepared, RenderedText};
+use super::preparing::Named;
 use super::reply::{Expect, fixed};
-use super::statement::{Body, OnServer, Planned, Statement, admit, count_values, per_bind, planned, sql};
+use super::statement::{Body, OnServer, admit, count_values, per_bind, sql};
 use crate::catalog::Oid;
-use crate::policy::{Refusal, Rule, SqlState, TenantId};
-use crate::sql::{Action, Discard, Execute, StatementKind};
+use crate::policy::{Refusal, Rule, SqlState};
+use crate::sql::{Action, StatementKind};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend::{self, Bind, Format, Parse, Target};
 use crate::wire::request::{self, TenantParameter};
@@ -123,123 +119,6 @@ impl Active {
         Ok(())
     }
 
-    fn name_statement(&mut self, name: &str, statement: Rc<Statement>) {
-        if name.is_empty() {
-            self.unnamed = Some(statement);
-        } else {
-            self.statements.insert(name.into(), statement);
-        }
-    }
-
-    /// The statement of a text, the same for all sessions of a role where it was seen before.
-    pub(super) fn shared_statement(
-        &self,
-        host: &mut dyn Host,
-        text: &str,
-        declared: &[Oid],
-    ) -> Result<Rc<Statement>, Stop> {
-        if let Some(known) = host.known_statement(&self.who, text, declared) {
-            return Ok(known);
-        }
-        let statement = Rc::new(self.statement(host, text, declared)?);
-        if statement.is_shareable() {
-            host.keep_statement(&self.who, &statement);
-        }
-        Ok(statement)
-    }
-
-    /// Plans a text of one statement.
-    fn statement(&self, host: &mut dyn Host, text: &str, declared: &[Oid]) -> Result<Statement, Stop> {
-        let epoch = host.epoch();
-        let mut parts = match self.look(host, text, declared) {
-            Look::Planned(parts) => parts,
-            Look::Refused(refusal, offset) => return Err(Stop::Refuse(moved(refusal, offset))),
-            Look::Unplanned => {
-                let (text, declared) = (text.to_owned(), declared.to_vec());
-                return Err(Stop::Wait(Flow::Plan(Unplanned { text, declared })));
-            }
-        };
-        if parts.len() > 1 {
-            let message = "cannot insert multiple commands into a prepared statement";
-            return Err(Refusal::new(SqlState::SYNTAX, Rule("syntax"), message).into());
-        }
-        let body = match parts.pop() {
-            Some(part) if !matches!(part.plan.planned.action, Action::Empty) => {
-                Body::Planned(planned(host, part.plan, &part.found.literals, declared)?)
-            }
-            _ => Body::Empty,
-        };
-        Ok(Statement { text: text.into(), declared: declared.into(), epoch, body })
-    }
-
-    fn wait_for_lease(&mut self, host: &mut dyn Host, io: &mut Io<'_>) -> Result<(), Stop> {
-        match self.leased(host, io, None) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Stop::Wait(Flow::Lease)),
-            Err(refusal) => Err(Stop::End(refusal)),
-        }
-    }
-
-    /// Makes a statement known to the leased connection. `client`: the client's name, which waits for
-    /// ParseComplete.
-    pub(super) fn prepare(
-        &mut self,
-        io: &mut Io<'_>,
-        prepared: &Rc<Prepared>,
-        client: Option<Named<'_>>,
-    ) -> Result<(), Stop> {
-        if self.close_stale(io)? {
-            self.batch = Batch::Open { sent: true };
-        }
-        let by_sql = client.is_some_and(|named| named.by_sql);
-        if self.make_known(io, prepared)? {
-            let client = client.map(|named| named.client.into());
-            self.queue.push_back(Expect::Parse { prepared: prepared.clone(), client, by_sql });
-            self.batch = Batch::Open { sent: true };
-        } else if self.is_unsure(prepared) {
-            return Err(Stop::Wait(Flow::Drain));
-        } else if client.is_some() {
-            self.say_in_batch(io, if by_sql { fixed::PREPARE } else { fixed::PARSE_COMPLETE });
-        }
-        Ok(())
-    }
-
-    /// Whether a statement's Parse stands before a Sync and is unanswered: an error before it would have the server
-    /// skip it, and not what comes behind that Sync.
-    fn is_unsure(&self, prepared: &Prepared) -> bool {
-        let is_its =
-            |expect: &Expect| matches!(expect, Expect::Parse { prepared: p, .. } if p.id == prepared.id);
-        let mut behind = self.queue.iter().skip_while(|expect| !is_its(expect));
-        behind.any(|expect| matches!(expect, Expect::Ready))
-    }
-
-    fn find_statement(&self, name: &str) -> Result<Rc<Statement>, Refusal> {
-        let found = if name.is_empty() { self.unnamed.as_ref() } else { self.statements.get(name) };
-        found.cloned().ok_or_else(|| no_statement(name))
-    }
-
-    /// The statement, planned anew if plans of its time must not be used any more.
-    fn current_statement(&mut self, host: &mut dyn Host, name: &str) -> Result<Rc<Statement>, Stop> {
-        let statement = self.find_statement(name)?;
-        let current = self.renewed(host, statement.clone())?;
-        if !Rc::ptr_eq(&statement, &current) {
-            self.name_statement(name, current.clone());
-        }
-        Ok(current)
-    }
-
-    /// The same for a statement at hand.
-    pub(super) fn renewed(
-        &self,
-        host: &mut dyn Host,
-        statement: Rc<Statement>,
-    ) -> Result<Rc<Statement>, Stop> {
-        if statement.epoch == host.epoch() {
-            return Ok(statement);
-        }
-        self.shared_statement(host, &statement.text, &statement.declared)
-    }
-
     fn bind(&mut self, host: &mut dyn Host, io: &mut Io<'_>, message: &Bind<'_>) -> Result<(), Stop> {
         let statement = self.current_statement(host, message.statement)?;
         if self.portals.is_taken(message.portal) {
@@ -302,67 +181,6 @@ impl Active {
         self.portals.open(message.portal, statement.clone(), Some(server_name));
         self.portals.will_set(message.portal, sets);
         Ok(())
-    }
-
-    /// Binds an EXECUTE: its portal is one of the statement that it runs.
-    fn bind_execute(
-        &mut self,
-        host: &mut dyn Host,
-        io: &mut Io<'_>,
-        message: &Bind<'_>,
-        planned: &Planned,
-        execute: &Execute,
-        tenant: Option<&TenantId>,
-    ) -> Result<(), Stop> {
-        let (runs, of) = self.know_executed(host, io, planned, execute, tenant)?;
-        let server_name = self.portals.server_name(message.portal);
-        request::bind(io.server, &server_name, b"", message, None)?;
-        self.queue.push_back(Expect::Bind(of));
-        self.tenancy.ran();
-        self.batch = Batch::Open { sent: true };
-        self.portals.open(message.portal, runs.statement, Some(server_name));
-        Ok(())
-    }
-
-    /// Sends the Parse of an EXECUTE without a name, and before it that of the statement that it runs.
-    fn know_executed(
-        &mut self,
-        host: &mut dyn Host,
-        io: &mut Io<'_>,
-        planned: &Planned,
-        execute: &Execute,
-        tenant: Option<&TenantId>,
-    ) -> Result<(Executed, Rc<Prepared>), Stop> {
-        let literals = planned.literals();
-        checks::literals(&planned.plan, &literals)?;
-        let statement = self.current_statement(host, &execute.name)?;
-        let runs = self.may_execute(host, execute, statement, &literals, tenant)?;
-        self.wait_for_lease(host, io)?;
-        self.prepare(io, &runs.prepared, None)?;
-        let text = RenderedText::execute(runs.sql(execute), &runs.prepared, tenant, &literals);
-        let of = Rc::new(Prepared::unnamed(text, &[]));
-        self.prepare(io, &of, None)?;
-        Ok((runs, of))
-    }
-
-    /// What an EXECUTE gives is what the statement that it runs gives; none, where there is no such statement
-    /// (`UtilityTupleDescriptor`).
-    fn describe_execute(
-        &mut self,
-        host: &mut dyn Host,
-        io: &mut Io<'_>,
-        statement: &Statement,
-    ) -> Result<bool, Stop> {
-        let Body::Planned(planned) = &statement.body else { return Ok(false) };
-        let Action::Execute(execute) = &planned.plan.planned.action else { return Ok(false) };
-        if !self.statements.contains_key(execute.name.as_str()) {
-            return Ok(false);
-        }
-        let tenant = self.tenancy.tenant(host.now_unix()).cloned();
-        let (_, of) = self.know_executed(host, io, planned, execute, tenant.as_ref())?;
-        request::target(io.server, b'D', b'S', b"")?;
-        self.queue.push_back(Expect::Parameters { client: 0, of });
-        Ok(true)
     }
 
     fn describe(&mut self, host: &mut dyn Host, io: &mut Io<'_>, target: Target<'_>) -> Result<(), Stop> {
@@ -434,85 +252,6 @@ impl Active {
         Ok(())
     }
 
-    /// PREPARE in SQL: the statement gets its name when the server has taken it.
-    fn execute_prepare(
-        &mut self,
-        host: &mut dyn Host,
-        io: &mut Io<'_>,
-        text: &str,
-        name: &str,
-        types: &[Oid],
-    ) -> Result<(), Stop> {
-        let is_taken = self.statements.contains_key(name);
-        let statement = self.prepare_statement(host, text, types, name, is_taken)?;
-        if let Some((_, prepared)) = statement.on_server() {
-            self.wait_for_lease(host, io)?;
-            self.prepare(io, &prepared.clone(), Some(Named { client: name, by_sql: true }))?;
-        } else {
-            self.say_in_batch(io, fixed::PREPARE);
-        }
-        self.name_statement(name, statement);
-        Ok(())
-    }
-
-    /// SET and RESET of the tenant's token: the server must have answered everything before.
-    fn execute_here(&mut self, host: &mut dyn Host, io: &mut Io<'_>, planned: &Planned) -> Result<(), Stop> {
-        if Self::is_inserting(&planned.plan) {
-            self.wait_for_lease(host, io)?;
-            self.begin_inserting(host, io, &planned.plan, false)?;
-            self.tenancy.ran();
-            return Ok(());
-        }
-        match &planned.plan.planned.action {
-            Action::Deallocate { name } => {
-                let known = |name: &str| self.statements.contains_key(name);
-                let answer = self.may_deallocate(name.as_deref(), known)?;
-                self.rename(NameChange::Forgotten(name.as_deref().map(Into::into)));
-                self.say_in_batch(io, answer);
-                return Ok(());
-            }
-            Action::Discard(discard) => {
-                let idle = self.status() == TransactionStatus::Idle;
-                if *discard == Discard::All && !self.queue.is_empty() {
-                    return Err(Stop::Wait(Flow::Drain));
-                }
-                let (answer, change) = self.may_discard(*discard, idle)?;
-                change.into_iter().for_each(|change| self.rename(change));
-                self.say_in_batch(io, answer);
-                return Ok(());
-            }
-            Action::Prepare { name, types } => {
-                return self.execute_prepare(host, io, &planned.statement_text, name, types);
-            }
-            _ => {}
-        }
-        if matches!(self.batch, Batch::Open { sent: true }) {
-            let message = "the tenant cannot change within a batch that has begun";
-            return Err(Refusal::new(SqlState::ACTIVE_TRANSACTION, Rule("tenant"), message)
-                .hint("end the batch with Sync first")
-                .into());
-        }
-        if !self.queue.is_empty() {
-            return Err(Stop::Wait(Flow::Drain));
-        }
-        let in_transaction = self.status() != TransactionStatus::Idle;
-        let mut tenancy = self.tenancy.clone();
-        let answer = match &planned.plan.planned.action {
-            Action::BindTenant { literal, local } => {
-                let literals = planned.literals();
-                self.bind_tenant(host, &mut tenancy, &literals, *literal, *local, in_transaction)?;
-                fixed::SET
-            }
-            _ => {
-                self.unbind_tenant(&mut tenancy, in_transaction)?;
-                fixed::RESET
-            }
-        };
-        self.tenancy = tenancy;
-        self.say_in_batch(io, answer);
-        Ok(())
-    }
-
     fn close(&mut self, io: &mut Io<'_>, target: Target<'_>) -> Result<(), Stop> {
         match target {
             Target::Statement("") => self.unnamed = None,
@@ -542,13 +281,6 @@ fn text_value<'m>(message: &Bind<'m>, declared: &[Oid], number: u16) -> Option<O
         .then(|| std::str::from_utf8(value).ok().map(Some))?
 }
 
-/// The name that a client waits for its statement to have.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Named<'n> {
-    client: &'n str,
-    by_sql: bool,
-}
-
 pub(super) fn too_many(what: &str) -> Refusal {
     let message = format!("a session may have {MOST_NAMES} {what} at once");
     Refusal::new(SqlState::TOO_LARGE, Rule("bounds"), message)
@@ -557,10 +289,4 @@ pub(super) fn too_many(what: &str) -> Refusal {
 fn no_portal(name: &str) -> Refusal {
     let message = format!("portal \"{name}\" does not exist");
     Refusal::new(SqlState::UNDEFINED_CURSOR, Rule("portal"), message)
-}
-
-/// A position within a statement as one within the text.
-fn moved(mut refusal: Refusal, offset: usize) -> Refusal {
-    refusal.position = refusal.position.and_then(|position| position.checked_add(offset));
-    refusal
 }

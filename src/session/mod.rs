@@ -9,8 +9,8 @@
 //!
 //! * [`handshake`]: from the first byte to a principal; [`startup`]: what a StartupMessage may say; [`login`]: from
 //!   there to ReadyForQuery.
-//! * [`active`]: the session proper: a statement's way is in [`simple`] and [`extended`] ([`statement`], [`portals`]), COPY's messages in
-//!   [`copy`] and [`inserting`], the server's answers in [`relay`] and [`failing`], refusals in [`refusing`],
+//! * [`active`]: the session proper, and [`leasing`] when it has a server connection. A statement's way is in [`simple`] and
+//!   [`extended`] ([`preparing`], [`executing`], [`statement`], [`portals`]), COPY's messages in [`copy`] and [`inserting`], the server's answers in [`relay`] and [`failing`], refusals in [`refusing`],
 //!   a batch that is sent twice in [`again`].
 //! * [`names`]: PREPARE, EXECUTE and DEALLOCATE in SQL. [`holds`]: cursors WITH HOLD.
 //! * [`reply`]: which answer is whose. [`tenancy`]: which tenant a transaction has. [`checks`]: values that
@@ -24,12 +24,14 @@ pub mod again;
 pub mod channels;
 pub mod checks;
 pub mod copy;
+pub mod executing;
 pub mod extended;
 pub mod failing;
 pub mod handshake;
 pub mod holds;
 pub mod host;
 pub mod inserting;
+pub mod leasing;
 pub mod login;
 pub mod names;
 pub mod outgoing;
@@ -37,6 +39,7 @@ pub mod outgoing;
 pub mod passthrough;
 pub mod pin;
 pub mod portals;
+pub mod preparing;
 pub mod refusing;
 pub mod relay;
 pub mod reply;

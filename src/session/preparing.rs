@@ -1,0 +1,152 @@
+//! Statements of the extended protocol: found by their names or texts, planned, and made known to the leased server
+//! connection.
+
+use std::rc::Rc;
+
+use super::Io;
+use super::active::{Active, Batch, Flow, Look, Unplanned};
+use super::extended::Stop;
+use super::host::Host;
+use super::names::no_statement;
+use super::outgoing::Prepared;
+use super::reply::{Expect, fixed};
+use super::statement::{Body, Statement, planned};
+use crate::catalog::Oid;
+use crate::policy::{Refusal, Rule, SqlState};
+use crate::sql::Action;
+
+/// The name that a client waits for its statement to have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named<'n> {
+    pub(super) client: &'n str,
+    pub(super) by_sql: bool,
+}
+
+impl Active {
+    pub(super) fn name_statement(&mut self, name: &str, statement: Rc<Statement>) {
+        if name.is_empty() {
+            self.unnamed = Some(statement);
+        } else {
+            self.statements.insert(name.into(), statement);
+        }
+    }
+
+    /// The statement of a text, the same for all sessions of a role where it was seen before.
+    pub(super) fn shared_statement(
+        &self,
+        host: &mut dyn Host,
+        text: &str,
+        declared: &[Oid],
+    ) -> Result<Rc<Statement>, Stop> {
+        if let Some(known) = host.known_statement(&self.who, text, declared) {
+            return Ok(known);
+        }
+        let statement = Rc::new(self.statement(host, text, declared)?);
+        if statement.is_shareable() {
+            host.keep_statement(&self.who, &statement);
+        }
+        Ok(statement)
+    }
+
+    /// Plans a text of one statement.
+    fn statement(&self, host: &mut dyn Host, text: &str, declared: &[Oid]) -> Result<Statement, Stop> {
+        let epoch = host.epoch();
+        let mut parts = match self.look(host, text, declared) {
+            Look::Planned(parts) => parts,
+            Look::Refused(refusal, offset) => return Err(Stop::Refuse(moved(refusal, offset))),
+            Look::Unplanned => {
+                let (text, declared) = (text.to_owned(), declared.to_vec());
+                return Err(Stop::Wait(Flow::Plan(Unplanned { text, declared })));
+            }
+        };
+        if parts.len() > 1 {
+            let message = "cannot insert multiple commands into a prepared statement";
+            return Err(Refusal::new(SqlState::SYNTAX, Rule("syntax"), message).into());
+        }
+        let body = match parts.pop() {
+            Some(part) if !matches!(part.plan.planned.action, Action::Empty) => {
+                Body::Planned(planned(host, part.plan, &part.found.literals, declared)?)
+            }
+            _ => Body::Empty,
+        };
+        Ok(Statement { text: text.into(), declared: declared.into(), epoch, body })
+    }
+
+    pub(super) fn wait_for_lease(&mut self, host: &mut dyn Host, io: &mut Io<'_>) -> Result<(), Stop> {
+        match self.leased(host, io, None) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Stop::Wait(Flow::Lease)),
+            Err(refusal) => Err(Stop::End(refusal)),
+        }
+    }
+
+    /// Makes a statement known to the leased connection. `client`: the client's name, which waits for
+    /// ParseComplete.
+    pub(super) fn prepare(
+        &mut self,
+        io: &mut Io<'_>,
+        prepared: &Rc<Prepared>,
+        client: Option<Named<'_>>,
+    ) -> Result<(), Stop> {
+        if self.close_stale(io)? {
+            self.batch = Batch::Open { sent: true };
+        }
+        let by_sql = client.is_some_and(|named| named.by_sql);
+        if self.make_known(io, prepared)? {
+            let client = client.map(|named| named.client.into());
+            self.queue.push_back(Expect::Parse { prepared: prepared.clone(), client, by_sql });
+            self.batch = Batch::Open { sent: true };
+        } else if self.is_unsure(prepared) {
+            return Err(Stop::Wait(Flow::Drain));
+        } else if client.is_some() {
+            self.say_in_batch(io, if by_sql { fixed::PREPARE } else { fixed::PARSE_COMPLETE });
+        }
+        Ok(())
+    }
+
+    /// Whether a statement's Parse stands before a Sync and is unanswered: an error before it would have the server
+    /// skip it, and not what comes behind that Sync.
+    fn is_unsure(&self, prepared: &Prepared) -> bool {
+        let is_its =
+            |expect: &Expect| matches!(expect, Expect::Parse { prepared: p, .. } if p.id == prepared.id);
+        let mut behind = self.queue.iter().skip_while(|expect| !is_its(expect));
+        behind.any(|expect| matches!(expect, Expect::Ready))
+    }
+
+    fn find_statement(&self, name: &str) -> Result<Rc<Statement>, Refusal> {
+        let found = if name.is_empty() { self.unnamed.as_ref() } else { self.statements.get(name) };
+        found.cloned().ok_or_else(|| no_statement(name))
+    }
+
+    /// The statement, planned anew if plans of its time must not be used any more.
+    pub(super) fn current_statement(
+        &mut self,
+        host: &mut dyn Host,
+        name: &str,
+    ) -> Result<Rc<Statement>, Stop> {
+        let statement = self.find_statement(name)?;
+        let current = self.renewed(host, statement.clone())?;
+        if !Rc::ptr_eq(&statement, &current) {
+            self.name_statement(name, current.clone());
+        }
+        Ok(current)
+    }
+
+    /// The same for a statement at hand.
+    pub(super) fn renewed(
+        &self,
+        host: &mut dyn Host,
+        statement: Rc<Statement>,
+    ) -> Result<Rc<Statement>, Stop> {
+        if statement.epoch == host.epoch() {
+            return Ok(statement);
+        }
+        self.shared_statement(host, &statement.text, &statement.declared)
+    }
+}
+
+/// A position within a statement as one within the text.
+fn moved(mut refusal: Refusal, offset: usize) -> Refusal {
+    refusal.position = refusal.position.and_then(|position| position.checked_add(offset));
+    refusal
+}
