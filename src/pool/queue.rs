@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::lease::{Lease, Pool};
+use super::connections::Pool;
+use super::lease::Lease;
 use crate::policy::{Refusal, Rule, SqlState, TenantId};
 
 /// Whom a lease is for: the tenant of its transaction, as far as it is known when the transaction begins.
@@ -158,6 +159,12 @@ impl Waiter {
             waker.wake();
         }
     }
+}
+
+/// 53300 of a statement that waited for too long.
+pub fn checkout_timed_out(pool: &Pool) -> Refusal {
+    let message = format!("no server connection of pool \"{}\" became free in time", pool.name());
+    Refusal::new(SqlState::TOO_MANY, Rule("pool"), message)
 }
 
 #[cfg(test)]

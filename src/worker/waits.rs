@@ -17,7 +17,7 @@ use super::tls::ALPN;
 use crate::catalog::Oid;
 use crate::plan::Request;
 use crate::policy::{Refusal, Rule, SqlState};
-use crate::pool::lease::checkout_timed_out;
+use crate::pool::queue::checkout_timed_out;
 use crate::pool::{Lease, Stream, Waiter};
 use crate::session::Want;
 use crate::session::active::Active;
