@@ -3,12 +3,14 @@
 //! Pure but for the randomness of a nonce: a [`Principal`] is made by [`scram::Exchange::finish`] or by
 //! [`Principals::authenticate_token`], and by nothing else.
 
+pub mod access;
 pub mod end_point;
 pub mod principal;
 pub mod scram;
 pub mod tokens;
 pub mod verifier;
 
+pub use access::Access;
 pub use principal::{Principal, Principals, TenantBinding};
 pub use tokens::{BoundToken, TokenVerifier};
 

@@ -37,6 +37,15 @@ pub enum TenantBinding {
 }
 
 impl TenantBinding {
+    /// Whether a session may be bound to this tenant.
+    pub fn admits(&self, tenant: &TenantId) -> bool {
+        match self {
+            Self::Fixed(own) => own == tenant,
+            Self::Choice(tenants) => tenants.contains(tenant),
+            Self::Token { allowed } => allowed.is_empty() || allowed.contains(tenant),
+        }
+    }
+
     /// The tenant after a login that asked for `wanted` (or for nothing). `Ok(None)`: nobody's yet, a token
     /// has to say. Asking for one's own fixed tenant is no error; for any other it is.
     pub fn at_login(&self, wanted: Option<&str>) -> Result<Option<TenantId>, AuthError> {
@@ -55,7 +64,7 @@ impl TenantBinding {
     }
 }
 
-/// Everybody who may log in. Built once for a configuration.
+/// Everybody who may log in, by one configuration.
 #[derive(Debug)]
 pub struct Principals {
     users: HashMap<String, Entry>,
@@ -91,6 +100,17 @@ impl Principals {
             users,
             secret: process_secret,
         }
+    }
+
+    /// Those of another configuration of the same process: the salts of unknown users stay.
+    pub fn renewed(&self, config: &Config) -> Self {
+        Self::new(config, self.secret)
+    }
+
+    /// What this user's login to the same database would give now.
+    pub fn current(&self, who: &Principal) -> Option<Principal> {
+        let entry = self.users.get(&*who.user)?;
+        self.databases.contains(&*who.database).then(|| entry.principal(&who.database))
     }
 
     /// Begins a login. Never fails: an unknown user or database, or a user without a verifier, gets an

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
@@ -42,6 +43,8 @@ pub struct BoundToken {
     pub tenant: TenantId,
     /// `exp`: seconds since 1970 at which it ends.
     pub expires: u64,
+    /// `kid` of the key that signed it.
+    pub kid: Arc<str>,
 }
 
 /// The keys that sign tenant tokens.
@@ -52,7 +55,7 @@ pub struct TokenVerifier {
 
 #[derive(Debug)]
 struct Key {
-    kid: String,
+    kid: Arc<str>,
     decoding: DecodingKey,
     validation: Validation,
     audience: Option<String>,
@@ -93,6 +96,11 @@ impl TokenVerifier {
         Ok(Self { keys })
     }
 
+    /// Whether there is a key of this `kid`.
+    pub fn knows(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| *key.kid == *kid)
+    }
+
     /// Checks a token for a principal at a time. The principal must take its tenant from tokens.
     pub fn verify(&self, principal: &Principal, token: &str, now_unix: u64) -> Result<BoundToken, AuthError> {
         let TenantBinding::Token { allowed } = &principal.tenant else {
@@ -105,7 +113,7 @@ impl TokenVerifier {
         if !allowed.is_empty() && !allowed.contains(&tenant) {
             return Err(TokenFault::Tenant.into());
         }
-        Ok(BoundToken { tenant, expires })
+        Ok(BoundToken { tenant, expires, kid: key.kid.clone() })
     }
 
     /// The key that the header names, and the claims that it signed.
@@ -118,7 +126,7 @@ impl TokenVerifier {
             return Err(TokenFault::Header);
         }
         let kid = header.kid.ok_or(TokenFault::UnknownKey)?;
-        let key = self.keys.iter().find(|key| key.kid == kid).ok_or(TokenFault::UnknownKey)?;
+        let key = self.keys.iter().find(|key| *key.kid == *kid).ok_or(TokenFault::UnknownKey)?;
         match jsonwebtoken::decode::<Claims>(token, &key.decoding, &key.validation) {
             Ok(data) => Ok((key, data.claims)),
             Err(error) => Err(fault(&error)),
@@ -160,7 +168,7 @@ impl Key {
             }
         };
         Ok(Self {
-            kid: key.kid.clone(),
+            kid: key.kid.as_str().into(),
             decoding,
             validation: signature_only(algorithm),
             audience: key.audience.clone(),

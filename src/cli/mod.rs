@@ -8,6 +8,7 @@ mod explain;
 pub mod failure;
 mod hash_password;
 mod log;
+mod reload;
 mod run;
 pub mod serve;
 mod world;

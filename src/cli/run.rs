@@ -1,6 +1,6 @@
 //! `pgbulkhead run`: serves until it is told to end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -33,14 +33,15 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(address) = proxy.metrics_address() {
         tracing::info!(%address, "showing metrics");
     }
-    let grace = runtime()?.block_on(told_to_end(&mut proxy)).map_err(Failure::system("signals"))?;
+    let grace =
+        runtime()?.block_on(told_to_end(&mut proxy, &args.config)).map_err(Failure::system("signals"))?;
     tracing::info!(?grace, "ending");
     proxy.stop(grace)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for SIGTERM or SIGINT and gives the grace; SIGHUP reloads meanwhile.
-async fn told_to_end(proxy: &mut Proxy) -> std::io::Result<Duration> {
+/// Waits for SIGTERM or SIGINT and gives the grace; SIGHUP reads the file again meanwhile.
+async fn told_to_end(proxy: &mut Proxy, file: &Path) -> std::io::Result<Duration> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -50,10 +51,17 @@ async fn told_to_end(proxy: &mut Proxy) -> std::io::Result<Duration> {
             _ = interrupt.recv() => return Ok(SHORT_GRACE),
             _ = hangup.recv() => {
                 // It starts a runtime of its own, which cannot be done within one.
-                std::thread::scope(|scope| scope.spawn(|| proxy.reload()).join())
+                std::thread::scope(|scope| scope.spawn(|| reload(proxy, file)).join())
                     .map_err(|_| std::io::Error::other("reloading has panicked"))?;
             }
         }
+    }
+}
+
+fn reload(proxy: &mut Proxy, file: &Path) {
+    match configuration(file) {
+        Ok(config) => proxy.take(config),
+        Err(failure) => proxy.refuse(&failure),
     }
 }
 

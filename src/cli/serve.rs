@@ -7,8 +7,10 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use crate::audit;
-use crate::auth::{Principals, TokenVerifier, process_secret};
+use crate::auth::{Access, process_secret};
 use crate::catalog::load::{Severity, check_backend_role};
 use crate::config::Config;
 use crate::config::model::{Barrier, Database};
@@ -31,16 +33,16 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// A running proxy. It ends with [`Proxy::stop`].
 #[derive(Debug)]
 pub struct Proxy {
-    config: Arc<Config>,
-    planners: Vec<Arc<Planner>>,
-    targets: Vec<Target>,
-    running: Running,
-    metrics: Arc<Metrics>,
+    pub(super) config: Arc<Config>,
+    pub(super) planners: Vec<Arc<Planner>>,
+    pub(super) targets: Vec<Target>,
+    pub(super) running: Running,
+    pub(super) metrics: Arc<Metrics>,
     endpoint: Option<http::Endpoint>,
     audit: audit::Writer,
     lookout: Lookout,
-    tls: Option<Arc<ServerTls>>,
-    epoch: u64,
+    pub(super) tls: Option<Arc<ServerTls>>,
+    pub(super) epoch: u64,
 }
 
 /// Starts everything that a configuration asks for, and returns when clients can connect.
@@ -52,8 +54,7 @@ pub fn start(config: Config) -> Result<Proxy, Failure> {
         );
     }
     let tls = ServerTls::read(&config.general)?.map(Arc::new);
-    let principals = Principals::new(&config, process_secret());
-    let tokens = TokenVerifier::new(&config)?;
+    let access = Access::new(&config, process_secret())?;
     let targets = config.databases.iter().map(|database| target(&config, database));
     let targets = targets.collect::<Result<Vec<_>, _>>()?;
     let planners = planners(&config, &targets)?;
@@ -61,8 +62,7 @@ pub fn start(config: Config) -> Result<Proxy, Failure> {
     let (rings, writer) = audit::start(&config.audit, config.general.workers)?;
     let settings = worker::Settings {
         config: config.clone(),
-        principals: Arc::new(principals),
-        tokens: Arc::new(tokens),
+        access: ArcSwap::from_pointee(access),
         planners: planners.clone(),
         targets: targets.clone(),
         tls: tls.clone(),
@@ -89,29 +89,6 @@ impl Proxy {
     /// The metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
-    }
-
-    /// Reads the certificate and the servers' catalogs anew: every plan is made again. Where that fails the old
-    /// one stays.
-    pub fn reload(&mut self) {
-        if let Some(tls) = &self.tls {
-            renew(tls);
-        }
-        self.epoch = self.epoch.saturating_add(1);
-        let planners = self.planners.iter().zip(&self.targets);
-        for (database, (planner, target)) in self.config.databases.iter().zip(planners) {
-            let place = Place { config: &self.config, database, target };
-            let loaded = runtime().and_then(|runtime| runtime.block_on(proven_world(&place, self.epoch)));
-            match loaded {
-                Ok(world) => {
-                    planner.set_world(world);
-                    tracing::info!(database = database.name, "the catalog was read anew");
-                }
-                Err(failure) => {
-                    tracing::error!(database = database.name, %failure, "the old catalog stays");
-                }
-            }
-        }
     }
 
     /// Ends: sessions get `grace` for their transactions, then the audit log is closed.
@@ -141,7 +118,7 @@ fn planners(config: &Config, targets: &[Target]) -> Result<Vec<Arc<Planner>>, Fa
 }
 
 /// The world of a database whose server shows that the barrier holds.
-async fn proven_world(place: &Place<'_>, epoch: u64) -> Result<World, Failure> {
+pub(super) async fn proven_world(place: &Place<'_>, epoch: u64) -> Result<World, Failure> {
     let world = world(place, epoch).await?;
     let findings = barrier_faults(place, &world).await?;
     match findings.is_empty() {
@@ -214,7 +191,7 @@ fn endpoint(
 }
 
 /// Takes a new certificate, and says what came of it.
-fn renew(tls: &ServerTls) {
+pub(super) fn renew(tls: &ServerTls) {
     match tls.reload() {
         Ok(true) => tracing::info!("new connections are shown the new certificate"),
         Ok(false) => {}

@@ -4,6 +4,7 @@
 pub mod errors;
 pub mod model;
 pub mod read;
+mod standing;
 pub mod tenant;
 pub mod verifier;
 

@@ -25,6 +25,15 @@ const LEASE_SECONDS: [f64; 10] = [0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.
 /// Brings metrics up to date whose numbers are kept elsewhere.
 type Sampler = Box<dyn Fn(&Metrics) + Send>;
 
+/// What became of another configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// It is in force.
+    Taken,
+    /// It is not, or only who was removed is.
+    Refused,
+}
+
 /// Every metric of the process.
 pub struct Metrics {
     registry: Registry,
@@ -75,6 +84,7 @@ pub struct Metrics {
     pub worker_deaths: IntCounter,
     /// `pgbulkhead_cancel_requests_total{outcome="passed|unknown|ignored"}`.
     pub cancel_requests: IntCounterVec,
+    reloads: IntCounterVec,
     /// `pgbulkhead_audit_queue_depth`.
     pub audit_queue_depth: IntGauge,
     /// `pgbulkhead_audit_lines_total`.
@@ -142,6 +152,7 @@ impl Metrics {
                 "Cancel requests by what became of them",
                 "outcome",
             )?,
+            reloads: counters(r, "config_reloads_total", "SIGHUPs by what became of them", "outcome")?,
             audit_queue_depth: gauge(r, "audit_queue_depth", "Events that wait to be written")?,
             audit_lines: counter(r, "audit_lines_total", "Lines of the audit log")?,
             audit_refused: counter(r, "audit_refused_total", "Times the audit log had no room")?,
@@ -166,6 +177,15 @@ impl Metrics {
     pub fn refused(&self, rule: Rule) {
         self.statements_refused.inc();
         self.refusals.with_label_values(&[rule.0]).inc();
+    }
+
+    /// Counts another configuration: `pgbulkhead_config_reloads_total{outcome="taken|refused"}`.
+    pub fn reloaded(&self, outcome: Reload) {
+        let outcome = match outcome {
+            Reload::Taken => "taken",
+            Reload::Refused => "refused",
+        };
+        self.reloads.with_label_values(&[outcome]).inc();
     }
 
     /// Before each scrape, `sample` brings metrics up to date whose numbers are kept elsewhere.

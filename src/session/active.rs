@@ -188,6 +188,11 @@ impl Active {
         &self.who
     }
 
+    /// Its tenants.
+    pub fn tenancy(&self) -> &Tenancy {
+        &self.tenancy
+    }
+
     /// Whether a statement is running on the leased server connection.
     pub fn is_running(&self) -> bool {
         !self.queue.is_empty()

@@ -108,11 +108,11 @@ pub trait Host {
         password: &str,
     ) -> Result<(Principal, BoundToken), AuthError>;
 
-    /// Accounts for a login that has ended well; false where it cannot be written down, and then it must not
-    /// stand.
-    fn logged_in(&mut self, who: &Principal) -> bool {
+    /// Accounts for a login that has ended well. It must not stand where it cannot be written down (53300), or
+    /// where its user has been changed meanwhile (57P01).
+    fn logged_in(&mut self, who: &Principal) -> Result<(), Refusal> {
         let _ = who;
-        true
+        Ok(())
     }
 
     /// Accounts for a client that is turned away: who it says it is, and why.

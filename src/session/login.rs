@@ -7,7 +7,7 @@ use super::outgoing::SettingText;
 use super::startup::Startup;
 use super::tenancy::Tenancy;
 use super::{Io, Phase, Session, Unplanned, Want};
-use crate::policy::{Refusal, Rule, SqlState};
+use crate::policy::{Refusal, Rule};
 use crate::sql::{Action, Change};
 use crate::wire::answer;
 use crate::wire::backend::TransactionStatus;
@@ -51,10 +51,7 @@ impl Session {
             host.login_refused(&startup.user, &startup.database, error);
             Refusal::new(error.state(), Rule("login"), error.to_string())
         })?;
-        if !host.logged_in(&principal) {
-            let message = "the login cannot be written down";
-            return Err(Refusal::new(SqlState::TOO_MANY, Rule("audit"), message));
-        }
+        host.logged_in(&principal)?;
         let Startup { application_name, minor, settings, .. } = startup;
         let quoted =
             |(name, value): (String, String)| format!("SET {name} TO '{}'", value.replace('\'', "''"));

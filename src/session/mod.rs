@@ -240,7 +240,7 @@ impl Session {
     /// The server connection is gone, or not to be trusted: ends the session, since what its transaction did
     /// is not known.
     pub fn server_lost(&mut self, host: &mut dyn Host, io: &mut Io<'_>, refusal: &Refusal) {
-        let whole = self.active().is_none_or(|active| !active.is_within_a_row());
+        let whole = self.is_between_messages();
         if let Phase::Active(active) = &mut self.phase {
             active.forget_server(host);
         }
@@ -259,9 +259,14 @@ impl Session {
         }
     }
 
-    /// Ends the session with a FATAL error.
+    /// Whether the client has got whole messages only.
+    fn is_between_messages(&self) -> bool {
+        self.active().is_none_or(|active| !active.is_within_a_row())
+    }
+
+    /// Ends the session with a FATAL error, in silence where the client has got a part of a row.
     pub fn fatal(&mut self, io: &mut Io<'_>, refusal: &Refusal) {
-        if self.want != Want::End {
+        if self.want != Want::End && self.is_between_messages() {
             if let Phase::Active(active) = &mut self.phase {
                 io.client.append(&mut active.held);
             }

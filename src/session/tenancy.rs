@@ -84,6 +84,24 @@ impl Tenancy {
         }
     }
 
+    /// Every tenant that the session or its open transaction is bound to.
+    pub fn all(&self) -> impl Iterator<Item = &TenantId> {
+        let session = match &self.session {
+            Binding::Fixed(tenant) => Some(tenant),
+            Binding::Token(token) => Some(&token.tenant),
+            Binding::Unbound => None,
+        };
+        session.into_iter().chain(self.current())
+    }
+
+    /// The token that binds the session.
+    pub fn token(&self) -> Option<&BoundToken> {
+        match &self.session {
+            Binding::Token(token) => Some(token),
+            Binding::Fixed(_) | Binding::Unbound => None,
+        }
+    }
+
     fn open(&mut self, now_unix: u64) {
         if self.transaction == Transaction::None {
             let tenant = match &self.session {
@@ -182,7 +200,7 @@ mod tests {
     use super::*;
 
     fn token(tenant: &str, expires: u64) -> BoundToken {
-        BoundToken { tenant: TenantId::new(tenant).unwrap(), expires }
+        BoundToken { tenant: TenantId::new(tenant).unwrap(), expires, kid: "k".into() }
     }
 
     fn by_token() -> Tenancy {

@@ -143,6 +143,9 @@ impl Client {
         moved |= self.write_server(cx);
         self.watch_deadlines(cx)?;
         self.watch_stop(cx);
+        if self.handle.review.get() {
+            self.watch_access(cx);
+        }
         if *self.session.want() == Want::End {
             return if self.unsent.is_empty() { Err(Gone) } else { Ok(moved) };
         }
@@ -294,6 +297,18 @@ impl Client {
             Stopping::Now => true,
         };
         if stop {
+            self.with(cx, |session, _, io| session.fatal(io, &answer::shutting_down()));
+        }
+    }
+
+    /// Ends a session that could not be had any more. One that is not logged in yet is looked at when it is.
+    fn watch_access(&mut self, cx: &mut Context<'_>) {
+        let Some(active) = self.session.active() else { return };
+        self.handle.review.set(false);
+        let tenancy = active.tenancy();
+        let access = self.worker.settings.access.load();
+        if !access.holds(active.who(), tenancy.all(), tenancy.token()) {
+            tracing::info!(session = self.id, user = %active.who().user, "a session ends: its user was changed");
             self.with(cx, |session, _, io| session.fatal(io, &answer::shutting_down()));
         }
     }

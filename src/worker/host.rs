@@ -9,7 +9,7 @@ use super::thread::{Database, Handle, Worker};
 use crate::auth::scram::Exchange;
 use crate::auth::{AuthError, BoundToken, Principal};
 use crate::catalog::Oid;
-use crate::policy::{Refusal, TenantId};
+use crate::policy::{Refusal, Rule, SqlState, TenantId};
 use crate::pool::Lease;
 use crate::session::host::{Account, Found, Host, Literals, Verdict};
 use crate::session::outgoing::{Prepared, RenderedText};
@@ -17,6 +17,7 @@ use crate::session::server::Server;
 use crate::session::statement::Statement;
 use crate::sql::Bounded;
 use crate::sql::rewrite::sentinel;
+use crate::wire::answer;
 
 /// A worker's answers to one of its sessions.
 pub struct Surroundings<'a> {
@@ -129,7 +130,7 @@ impl Host for Surroundings<'_> {
     }
 
     fn verify_token(&mut self, who: &Principal, token: &str) -> Result<BoundToken, AuthError> {
-        self.worker.settings.tokens.verify(who, token, self.now_unix())
+        self.worker.settings.access.load().verify_token(who, token, self.now_unix())
     }
 
     fn now_unix(&self) -> u64 {
@@ -170,13 +171,18 @@ impl Host for Surroundings<'_> {
     }
 
     fn authenticate_start(&mut self, user: &str, database: &str, tls: bool) -> Exchange {
-        let principals = &self.worker.settings.principals;
         let end_point = self.end_point.filter(|_| tls).cloned();
-        principals.authenticate_start(user, database).bind_channel(end_point)
+        self.worker
+            .settings
+            .access
+            .load()
+            .principals
+            .authenticate_start(user, database)
+            .bind_channel(end_point)
     }
 
     fn password_token_user(&self, user: &str) -> bool {
-        self.worker.settings.principals.password_token_user(user)
+        self.worker.settings.access.load().principals.password_token_user(user)
     }
 
     fn authenticate_token(
@@ -185,12 +191,19 @@ impl Host for Surroundings<'_> {
         database: &str,
         password: &str,
     ) -> Result<(Principal, BoundToken), AuthError> {
-        let settings = &self.worker.settings;
-        settings.principals.authenticate_token(user, database, password, &settings.tokens, self.now_unix())
+        let access = self.worker.settings.access.load();
+        access.principals.authenticate_token(user, database, password, &access.tokens, self.now_unix())
     }
 
-    fn logged_in(&mut self, who: &Principal) -> bool {
-        self.worker.auditor.borrow_mut().logged_in(self.session, who)
+    fn logged_in(&mut self, who: &Principal) -> Result<(), Refusal> {
+        if !self.worker.settings.access.load().is_current(who) {
+            return Err(answer::shutting_down());
+        }
+        if !self.worker.auditor.borrow_mut().logged_in(self.session, who) {
+            let message = "the login cannot be written down";
+            return Err(Refusal::new(SqlState::TOO_MANY, Rule("audit"), message));
+        }
+        Ok(())
     }
 
     fn login_refused(&mut self, user: &str, database: &str, error: AuthError) {

@@ -27,7 +27,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::auth::{Principals, TokenVerifier};
+use arc_swap::ArcSwap;
+
+use crate::auth::Access;
 use crate::catalog::tls::TlsError;
 use crate::config::Config;
 use crate::config::model::{Database, General};
@@ -44,10 +46,8 @@ use tls::ServerTls;
 pub struct Settings {
     /// The configuration.
     pub config: Arc<Config>,
-    /// Who may log in.
-    pub principals: Arc<Principals>,
-    /// Checks tenant tokens.
-    pub tokens: Arc<TokenVerifier>,
+    /// Who may do what now.
+    pub access: ArcSwap<Access>,
     /// One planner for each of the configuration's databases, in their order.
     pub planners: Vec<Arc<Planner>>,
     /// The way to each database's server, in their order.
@@ -77,6 +77,7 @@ pub enum StartError {
 /// Running workers. Dropping it leaves them running.
 #[derive(Debug)]
 pub struct Running {
+    settings: Arc<Settings>,
     addresses: Vec<SocketAddr>,
     orders: Vec<Orders>,
     acceptor: acceptor::Acceptor,
@@ -116,7 +117,7 @@ pub fn run(settings: Arc<Settings>, auditors: Vec<Box<dyn Auditor>>) -> Result<R
     registry.set_workers(orders.clone());
     let most = settings.config.general.max_client_conn;
     let acceptor = acceptor::start(listeners, orders.clone(), most)?;
-    Ok(Running { addresses, orders, acceptor, threads })
+    Ok(Running { settings, addresses, orders, acceptor, threads })
 }
 
 /// The way to a database's server, as `[general]` says it.
@@ -139,6 +140,19 @@ impl Running {
     /// Clients of all workers.
     pub fn clients(&self) -> usize {
         self.orders.iter().map(Orders::clients).sum()
+    }
+
+    /// Who may do what from now on. Sessions that could not be had any more end with 57P01.
+    pub fn admit(&self, access: Access) {
+        self.settings.access.store(Arc::new(access));
+        for orders in &self.orders {
+            orders.send(Order::Review);
+        }
+    }
+
+    /// Who may do what now.
+    pub fn access(&self) -> Arc<Access> {
+        self.settings.access.load_full()
     }
 
     /// Ends: no more clients are taken, idle sessions get 57P01 at once, the others when their transaction has

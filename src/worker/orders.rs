@@ -16,6 +16,8 @@ pub enum Order {
     Client(Arrival),
     /// Cancel what this session runs.
     Cancel(u64),
+    /// Who may do what has changed: look at every session.
+    Review,
     /// End, at the latest after this.
     Stop(Duration),
 }

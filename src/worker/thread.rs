@@ -108,6 +108,8 @@ pub struct Handle {
     /// A cancel has come while the session waits for a lease.
     pub(super) cancelled: Cell<bool>,
     pub(super) waiting: Cell<bool>,
+    /// Who may do what has changed since the session was looked at.
+    pub(super) review: Cell<bool>,
     pub(super) waker: RefCell<Option<Waker>>,
 }
 
@@ -249,6 +251,12 @@ impl Worker {
                         let handle = self.sessions.borrow().get(&session).cloned();
                         if let Some(handle) = handle {
                             handle.cancel();
+                        }
+                    }
+                    Some(Order::Review) => {
+                        for handle in self.sessions.borrow().values() {
+                            handle.review.set(true);
+                            handle.wake();
                         }
                     }
                     Some(Order::Stop(grace)) => self.clone().stop(grace),

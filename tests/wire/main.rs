@@ -18,6 +18,7 @@ mod parameters;
 mod raw;
 mod records;
 mod relay;
+mod reload;
 mod secure;
 mod stage;
 mod stream;
@@ -58,6 +59,8 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W13" handshake::every_failed_login_looks_the_same
     "W14" handshake::nothing_runs_after_a_failed_login
     "W15" tokens::an_expired_token_ends_its_session
+    "W15" reload::a_reload_ends_the_sessions_of_who_is_removed
+    "W15+W36" reload::a_reload_empties_the_plans
     "W16" hostile::a_server_that_lies_in_scram_is_refused
     "W17" hostile::a_server_that_asks_for_another_method_is_refused
     "W18+W47" hostile::a_malformed_answer_costs_its_connection_alone

@@ -65,7 +65,10 @@ fn spki_pem(head: &[u8], key: &[u8]) -> Vec<u8> {
 #[test]
 fn a_good_token_binds_its_tenant_until_it_expires() {
     let bound = verdict(r#"{"exp":1900000001,"tenant":"2","sub":"pooled","iat":1,"nbf":1900000000}"#);
-    assert_eq!(bound, Ok(BoundToken { tenant: TenantId::new("2").unwrap(), expires: NOW + 1 }));
+    assert_eq!(
+        bound,
+        Ok(BoundToken { tenant: TenantId::new("2").unwrap(), expires: NOW + 1, kid: "h".into() })
+    );
 }
 
 #[test]

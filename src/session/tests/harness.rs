@@ -104,7 +104,9 @@ impl Host for Tables {
     }
     fn verify_token(&mut self, _: &Principal, token: &str) -> Result<BoundToken, AuthError> {
         match token.strip_prefix("for ") {
-            Some(tenant) => Ok(BoundToken { tenant: TenantId::new(tenant).unwrap(), expires: 1000 }),
+            Some(tenant) => {
+                Ok(BoundToken { tenant: TenantId::new(tenant).unwrap(), expires: 1000, kid: "k".into() })
+            }
             None => Err(AuthError::Token(TokenFault::Signature)),
         }
     }
@@ -149,9 +151,9 @@ impl Host for Tables {
     ) -> Result<(Principal, BoundToken), AuthError> {
         Err(AuthError::Login)
     }
-    fn logged_in(&mut self, who: &Principal) -> bool {
+    fn logged_in(&mut self, who: &Principal) -> Result<(), Refusal> {
         self.accounts.push(format!("{} logged in", who.user));
-        true
+        Ok(())
     }
     fn login_refused(&mut self, user: &str, _: &str, error: AuthError) {
         self.accounts.push(format!("{user} turned away {}", error.state()));

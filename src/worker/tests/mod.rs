@@ -8,13 +8,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState as Code;
 
 use self::postgres::{Postgres, psql};
 use super::observe::{Metrics, Silent};
 use super::{Running, Settings, run};
-use crate::auth::{Principals, TokenVerifier};
+use crate::auth::Access;
 use crate::catalog::Snapshot;
 use crate::config::{self, Config};
 use crate::plan::{self, Planner};
@@ -44,8 +45,7 @@ impl Proxy {
         let planner =
             Planner::with_function(world, plan::Settings::default(), Box::new(passthrough::plan)).unwrap();
         let settings = Settings {
-            principals: Arc::new(Principals::new(&config, [7; 32])),
-            tokens: Arc::new(TokenVerifier::new(&config).unwrap()),
+            access: ArcSwap::from_pointee(Access::new(&config, [7; 32]).unwrap()),
             planners: vec![Arc::new(planner)],
             targets: vec![super::target(&config.general, &config.databases[0]).unwrap()],
             tls: None,
