@@ -4,7 +4,7 @@
 //! agrees to a text in which a tenant relation is free.
 
 use pg_query::protobuf::Node;
-use pgbulkhead::sql::witness::{RelationFacts, Tenancy};
+use pgbulkhead::sql::witness::{ForeignKey, RelationFacts, Tenancy};
 use pgbulkhead::sql::{Piece, Statement, Template, Witness, verify, witness};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -21,6 +21,9 @@ impl RelationFacts for AllTenants {
     }
     fn column_place(&self, _: &str, _: &str, _: &str) -> Option<usize> {
         None
+    }
+    fn keys(&self, _: &str, _: &str) -> Vec<ForeignKey> {
+        Vec::new()
     }
 }
 

@@ -138,6 +138,21 @@ const EXPRESSIONS: &[(&str, ExpressionChange)] = &[
     ("another alias in a predicate", |e| rename_column(e, |parts| parts[0] = Ident::new("zz"))),
     ("a predicate without an alias", |e| rename_column(e, |parts| drop(parts.remove(0)))),
     ("drop a key of the parent", |e| replace(e, is_parent_key, |_| expression("true"))),
+    ("another column of the parent", |e| rename_parent_key(e, "version")),
+    ("the parent of another value", |e| {
+        replace(e, is_key_equality, |e| {
+            let Expr::BinaryOp { left, op, .. } = e else { return e };
+            Expr::BinaryOp { left, op, right: Box::new(expression("77")) }
+        })
+    }),
+    ("another relation for the parent", |e| {
+        let Expr::Exists { subquery, .. } = e else { return None };
+        let lookup = is_parent_lookup(subquery);
+        let SetExpr::Select(select) = &mut *subquery.body else { return None };
+        let TableFactor::Table { name, .. } = &mut select.from.first_mut()?.relation else { return None };
+        *name = named(&["app", "users"]);
+        lookup.then_some(Concern::Tenancy)
+    }),
     ("AND becomes OR", and_to_or),
     ("EXISTS becomes NOT EXISTS", |e| match e {
         Expr::Exists { negated, subquery } => {
@@ -525,6 +540,11 @@ fn is_parent_key(expr: &Expr) -> bool {
     is_equality(expr).is_some_and(|(_, right)| !is_tenant_value(right))
 }
 
+fn is_key_equality(expr: &Expr) -> bool {
+    let Expr::BinaryOp { op: BinaryOperator::PGCustomBinaryOperator(name), .. } = expr else { return false };
+    is_parent_key(expr) && name.last().is_some_and(|name| name == "=")
+}
+
 fn is_parent_lookup(query: &Query) -> bool {
     match &*query.body {
         SetExpr::Select(select) => {
@@ -592,6 +612,16 @@ fn rename_column(expr: &mut Expr, change: fn(&mut Vec<Ident>)) -> Option<Concern
     if let [only] = parts.as_slice() {
         **left = Expr::Identifier(only.clone());
     }
+    Some(Concern::Tenancy)
+}
+
+fn rename_parent_key(expr: &mut Expr, column: &str) -> Option<Concern> {
+    if !is_key_equality(expr) {
+        return None;
+    }
+    let Expr::BinaryOp { left, .. } = expr else { return None };
+    let Expr::CompoundIdentifier(parts) = &mut **left else { return None };
+    *parts.get_mut(1)? = Ident::new(column);
     Some(Concern::Tenancy)
 }
 

@@ -1,6 +1,6 @@
 //! The relations that the golden statements name, as the witness is told of them.
 
-use pgbulkhead::sql::witness::{Parent, RelationFacts, Tenancy};
+use pgbulkhead::sql::witness::{ForeignKey, Parent, RelationFacts, Tenancy};
 
 /// Tables with the tenant in `tenant_id`, with their columns where a column list renames them.
 const TENANT_TABLES: &[(&str, &[&str])] = &[
@@ -51,13 +51,26 @@ impl RelationFacts for App {
         let (_, columns) = TENANT_TABLES.iter().find(|(table, _)| schema == "app" && *table == name)?;
         columns.iter().position(|c| *c == column)
     }
+
+    fn keys(&self, _: &str, name: &str) -> Vec<ForeignKey> {
+        let key = |own: &str, target: &str| ForeignKey {
+            target: parent(target, &[(own, "id")]),
+            null_by_default: vec![own.into()],
+        };
+        match name {
+            "documents" => vec![key("customer_id", "customers")],
+            "deliveries" | "document_tags" => vec![key("document_id", "documents")],
+            "folders" => vec![key("parent_id", "folders")],
+            _ => Vec::new(),
+        }
+    }
 }
 
 fn child(parents: &[(&str, &[(&str, &str)])]) -> Tenancy {
-    let parent = |(name, columns): &(&str, &[(&str, &str)])| Parent {
-        schema: "app".into(),
-        name: (*name).into(),
-        columns: columns.iter().map(|(child, key)| ((*child).into(), (*key).into())).collect(),
-    };
-    Tenancy::Child { parents: parents.iter().map(parent).collect() }
+    Tenancy::Child { parents: parents.iter().map(|(name, columns)| parent(name, columns)).collect() }
+}
+
+fn parent(name: &str, columns: &[(&str, &str)]) -> Parent {
+    let columns = columns.iter().map(|(child, key)| ((*child).into(), (*key).into())).collect();
+    Parent { schema: "app".into(), name: name.into(), columns }
 }

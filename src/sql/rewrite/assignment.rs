@@ -400,6 +400,23 @@ fn simple_target(targets: &mut [Node], number: usize) -> Option<&mut ResTarget> 
     }
 }
 
+/// Whether DEFAULT leaves a key null in a new row, so that it points nowhere. Refused where the default could be
+/// something else.
+pub(in crate::sql) fn left_null(
+    relation: &Relation,
+    proof: &Proof,
+    values: &[(i16, Node)],
+) -> Result<bool, Refusal> {
+    if !values.iter().any(|(_, value)| matches!(value.node, Some(NodeEnum::SetToDefault(_)))) {
+        return Ok(false);
+    }
+    let plain = values.iter().all(|(c, _)| relation.column_numbered(*c).is_some_and(|c| !c.has_default));
+    if proof.is_nullable() && plain {
+        return Ok(true);
+    }
+    Err(unsupported("DEFAULT for a foreign key", -1))
+}
+
 pub(in crate::sql) fn is_constant(value: &Node) -> bool {
     match &value.node {
         Some(NodeEnum::AConst(constant)) => !constant.isnull,

@@ -10,7 +10,7 @@ use crate::policy::{Refusal, Rule, SqlState, Tenancy};
 
 use super::super::bind::{Binder, Facts, Level, Output, Scope, star_of, unsupported};
 use super::super::build;
-use super::assignment::{Proof, is_constant, is_null, proofs, target_column};
+use super::assignment::{Proof, is_constant, is_null, left_null, proofs, target_column};
 use super::predicate::tenant_value;
 use super::update::Target;
 
@@ -248,16 +248,8 @@ impl Binder<'_> {
         for (number, proof) in rule.proofs.iter().enumerate() {
             let by_column = rule.key(proof, values);
             let or_set = set.take_if(|(carrier, _)| *carrier == number).map(|(_, others)| others);
-            let defaults =
-                by_column.iter().filter(|(_, v)| matches!(v.node, Some(NodeEnum::SetToDefault(_)))).count();
-            if defaults > 0 {
-                let plain = by_column
-                    .iter()
-                    .all(|(c, _)| relation.column_numbered(*c).is_some_and(|c| !c.has_default));
-                if proof.is_nullable() && plain {
-                    continue;
-                }
-                return Err(unsupported("DEFAULT for a foreign key", -1));
+            if left_null(relation, proof, &by_column)? {
+                continue;
             }
             let proved = self.prove_key(relation, proof, &by_column, or_set)?;
             let first = proof.own_columns().next();

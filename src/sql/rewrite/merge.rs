@@ -10,7 +10,7 @@ use crate::policy::{Refusal, Tenancy};
 
 use super::super::bind::{Binder, Facts, Level, Output, Scope, kind_of, unsupported};
 use super::super::build;
-use super::assignment::{proofs, target_column};
+use super::assignment::{left_null, proofs, target_column};
 use super::barrier::Clause;
 use super::placement;
 use super::predicate::{tenant_value, write_predicate};
@@ -127,7 +127,7 @@ impl Binder<'_> {
                 .filter(|(c, _)| proof.own_columns().any(|own| own == **c))
                 .map(|(c, value)| (*c, value.clone()))
                 .collect();
-            if by_column.is_empty() {
+            if !self.must_prove(&relation, &proof, &columns)? || left_null(&relation, &proof, &by_column)? {
                 continue;
             }
             let proved = self.prove_key(&relation, &proof, &by_column, None)?;

@@ -1,13 +1,14 @@
 //! COPY … FROM STDIN, which sqlparser reads in another dialect only: cut at its WHERE, whose condition sqlparser
 //! reads. Each row that is loaded passes it, so that it must prove the row to be the tenant's.
 
-use sqlparser::ast::{Expr, ObjectName};
+use sqlparser::ast::{Expr, Ident, ObjectName};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserOptions};
 use sqlparser::tokenizer::Token;
 
 use super::facts::Tenancy;
+use super::names;
 use super::predicate::Access;
 use super::scope::Scope;
 use super::{MAX_NESTING, Walk, tokens};
@@ -15,6 +16,8 @@ use super::{MAX_NESTING, Walk, tokens};
 /// A COPY FROM STDIN.
 pub(super) struct CopyFrom {
     name: ObjectName,
+    /// The columns by name; none: all of them.
+    columns: Vec<Ident>,
     condition: Option<Expr>,
 }
 
@@ -37,26 +40,37 @@ fn cut(tokens: &[Token], from: usize) -> Result<CopyFrom, String> {
     let (name, columns) = head.split_at_checked(end).unwrap_or((head, &[]));
     let mut named = parser(name.to_vec());
     let name = named.parse_object_name(false).map_err(|e| e.to_string())?;
-    let only_names = match columns {
-        [] => true,
+    let (only_names, columns) = match columns {
+        [] => (true, Vec::new()),
         [Token::LParen, names @ .., Token::RParen] => {
-            names.iter().all(|token| matches!(token, Token::Word(_) | Token::Comma))
+            let only = names.iter().all(|token| matches!(token, Token::Word(_) | Token::Comma));
+            (only, names.iter().filter_map(name_of).collect())
         }
-        _ => false,
+        _ => (false, Vec::new()),
     };
     if named.peek_token().token != Token::EOF || !only_names {
         return Err("a COPY of something else than a relation's columns".into());
     }
     let rest = tokens.get(from.saturating_add(2)..).unwrap_or_default();
     let Some(condition) = outside(rest, |pair| matches!(pair, [Keyword::WHERE, _])) else {
-        return Ok(CopyFrom { name, condition: None });
+        return Ok(CopyFrom { name, columns, condition: None });
     };
     let mut parser = parser(rest.get(condition.saturating_add(1)..).unwrap_or_default().to_vec());
     let condition = parser.parse_expr().map_err(|e| e.to_string())?;
     if parser.peek_token().token != Token::EOF {
         return Err("something stands behind the condition of a COPY".into());
     }
-    Ok(CopyFrom { name, condition: Some(condition) })
+    Ok(CopyFrom { name, columns, condition: Some(condition) })
+}
+
+fn name_of(token: &Token) -> Option<Ident> {
+    match token {
+        Token::Word(word) => Some(match word.quote_style {
+            Some(quote) => Ident::with_quote(quote, word.value.as_str()),
+            None => Ident::new(word.value.as_str()),
+        }),
+        _ => None,
+    }
 }
 
 fn parser(tokens: Vec<Token>) -> Parser<'static> {
@@ -83,7 +97,7 @@ fn outside(tokens: &[Token], wanted: impl Fn([Keyword; 2]) -> bool) -> Option<us
 impl Walk<'_> {
     /// Walks a COPY FROM STDIN.
     pub(super) fn copy_from(&mut self, copy: &CopyFrom, scope: &Scope<'_>) {
-        let CopyFrom { name, condition } = copy;
+        let CopyFrom { name, columns, condition } = copy;
         self.optional(condition.as_ref(), scope);
         let Some(leaf) = self.target(self.leaf_named(name, None), &name.to_string()) else { return };
         let proved = match &leaf.tenancy {
@@ -96,6 +110,12 @@ impl Walk<'_> {
         };
         if !proved {
             self.contradict(format!("COPY into {name} does not prove its rows to be the tenant's"));
+        }
+        let given = |column: &String| columns.is_empty() || columns.iter().any(|c| names::fold(c) == *column);
+        for key in self.prover.facts.keys(&leaf.schema, &leaf.name) {
+            if key.null_by_default.iter().all(given) {
+                self.unproved_key(&leaf, &key);
+            }
         }
     }
 }

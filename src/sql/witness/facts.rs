@@ -8,6 +8,19 @@ pub trait RelationFacts {
     /// The place of a column among the relation's live columns, from 0: a column list after an alias renames
     /// columns by place.
     fn column_place(&self, schema: &str, name: &str, column: &str) -> Option<usize>;
+
+    /// The relation's foreign keys that could point at another tenant's row: those to relations of tenants' rows that
+    /// neither carry the tenant nor say by their tenancy whose the row is.
+    fn keys(&self, schema: &str, name: &str) -> Vec<ForeignKey>;
+}
+
+/// A foreign key that a written row must prove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// Where it points, by which columns.
+    pub target: Parent,
+    /// Those of its own columns that are null in a row that leaves them out.
+    pub null_by_default: Vec<String>,
 }
 
 /// Whose rows a relation holds.

@@ -8,7 +8,9 @@
 //!    lowest such join ([`level`]);
 //! 3. the same for a relation that belongs to a tenant through its parent ([`predicate`]);
 //! 4. every row that the text writes into a tenant relation has the tenant's value in the tenant column, or the
-//!    statement raises; every row that it changes or deletes is the tenant's ([`write`], [`merge`]).
+//!    statement raises; every row that it changes or deletes is the tenant's ([`write`], [`merge`]);
+//! 5. every foreign key that it writes, and that does not carry the tenant, is null or points at the tenant's own row
+//!    ([`key`]). Through a view no key is looked at: its columns are the view's.
 //!
 //! It shares no code with the rewriter or the verifier, and no data but the tenancy of relations. It knows the
 //! forms that the rewriter prints and no others: another form of the same meaning is contradicted.
@@ -21,6 +23,7 @@
 mod copy;
 mod expression;
 mod facts;
+mod key;
 mod level;
 mod merge;
 mod names;
@@ -30,7 +33,7 @@ mod statement;
 mod tokens;
 mod write;
 
-pub use facts::{Parent, RelationFacts, Tenancy};
+pub use facts::{ForeignKey, Parent, RelationFacts, Tenancy};
 
 use sqlparser::ast::Statement;
 use sqlparser::dialect::PostgreSqlDialect;
@@ -83,6 +86,9 @@ pub fn unreadable(sql: &str) -> Option<String> {
         }
         fn column_place(&self, _: &str, _: &str, _: &str) -> Option<usize> {
             None
+        }
+        fn keys(&self, _: &str, _: &str) -> Vec<ForeignKey> {
+            Vec::new()
         }
     }
     let mut walk = Walk::new(&Everything, 1);

@@ -335,7 +335,7 @@ pub(super) fn is_steady(expr: &Expr) -> bool {
 
 /// `SELECT 1 FROM <one table> WHERE …` and nothing more: with HAVING, an aggregate or LIMIT it could give a row
 /// where there is none.
-fn only_table(query: &Query) -> Option<(&TableFactor, &Expr)> {
+pub(super) fn only_table(query: &Query) -> Option<(&TableFactor, &Expr)> {
     let Query {
         with: None,
         body,

@@ -1,22 +1,21 @@
 use super::*;
 
+mod keys;
+
 const T: &str = "OPERATOR(pg_catalog.=) $9::int";
 
 /// `app.t`, `app.u`: tenant tables; `app.n`: null rows are shared; `app.c`: a child of t; `app.m`: a child of t
-/// or u; `app.w`: a child of c by two columns; `app.s`: shared.
+/// or u; `app.w`: a child of c by two columns; `app.s`: shared; `app.k`: a tenant table whose t_id points at t and
+/// whose (a, b) points at w's (t_id, no), both null by default; `app.kk`: one whose t_id points at t and at u, and has a
+/// default.
 struct Facts;
 
 impl RelationFacts for Facts {
     fn tenancy(&self, schema: &str, name: &str) -> Tenancy {
         let tenant = |null_is_shared| Tenancy::Tenant { column: "tenant_id".into(), null_is_shared };
-        let parent = |name: &str, columns: &[(&str, &str)]| Parent {
-            schema: "app".into(),
-            name: name.into(),
-            columns: columns.iter().map(|(c, k)| ((*c).into(), (*k).into())).collect(),
-        };
         match (schema, name) {
             ("pg_catalog", _) => Tenancy::Catalog,
-            ("app", "t" | "u") => tenant(false),
+            ("app", "t" | "u" | "k" | "kk") => tenant(false),
             ("app", "n") => tenant(true),
             ("app", "s") => Tenancy::Shared,
             ("app", "c") => Tenancy::Child { parents: vec![parent("t", &[("t_id", "id")])] },
@@ -30,6 +29,29 @@ impl RelationFacts for Facts {
 
     fn column_place(&self, _: &str, _: &str, column: &str) -> Option<usize> {
         ["id", "tenant_id", "name"].iter().position(|c| *c == column)
+    }
+
+    fn keys(&self, _: &str, name: &str) -> Vec<ForeignKey> {
+        let key = |target: &str, columns: &[(&str, &str)], null_by_default: &[&str]| ForeignKey {
+            target: parent(target, columns),
+            null_by_default: null_by_default.iter().map(|c| (*c).into()).collect(),
+        };
+        match name {
+            "k" => vec![
+                key("t", &[("t_id", "id")], &["t_id"]),
+                key("w", &[("a", "t_id"), ("b", "no")], &["a", "b"]),
+            ],
+            "kk" => vec![key("t", &[("t_id", "id")], &[]), key("u", &[("t_id", "id")], &[])],
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn parent(name: &str, columns: &[(&str, &str)]) -> Parent {
+    Parent {
+        schema: "app".into(),
+        name: name.into(),
+        columns: columns.iter().map(|(c, k)| ((*c).into(), (*k).into())).collect(),
     }
 }
 

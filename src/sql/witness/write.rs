@@ -3,24 +3,24 @@
 //! * UPDATE and DELETE change rows that carry their predicate in WHERE, like rows that are read, and nobody's
 //!   rows never. Relations of FROM and USING are read.
 //! * A written row has the tenant in its tenant column: `$n::type`, or a guard that raises. A row of a child
-//!   names a parent that is the tenant's: its key is `CASE WHEN EXISTS (parent …) THEN key ELSE <error> END`, or
-//!   the row's own level filters by that EXISTS.
+//!   names a parent that is the tenant's, and so does a foreign key that does not carry the tenant ([`super::key`]).
 //! * ON CONFLICT DO UPDATE changes a row that only its WHERE has looked at: the target's predicate, or a guard by
 //!   it that raises, must be a conjunct there.
 
 use std::borrow::Cow;
 
 use sqlparser::ast::{
-    AccessExpr, Assignment, AssignmentTarget, BinaryOperator, ConflictTarget, Delete, DoUpdate, Expr,
-    FromTable, Insert, ObjectName, OnConflict, OnConflictAction, OnInsert, Query, SelectItem, SetExpr,
-    TableObject, Update, UpdateTableFromKind, Value,
+    AccessExpr, Assignment, AssignmentTarget, ConflictTarget, Delete, DoUpdate, Expr, FromTable, Insert,
+    ObjectName, OnConflict, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, TableObject, Update,
+    UpdateTableFromKind, Value,
 };
 
 use super::Walk;
-use super::facts::{Parent, Tenancy};
+use super::facts::{ForeignKey, Tenancy};
+use super::key::{Key, Written};
 use super::level::{Leaf, leaf_of};
 use super::names;
-use super::predicate::{Access, Prover, bare, conjuncts, guard};
+use super::predicate::{Access, bare};
 use super::scope::Scope;
 
 impl Walk<'_> {
@@ -80,7 +80,8 @@ impl Walk<'_> {
         let named = self.leaf_named(name, table_alias.as_ref().map(|alias| &alias.alias));
         if let Some(leaf) = self.target(named, &name.to_string()) {
             let columns: Vec<_> = columns.iter().map(names::column).collect();
-            let rows = source.as_deref().map_or_else(|| Some(vec![Row::default()]), rows_of);
+            let defaults = || Some(vec![Row { defaults: true, ..Row::default() }]);
+            let rows = source.as_deref().map_or_else(defaults, rows_of);
             self.written(&leaf, &columns, rows.as_deref().unwrap_or_default());
             self.expect(rows.is_some(), "the rows of an INSERT");
             self.on_conflict(on.as_ref(), &leaf, scope);
@@ -117,6 +118,21 @@ impl Walk<'_> {
                 "a row written into {}.{} is not proved to be the tenant's",
                 leaf.schema, leaf.name
             ));
+        }
+        // Without their names the columns cannot be told.
+        let listed = !columns.is_empty() || rows.iter().all(|row| row.defaults);
+        for key in self.prover.facts.keys(&leaf.schema, &leaf.name) {
+            let held = listed
+                && rows.iter().all(|row| {
+                    let written = |column: &str| match place(column) {
+                        None => Written::Default,
+                        Some(place) => Written::of(row.value(place, columns.len())),
+                    };
+                    self.prover.holds_key(&key, row.selection, None, &written)
+                });
+            if !held {
+                self.unproved_key(leaf, &key);
+            }
         }
     }
 
@@ -249,6 +265,24 @@ impl Walk<'_> {
         if !kept {
             self.contradict(format!("SET can move a row of {}.{} to another tenant", leaf.schema, leaf.name));
         }
+        let unknown = set.iter().any(|(column, _)| column.is_none());
+        for key in self.prover.facts.keys(&leaf.schema, &leaf.name) {
+            let touched = key.target.columns.iter().any(|(c, _)| assigned(c).is_some());
+            let written = |column: &str| match assigned(column) {
+                None => Written::Kept,
+                Some((_, value)) => Written::of(*value),
+            };
+            if unknown || (touched && !self.prover.holds_key(&key, None, Some(leaf), &written)) {
+                self.unproved_key(leaf, &key);
+            }
+        }
+    }
+
+    pub(super) fn unproved_key(&mut self, leaf: &Leaf<'_>, key: &ForeignKey) {
+        self.contradict(format!(
+            "a foreign key of {}.{} can point at another tenant's row of {}.{}",
+            leaf.schema, leaf.name, key.target.schema, key.target.name
+        ));
     }
 }
 
@@ -260,11 +294,13 @@ pub(super) struct Row<'q> {
     /// After the last star, from the end.
     tail: Vec<&'q Expr>,
     selection: Option<&'q Expr>,
+    /// DEFAULT VALUES.
+    defaults: bool,
 }
 
 impl<'q> Row<'q> {
     pub(super) fn of(values: &'q [Expr]) -> Self {
-        Self { head: values.iter().collect(), tail: values.iter().rev().collect(), selection: None }
+        Self { head: values.iter().collect(), tail: values.iter().rev().collect(), ..Self::default() }
     }
 
     /// The value of one of `width` columns. PostgreSQL refuses a row that has not as many values as the column
@@ -286,6 +322,7 @@ fn rows_of(source: &Query) -> Option<Vec<Row<'_>>> {
                 head: select.projection.iter().map_while(value_of).collect(),
                 tail: select.projection.iter().rev().map_while(value_of).collect(),
                 selection: select.selection.as_ref(),
+                defaults: false,
             }),
             SetExpr::SetOperation { left, right, .. } => open.extend([&**left, &**right]),
             SetExpr::Query(query) => open.push(&query.body),
@@ -333,89 +370,4 @@ fn whole_column(name: &ObjectName) -> Option<Cow<'_, str>> {
 
 fn is_unset(value: Option<&Expr>) -> bool {
     value.is_none_or(|value| matches!(bare(value), Expr::Value(value) if value.value == Value::Null))
-}
-
-/// The key by which a written row names its parent.
-pub(super) struct Key<'k> {
-    /// The value written into a column of the child.
-    value: &'k dyn Fn(&str) -> Option<&'k Expr>,
-    /// The row whose other columns stay as they are.
-    kept: Option<&'k Leaf<'k>>,
-    /// A null key is nobody's, and may be written.
-    nullable: bool,
-}
-
-impl Prover<'_> {
-    /// Whether a written row is let through only where its parent is the tenant's own: by the guard of one of
-    /// its key's values, or by its level's condition.
-    fn has_own_parent(&self, parent: &Parent, selection: Option<&Expr>, key: &Key<'_>) -> bool {
-        let guards = parent.columns.iter().filter_map(|(child, _)| guard(once((key.value)(child)?)));
-        let raising = guards.filter(|guard| guard.otherwise.raises()).map(|guard| &guard.arm.condition);
-        let filters = selection.map(conjuncts).unwrap_or_default();
-        let filtering = filters.iter().filter_map(|c| guard(c));
-        let filtering = filtering.filter(|guard| guard.otherwise.stops()).map(|guard| &guard.arm.condition);
-        raising
-            .chain(filtering)
-            .any(|condition| conjuncts(condition).iter().any(|c| self.is_own(c, parent, key)))
-    }
-
-    /// `EXISTS (parent …)`; where a null key is nobody's, also `key IS NULL OR … OR EXISTS (parent …)`.
-    fn is_own(&self, condition: &Expr, parent: &Parent, key: &Key<'_>) -> bool {
-        match bare(condition) {
-            Expr::Exists { subquery, negated: false } => self.exists_for(subquery, parent, key),
-            Expr::BinaryOp { left, op: BinaryOperator::Or, right } if key.nullable => {
-                self.is_own(left, parent, key) && self.is_own(right, parent, key)
-            }
-            Expr::IsNull(tested) if key.nullable => {
-                let written = |child: &str| (key.value)(child).is_some_and(|w| bare(tested) == plain(w));
-                parent.columns.iter().any(|(child, _)| written(child))
-            }
-            _ => false,
-        }
-    }
-
-    fn exists_for(&self, subquery: &Query, parent: &Parent, key: &Key<'_>) -> bool {
-        let found = self.finds_parent(subquery, parent, Access::Write, &|expr, child| match (
-            (key.value)(child),
-            key.kept,
-        ) {
-            (Some(written), _) => bare(expr) == plain(written),
-            (None, Some(leaf)) => leaf.is_column(self.facts, expr, child),
-            (None, None) => false,
-        });
-        let Some(alias) = found else { return false };
-        let free = |value: &Expr| is_free_of(plain(value), &alias);
-        parent.columns.iter().all(|(child, _)| (key.value)(child).is_none_or(free))
-            && key.kept.is_none_or(|leaf| leaf.alias != alias)
-    }
-}
-
-/// A written value without its guard.
-fn plain(value: &Expr) -> &Expr {
-    let value = once(value);
-    guard(value).map_or_else(|| bare(value), |guard| bare(&guard.arm.result))
-}
-
-/// The value that a scalar sub-select of one item gives: `(SELECT <value> FROM (SELECT … AS v) x)` evaluates what
-/// its value is made of once.
-fn once(value: &Expr) -> &Expr {
-    let Expr::Subquery(query) = bare(value) else { return value };
-    match &*query.body {
-        SetExpr::Select(select) => match select.projection.as_slice() {
-            [SelectItem::UnnamedExpr(inner)] => inner,
-            _ => value,
-        },
-        _ => value,
-    }
-}
-
-/// Whether a value is the same inside a sub-select over `alias`: a constant, or a column of another item by
-/// name. It is also the same each time.
-fn is_free_of(value: &Expr, alias: &str) -> bool {
-    match bare(value) {
-        Expr::Value(_) | Expr::TypedString(_) => true,
-        Expr::Cast { expr, .. } => is_free_of(expr, alias),
-        Expr::CompoundIdentifier(parts) => parts.first().is_some_and(|first| names::fold(first) != alias),
-        _ => false,
-    }
 }
