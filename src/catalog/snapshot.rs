@@ -1,7 +1,8 @@
 //! The snapshot's data and its look-ups.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 /// An object identifier of the server.
 pub type Oid = u32;

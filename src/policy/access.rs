@@ -1,6 +1,8 @@
 //! What a role may do with a relation.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use foldhash::HashMap;
 
 use crate::catalog::Oid;
 use crate::config::model::Operation;

@@ -1,6 +1,6 @@
 //! From a configuration and a catalog to a [`Policy`]: every name is looked up once, here.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use crate::catalog::{Generated, Oid, Relation, RelationKind, Snapshot};
 use crate::config::model::{Config, Operation, ParentLink, QualifiedName, Table, TableKind};
@@ -143,10 +143,10 @@ impl Compiler<'_> {
     }
 
     fn roles(&mut self) -> HashMap<String, RoleAccess> {
-        let mut roles = HashMap::new();
+        let mut roles = HashMap::default();
         for role in &self.config.roles {
             let entry = format!("[[roles]] {}", role.name);
-            let mut rules = HashMap::new();
+            let mut rules = HashMap::default();
             for rule in &role.rules {
                 let Some(relation) = self.relation(&entry, &rule.table) else { continue };
                 for column in &rule.denied_columns {
@@ -161,7 +161,7 @@ impl Compiler<'_> {
     }
 
     fn functions(&mut self) -> HashSet<(String, String)> {
-        let mut functions = HashSet::new();
+        let mut functions = HashSet::default();
         for rule in &self.config.functions {
             let overloads = self.catalog.functions_named(&rule.name.name);
             if !overloads.iter().any(|f| f.schema == rule.name.schema) {
@@ -173,7 +173,7 @@ impl Compiler<'_> {
     }
 
     fn sequences(&mut self) -> HashMap<Oid, Vec<crate::config::model::SequenceAccess>> {
-        let mut sequences = HashMap::new();
+        let mut sequences = HashMap::default();
         for rule in &self.config.sequences {
             let entry = format!("[[sequences]] {}", rule.name);
             let Some(relation) = self.relation(&entry, &rule.name) else { continue };

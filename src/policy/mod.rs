@@ -9,7 +9,7 @@ pub mod refusal;
 pub mod tenancy;
 pub mod tenant;
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use crate::catalog::{Oid, Relation, RelationKind, Snapshot};
 use crate::config::model::{Barrier, Config, Operation, SequenceAccess, Witness};

@@ -3,8 +3,9 @@
 //!
 //! An allowed relation is allowed to SELECT alone: an UPDATE of `pg_settings` is `set_config` by a rule of the server.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
+
+use foldhash::HashMap;
 
 /// What may be done with a system relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl Catalogs {
     }
 
     fn parse(text: &'static str) -> Self {
-        let mut schemas: HashMap<_, HashMap<_, _>> = HashMap::new();
+        let mut schemas: HashMap<_, HashMap<_, _>> = HashMap::default();
         for line in text.lines().filter(|l| !l.starts_with('#')) {
             let mut fields = line.split('\t');
             let (Some(schema), Some(relation), Some(denied)) = (fields.next(), fields.next(), fields.next())

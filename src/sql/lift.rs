@@ -5,16 +5,15 @@
 //! tree is printed once, and the printed text is cut at the markers by the lexer. A literal that cannot be
 //! found again just so is left in the text, and pinned: the plan then holds for that token only.
 
-use std::collections::{HashMap, HashSet};
-
-use pg_query::protobuf::{AConst, Float, Integer, Node, String as StringNode, a_const::Val, node};
+use foldhash::{HashMap, HashSet};
+use pg_query::protobuf::{AConst, Float, Integer, Node, ParamRef, String as StringNode, a_const::Val, node};
 
 use super::lexer::{Kind, Lexer, Token};
 use super::normalise::{LiteralClass, Statement};
 use super::parse::deparse;
 use super::planned::Pin;
 use super::template::{Piece, Template};
-use super::walk::{Visitor, parameter_number, walk};
+use super::walk::{Visitor, walk};
 use crate::policy::{Refusal, Rule, SqlState};
 
 /// The number of the parameter that stands for the tenant's value in a rewritten tree.
@@ -41,19 +40,38 @@ pub fn template(
     statement: &Statement<'_>,
     checked: &[usize],
 ) -> Result<(Template, Vec<Pin>), Refusal> {
+    template_of(&mut rewritten.clone(), statement, checked)
+}
+
+/// The same without a copy of the tree, in which markers are left.
+pub(in crate::sql) fn template_of(
+    tree: &mut Node,
+    statement: &Statement<'_>,
+    checked: &[usize],
+) -> Result<(Template, Vec<Pin>), Refusal> {
     let mut left = Vec::new();
     let mut attempt = 0;
+    let mut before = Vec::new();
     loop {
+        if !before.is_empty() {
+            walk(tree, &mut Unmarking { before: std::mem::take(&mut before).into_iter() });
+        }
         attempt += 1;
-        let mut tree = rewritten.clone();
-        let mut marking =
-            Marking { statement, left: &left, lifted: HashMap::new(), tenants: 0, unknown: false };
-        walk(&mut tree, &mut marking);
+        let mut marking = Marking {
+            statement,
+            left: &left,
+            lifted: HashMap::default(),
+            before: Vec::new(),
+            tenants: 0,
+            unknown: false,
+        };
+        walk(tree, &mut marking);
+        before = std::mem::take(&mut marking.before);
         if marking.unknown && !marking.lifted.is_empty() {
             left = (0..statement.literals.len()).collect();
             continue;
         }
-        let text = deparse(&tree)?;
+        let text = deparse(tree)?;
         let cut = cut(&text, &marking.lifted);
         let lost: Vec<usize> = marking
             .lifted
@@ -101,27 +119,36 @@ struct Marking<'s> {
     /// Literals that stay in the text, sorted.
     left: &'s [usize],
     lifted: HashMap<usize, Mark>,
+    /// What stood at each constant that the walk has shown, in the order of the walk.
+    before: Vec<Before>,
     tenants: usize,
     unknown: bool,
 }
 
+/// What stood where a constant stands.
+enum Before {
+    Same,
+    Literal(Option<Val>),
+    Tenant(ParamRef),
+}
+
 impl Visitor for Marking<'_> {
     fn constant(&mut self, constant: &mut AConst) {
-        let Some((index, negate)) = self.origin(constant.location) else { return };
-        let Some(literal) = self.statement.literals.get(index) else { return };
-        let token = self.statement.token(index).unwrap_or_default();
-        if index >= MAX_LIFTED
-            || self.left.binary_search(&index).is_ok()
-            || !came_from(constant, literal.class, token, negate)
-        {
-            return;
-        }
-        constant.val = Some(marker(index, literal.class, negate));
-        self.lifted.entry(index).or_insert(Mark { negate, times: 0 }).times += 1;
+        let before = match self.mark_of(constant) {
+            None => Before::Same,
+            Some((index, class, negate)) => {
+                self.lifted.entry(index).or_insert(Mark { negate, times: 0 }).times += 1;
+                Before::Literal(constant.val.replace(marker(index, class, negate)))
+            }
+        };
+        self.before.push(before);
     }
 
     fn parameter(&mut self, parameter: &mut Node) {
-        if parameter_number(parameter) == Some(TENANT_PARAMETER) {
+        if let Some(node::Node::ParamRef(tenant)) = parameter.node
+            && tenant.number == TENANT_PARAMETER
+        {
+            self.before.push(Before::Tenant(tenant));
             let val = Some(Val::Sval(StringNode { sval: TENANT_MARKER.to_owned() }));
             parameter.node = Some(node::Node::AConst(AConst { isnull: false, location: -1, val }));
             self.tenants += 1;
@@ -133,7 +160,37 @@ impl Visitor for Marking<'_> {
     }
 }
 
+/// Takes the markers out of a tree again, in the order of the walk that put them in.
+struct Unmarking {
+    before: std::vec::IntoIter<Before>,
+}
+
+impl Visitor for Unmarking {
+    fn constant(&mut self, _: &mut AConst) {}
+
+    fn constant_node(&mut self, node: &mut Node) {
+        match (self.before.next(), &mut node.node) {
+            (Some(Before::Literal(val)), Some(node::Node::AConst(constant))) => constant.val = val,
+            (Some(Before::Tenant(tenant)), place) => *place = Some(node::Node::ParamRef(tenant)),
+            (Some(Before::Same | Before::Literal(_)) | None, _) => {}
+        }
+    }
+
+    fn unknown(&mut self) {}
+}
+
 impl Marking<'_> {
+    /// The literal that a constant becomes a hole for, with its class and sign.
+    fn mark_of(&self, constant: &AConst) -> Option<(usize, LiteralClass, bool)> {
+        let (index, negate) = self.origin(constant.location)?;
+        let class = self.statement.literals.get(index)?.class;
+        let token = self.statement.token(index).unwrap_or_default();
+        let lifted = index < MAX_LIFTED
+            && self.left.binary_search(&index).is_err()
+            && came_from(constant, class, token, negate);
+        lifted.then_some((index, class, negate))
+    }
+
     /// The literal that a constant at `location` came from, and whether signs before it turn it round: the
     /// grammar folds a minus into a constant and moves its location to the sign (gram.y: doNegate).
     fn origin(&self, location: i32) -> Option<(usize, bool)> {

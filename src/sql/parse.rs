@@ -3,7 +3,7 @@
 //!
 //! Both recurse: call them on a planning thread only, and drop trees there.
 
-use pg_query::protobuf::{AConst, Node, TypeName, node::Node as NodeEnum};
+use pg_query::protobuf::{AConst, Node, ParseResult, RawStmt, TypeName, node::Node as NodeEnum};
 
 use super::lexer::{Kind, Lexer};
 use super::normalise::Statement;
@@ -75,11 +75,18 @@ pub fn parse_one(text: &str) -> Result<Node, Refusal> {
     }
 }
 
-/// Prints a statement's tree.
-pub fn deparse(node: &Node) -> Result<String, Refusal> {
-    node.deparse(pg_query::DeparseOptions::default()).map_err(|e| match e {
+/// Prints a statement's tree, which is the same afterwards: it is moved to the printer and back, never copied.
+pub fn deparse(node: &mut Node) -> Result<String, Refusal> {
+    let unprintable =
+        || Refusal::new(SqlState::NOT_SUPPORTED, Rule("deparse"), "the statement cannot be printed");
+    let Some(inner) = node.node.take() else { return Err(unprintable()) };
+    let statement = RawStmt { stmt: Some(Box::new(Node { node: Some(inner) })), ..RawStmt::default() };
+    let mut whole = ParseResult { stmts: vec![statement], ..ParseResult::default() };
+    let printed = pg_query::deparse(&whole, pg_query::DeparseOptions::default());
+    node.node = whole.stmts.pop().and_then(|s| s.stmt).and_then(|s| s.node);
+    printed.map_err(|e| match e {
         pg_query::Error::Parse(message) if is_depth(&message) => too_complex(),
-        _ => Refusal::new(SqlState::NOT_SUPPORTED, Rule("deparse"), "the statement cannot be printed"),
+        _ => unprintable(),
     })
 }
 

@@ -1,7 +1,8 @@
 //! The pipeline: parse, bind and rewrite, print, verify, witness.
 
-use std::collections::HashSet;
 use std::sync::Arc;
+
+use foldhash::HashSet;
 
 use crate::config::model;
 use crate::policy::{Refusal, Rule, SqlState};
@@ -63,25 +64,25 @@ fn plan_with(
             (Action::Execute(Box::new(execute.0)), execute.1, Witnessed::NotAsked)
         }
         Deed::Send { kind, needs_tenant } => {
-            let (sql, pins, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
+            let (sql, pins, witnessed) = verified(world, statement, &mut tree, tenant_parameter, &decided)?;
             (Action::Send { sql, kind, needs_tenant, cursor: None }, pins, witnessed)
         }
         Deed::Cursor { kind, cursor } => {
-            let (sql, pins, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
+            let (sql, pins, witnessed) = verified(world, statement, &mut tree, tenant_parameter, &decided)?;
             (Action::Send { sql, kind, needs_tenant: false, cursor }, pins, witnessed)
         }
         Deed::Discard(discard) => (Action::Discard(discard), Vec::new(), Witnessed::NotAsked),
         Deed::Savepoint { deed, name } => {
-            let (sql, pins, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
+            let (sql, pins, witnessed) = verified(world, statement, &mut tree, tenant_parameter, &decided)?;
             (Action::Savepoint { sql, deed, name }, pins, witnessed)
         }
         Deed::Set(changes) => {
-            let (sql, _, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
+            let (sql, _, witnessed) = verified(world, statement, &mut tree, tenant_parameter, &decided)?;
             // The value is remembered as it stands: every literal is pinned.
             (Action::Set { sql, changes }, every_pin(statement), witnessed)
         }
         Deed::Load { load, insert: _ } => {
-            let (sql, _, witnessed) = verified(world, statement, &tree, tenant_parameter, &decided)?;
+            let (sql, _, witnessed) = verified(world, statement, &mut tree, tenant_parameter, &decided)?;
             let kind = StatementKind::CopyIn;
             loads = Some(Arc::new(load));
             // The options were decided on, and are written into the load: every literal is pinned.
@@ -152,11 +153,12 @@ pub(in crate::sql) struct Decided {
 fn verified(
     world: &World,
     statement: &Statement<'_>,
-    tree: &pg_query::protobuf::Node,
+    tree: &mut pg_query::protobuf::Node,
     tenant_parameter: u16,
     decided: &Decided,
 ) -> Result<(VerifiedSql, Vec<Pin>, Witnessed), Refusal> {
-    let (mut template, mut pins) = lift::template(tree, statement, &[])?;
+    let intended = verify::Intended::of(tree);
+    let (mut template, mut pins) = lift::template_of(tree, statement, &[])?;
     if let Some(channel) = &decided.channel
         && !template.open_channel(channel)
     {
@@ -166,7 +168,7 @@ fn verified(
     let known: HashSet<usize> = pins.iter().map(|p| p.index).collect();
     let decided_on = decided.pinned.iter().filter(|index| !known.contains(index));
     pins.extend(decided_on.filter_map(|index| pin(statement, *index)));
-    let sql = verify::verify(tree, template, statement, tenant_parameter)?;
+    let sql = verify::verify_as(&intended, template, statement, tenant_parameter)?;
     let witnessed = if decided.relations.is_empty() {
         Witnessed::NotAsked
     } else {

@@ -4,12 +4,18 @@
 //! Children first, then a semicolon, then the fields that hold no node. Kinds that only analysed trees have
 //! are left out; so are the utility statements that are never rewritten.
 
-use pg_query::protobuf::{self, AConst, Node, ParamRef, RangeVar, TypeName, node::Node as NodeEnum};
+use pg_query::protobuf::{self, AConst, Node, RangeVar, TypeName, node::Node as NodeEnum};
 
 /// What a walk shows.
 pub trait Visitor {
     /// A constant.
     fn constant(&mut self, constant: &mut AConst);
+    /// The node of a constant, for who puts another in its place.
+    fn constant_node(&mut self, node: &mut Node) {
+        if let Some(NodeEnum::AConst(constant)) = &mut node.node {
+            self.constant(constant);
+        }
+    }
     /// A parameter.
     fn parameter(&mut self, parameter: &mut Node) {
         let _ = parameter;
@@ -102,7 +108,7 @@ macro_rules! nodes {
             fn children(&mut self, visitor: &mut impl Visitor) {
                 match &mut self.node {
                     None => {}
-                    Some(NodeEnum::AConst(constant)) => visitor.constant(constant),
+                    Some(NodeEnum::AConst(_)) => visitor.constant_node(self),
                     Some(NodeEnum::ParamRef(_)) => visitor.parameter(self),
                     Some(NodeEnum::TypeName(name)) => visitor.type_name(name),
                     Some(NodeEnum::RangeVar(relation)) => relation.children(visitor),
@@ -211,12 +217,4 @@ nodes! {
     String => String { ; sval }
     BitString => BitString { ; bsval }
 }
-}
-
-/// The parameter's number of a node that is one.
-pub fn parameter_number(node: &Node) -> Option<i32> {
-    match &node.node {
-        Some(NodeEnum::ParamRef(ParamRef { number, .. })) => Some(*number),
-        _ => None,
-    }
 }

@@ -72,7 +72,6 @@ impl Binder<'_> {
         node: &mut Node,
         facts: &mut Facts,
     ) -> Result<(), Refusal> {
-        let kind = super::kind_of(node);
         let Some(inner) = &mut node.node else { return Err(super::unsupported("an empty expression", -1)) };
         match inner {
             NodeEnum::AConst(_) => Ok(()),
@@ -135,7 +134,7 @@ impl Binder<'_> {
             | NodeEnum::JsonSerializeExpr(_)
             | NodeEnum::JsonKeyValue(_)
             | NodeEnum::JsonArgument(_) => self.json(scope, inner, facts),
-            _ => Err(super::unsupported(&format!("{kind} in an expression"), -1)),
+            _ => Err(super::unsupported(&format!("{} in an expression", super::kind_of(node)), -1)),
         }
     }
 

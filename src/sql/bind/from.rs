@@ -57,7 +57,6 @@ impl Binder<'_> {
         node: &mut Node,
         facts: &mut Facts,
     ) -> Result<Vec<usize>, Refusal> {
-        let kind = super::kind_of(node);
         if let Some(name) = name_of(node) {
             self.reserved(name)?;
         }
@@ -74,7 +73,7 @@ impl Binder<'_> {
             }
             Some(NodeEnum::RangeTableSample(_)) => self.table_sample(around, above, level, node, facts),
             Some(NodeEnum::JoinExpr(join)) => self.join(around, above, level, join, facts),
-            _ => Err(super::unsupported(&format!("{kind} in FROM"), -1)),
+            _ => Err(super::unsupported(&format!("{} in FROM", super::kind_of(node)), -1)),
         }
     }
 

@@ -22,9 +22,10 @@ mod totality;
 mod types;
 mod with;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use foldhash::{HashMap, HashSet};
 use pg_query::protobuf::{Node, RangeVar};
 
 use crate::catalog::{Oid, Relation, Snapshot};
@@ -118,7 +119,7 @@ impl<'a> Binder<'a> {
             forward_names: Vec::new(),
             parameter_uses: totality::parameter_uses(statement.text),
             aliases: 0,
-            own_aliases: HashSet::new(),
+            own_aliases: HashSet::default(),
         }
     }
 

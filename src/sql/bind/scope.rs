@@ -4,8 +4,9 @@
 //! [`Scope`] is a level seen from a place in it, with the levels around it.
 
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::sync::Arc;
+
+use foldhash::HashSet;
 
 use crate::catalog::{Oid, Relation};
 use crate::policy::{Refusal, Rule, SqlState, Tenancy};

@@ -1,8 +1,7 @@
 //! `*` written out: where an item has columns that the role may not see, and where each output of an INSERT's
 //! source has to stand by itself.
 
-use std::collections::HashSet;
-
+use foldhash::HashSet;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, Node, SelectStmt};
 
@@ -83,7 +82,7 @@ fn expand(scope: &Scope<'_>, qualifier: Option<&str>, into: &mut Vec<Node>) -> R
         let Some(name) = item.name.as_deref() else {
             return Err(super::unsupported("* over a sub-select without a name here", -1));
         };
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         for column in item.columns.iter().filter(|c| c.kind != ColumnKind::Denied) {
             if item.open || !seen.insert(&column.name) {
                 return Err(super::unsupported("* over columns that cannot be told apart", -1)

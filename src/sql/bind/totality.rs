@@ -2,8 +2,8 @@
 //! declared of parameters, as [`super::super::leaksafe`] asks for it.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
 
+use foldhash::{HashMap, HashSet};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnRef, FuncCall, Node};
 
@@ -271,7 +271,7 @@ fn column_type(typed: &Expr) -> Option<ColumnType> {
 
 /// How often each `$number` stands in a text, at most: strings and comments count too.
 pub(super) fn parameter_uses(text: &str) -> HashMap<i32, usize> {
-    let mut uses = HashMap::new();
+    let mut uses = HashMap::default();
     for after in text.split('$').skip(1) {
         let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
         if let Some(number) = after.get(..digits).and_then(|d| d.parse().ok()) {

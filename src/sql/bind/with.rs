@@ -1,8 +1,7 @@
 //! Common table expressions, in PostgreSQL's scopes (`parse_cte.c`): a name is in scope after its definition,
 //! anywhere in the list where the list is RECURSIVE, and never when it is qualified or a DML target.
 
-use std::collections::HashSet;
-
+use foldhash::HashSet;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AConst, CommonTableExpr, CteMaterialize, Node, RangeVar, SelectStmt, SetOperation, WithClause,
@@ -200,7 +199,7 @@ fn definition_order(with: &mut WithClause) -> Vec<usize> {
     let own: Vec<String> = later_names(with);
     let mut waits: Vec<(usize, HashSet<usize>)> = Vec::new();
     for (at, node) in with.ctes.iter_mut().enumerate() {
-        let mut named = Named { own: &own, found: HashSet::new() };
+        let mut named = Named { own: &own, found: HashSet::default() };
         walk(node, &mut named);
         named.found.remove(&at);
         waits.push((at, named.found));

@@ -1,7 +1,8 @@
 //! The table of risks: `data/functions.tsv` and `data/extensions.tsv`.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
+
+use foldhash::HashMap;
 
 use crate::catalog::{Function, Oid, Snapshot};
 
@@ -62,7 +63,7 @@ fn matches_types(catalog: &Snapshot, names: &[&str], function: &Function) -> boo
 }
 
 fn parse_functions(text: &'static str) -> HashMap<&'static str, Vec<Line>> {
-    let mut lines: HashMap<&'static str, Vec<Line>> = HashMap::new();
+    let mut lines: HashMap<&'static str, Vec<Line>> = HashMap::default();
     for row in rows(text) {
         let [name, arguments, class, volatility, from, to] = *row else { continue };
         let (Some(class), Ok(from), Ok(to)) = (class_named(class, name), from.parse(), to.parse()) else {
@@ -79,7 +80,7 @@ fn parse_functions(text: &'static str) -> HashMap<&'static str, Vec<Line>> {
 }
 
 fn parse_extensions(text: &'static str) -> HashMap<&'static str, HashMap<&'static str, bool>> {
-    let mut extensions: HashMap<&'static str, HashMap<&'static str, bool>> = HashMap::new();
+    let mut extensions: HashMap<&'static str, HashMap<&'static str, bool>> = HashMap::default();
     for row in rows(text) {
         let [extension, function, verdict] = *row else { continue };
         extensions.entry(extension).or_default().insert(function, verdict == "pure");

@@ -4,8 +4,7 @@
 //! nulls was never indexed, but it is never evaluated on either. Its functions are the server's own, immutable, and
 //! known not to recurse over the value.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnRef, Node};
 
@@ -28,7 +27,7 @@ pub(super) struct Proof {
 
 /// The proofs that the catalog's indexes give, by relation.
 pub(super) fn proofs(list: &LeakSafe, catalog: &Snapshot) -> HashMap<Oid, Vec<Proof>> {
-    let mut proofs: HashMap<Oid, Vec<Proof>> = HashMap::new();
+    let mut proofs: HashMap<Oid, Vec<Proof>> = HashMap::default();
     for relation in catalog.relations().filter(|r| r.trusted_opclasses) {
         for index in &relation.index_expressions {
             let expr = typed(catalog, relation, &index.expression);

@@ -1,6 +1,6 @@
 //! The list of total operators and functions, checked against the catalog.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use crate::catalog::{Function, Oid, Snapshot};
 

@@ -52,11 +52,35 @@ pub fn verify(
     statement: &Statement<'_>,
     tenant_parameter: u16,
 ) -> Result<VerifiedSql, Refusal> {
+    verify_as(&Intended::of(rewritten), template, statement, tenant_parameter)
+}
+
+/// A tree that was decided on, as [`verify_as`] compares it: taken before the tree is printed, since printing
+/// leaves marks in it.
+pub struct Intended(Result<canonical::Encoded, canonical::Unexpected>);
+
+impl Intended {
+    /// The tree, places in the text aside.
+    pub fn of(rewritten: &Node) -> Self {
+        Self(canonical::encode(rewritten))
+    }
+}
+
+/// [`verify`] for a tree that was taken before.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_as(
+    intended: &Intended,
+    template: Template,
+    statement: &Statement<'_>,
+    tenant_parameter: u16,
+) -> Result<VerifiedSql, Refusal> {
     let text = match instantiate(&template, statement, tenant_parameter) {
         Ok(text) => text,
         Err(reason) => return Err(refusal(statement.text, String::new(), reason)),
     };
-    match compare(rewritten, &text, tenant_parameter) {
+    match compare(intended, &text, tenant_parameter) {
         Ok(()) => Ok(VerifiedSql::new(template)),
         Err(reason) => Err(refusal(statement.text, text.sql, reason)),
     }
@@ -127,7 +151,7 @@ fn instantiate(
     Ok(instance)
 }
 
-fn compare(rewritten: &Node, text: &Instance, tenant_parameter: u16) -> Result<(), String> {
+fn compare(intended: &Intended, text: &Instance, tenant_parameter: u16) -> Result<(), String> {
     let parsed = pg_query::parse(&text.sql, 0).map_err(|e| format!("the text does not parse: {e}"))?;
     let [only] = parsed.protobuf.stmts.as_slice() else {
         return Err(format!("the text holds {} statements", parsed.protobuf.stmts.len()));
@@ -135,12 +159,12 @@ fn compare(rewritten: &Node, text: &Instance, tenant_parameter: u16) -> Result<(
     let Some(read) = only.stmt.as_deref() else { return Err("the text holds no statement".into()) };
 
     let tenant = i32::from(tenant_parameter);
-    let decided = canonical::encode(rewritten).map_err(|e| format!("the decided tree: {e}"))?;
+    let decided = intended.0.as_ref().map_err(|e| format!("the decided tree: {e}"))?;
     let read = canonical::encode(read).map_err(|e| format!("the read tree: {e}"))?;
     if decided.parameters.iter().any(|p| p.number == tenant) {
         return Err("the client's parameter has the tenant's number".into());
     }
-    if !canonical::equal(&decided, &read, |n| if n == TENANT_IN_TREE { tenant } else { n }) {
+    if !canonical::equal(decided, &read, |n| if n == TENANT_IN_TREE { tenant } else { n }) {
         return Err("the text reads as another tree".into());
     }
     let tenants = read.parameters.iter().filter(|p| p.number == tenant).map(|p| p.location);

@@ -26,7 +26,9 @@ pub(super) fn of(sql: &str) -> Result<Vec<Token>, String> {
         return Err("a quote that sqlparser's lexer misreads".into());
     }
     let words = tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_)));
-    Ok(plain_locks(words.map(plain_name).collect()))
+    let words: Vec<Token> = words.map(plain_name).collect();
+    let locks = words.iter().any(|token| keyword(Some(token)) == Keyword::FOR);
+    Ok(if locks { plain_locks(words) } else { words })
 }
 
 /// What stands between quotes, as PostgreSQL's lexer cuts it (scan.l). None where a quote stays open, and where
