@@ -139,6 +139,8 @@ impl Client {
 
     /// One look at everything; whether another one may find more.
     fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
+        #[cfg(test)]
+        self.worker.settings.metrics.round(self.id);
         let mut moved = self.write_client(cx)?;
         moved |= self.write_server(cx);
         self.watch_deadlines(cx)?;
@@ -403,9 +405,6 @@ impl Client {
         };
         let server = self.session.client_gone(&mut host);
         *self.handle.key.borrow_mut() = None;
-        if let (Some(waiting), Some(database)) = (self.waiting.take(), &self.database) {
-            database.pool.leave(&waiting.place);
-        }
         if let Some(lease) = self.lease.take() {
             match server.filter(|_| self.unsent_to_server.is_empty()) {
                 Some(server) => lease.give_back(server),
@@ -418,6 +417,9 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        if let (Some(waiting), Some(database)) = (self.waiting.take(), &self.database) {
+            database.pool.leave(&waiting.place);
+        }
         // After a panic there can be some.
         for _ in 0..self.session.active().map_or(0, Active::reserved) {
             self.worker.auditor.borrow_mut().release();

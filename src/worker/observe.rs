@@ -60,6 +60,17 @@ pub trait Metrics: std::fmt::Debug + Send + Sync {
     }
     /// A session's code panicked.
     fn panicked(&self) {}
+    /// A session is about to be polled: whether it is dropped instead. Tests say so.
+    #[cfg(test)]
+    fn is_dropped(&self, session: u64) -> bool {
+        let _ = session;
+        false
+    }
+    /// A session looks at everything once more. Tests panic here.
+    #[cfg(test)]
+    fn round(&self, session: u64) {
+        let _ = session;
+    }
     /// A worker panicked and was replaced.
     fn worker_died(&self) {}
     /// A cancel request has come.

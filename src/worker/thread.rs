@@ -321,6 +321,10 @@ impl Worker {
             let mut client = Box::pin(client);
             // A panic ends the session alone: its lease is dropped, and the server connection closed.
             let polled = std::future::poll_fn(|cx| {
+                #[cfg(test)]
+                if present.worker.settings.metrics.is_dropped(id) {
+                    return std::task::Poll::Ready(true);
+                }
                 match std::panic::catch_unwind(AssertUnwindSafe(|| client.as_mut().poll_client(cx))) {
                     Ok(polled) => polled.map(|()| true),
                     Err(_) => std::task::Poll::Ready(false),

@@ -1,5 +1,6 @@
 //! A worker in front of a real PostgreSQL, with a planning function that lets everything through.
 
+mod drops;
 mod faults;
 mod postgres;
 mod relay;
@@ -14,6 +15,7 @@ use tokio_postgres::error::SqlState as Code;
 
 use self::postgres::{Postgres, psql};
 use super::observe::{Metrics, Silent};
+use super::tls::ServerTls;
 use super::{Running, Settings, run};
 use crate::auth::Access;
 use crate::catalog::Snapshot;
@@ -48,7 +50,7 @@ impl Proxy {
             access: ArcSwap::from_pointee(Access::new(&config, [7; 32]).unwrap()),
             planners: vec![Arc::new(planner)],
             targets: vec![super::target(&config.general, &config.databases[0]).unwrap()],
-            tls: None,
+            tls: ServerTls::read(&config.general).unwrap().map(Arc::new),
             metrics,
             config,
         };

@@ -52,6 +52,26 @@ impl Postgres {
         panic!("the server does not come up");
     }
 
+    /// A directory with a certificate for `localhost` and its key, which ends with the server.
+    pub fn certificate(&self) -> PathBuf {
+        let directory = self.directory.with_extension("tls");
+        std::fs::create_dir_all(&directory).unwrap();
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+            .args(["-keyout", "key.pem", "-out", "cert.pem", "-days", "30", "-subj", "/CN=localhost"])
+            .args([
+                "-addext",
+                "subjectAltName=DNS:localhost",
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+            ])
+            .current_dir(&directory)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        directory
+    }
+
     /// Runs statements as the superuser.
     pub fn admin(&self, sql: &str) -> Option<String> {
         let url = format!("postgres://admin@127.0.0.1:{}/postgres", self.port);
@@ -65,6 +85,7 @@ impl Drop for Postgres {
         let _ = Command::new("kill").args(["-QUIT", &self.server.id().to_string()]).status();
         let _ = self.server.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
+        let _ = std::fs::remove_dir_all(self.directory.with_extension("tls"));
     }
 }
 

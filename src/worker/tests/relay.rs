@@ -1,7 +1,7 @@
 //! A relay between two parties that cuts, stalls or delays.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,6 +25,8 @@ pub struct Faults {
     pub cut_back: AtomicI64,
     /// Nothing passes.
     pub stalled: AtomicBool,
+    /// So many bytes pass at once; 0: as many as come.
+    pub piece: AtomicUsize,
     /// Cancel requests are held back for so long.
     pub cancel_delay: AtomicU64,
 }
@@ -81,7 +83,12 @@ async fn copy(
     cut: fn(&Faults) -> &AtomicI64,
 ) {
     let mut bytes = vec![0; 4096];
-    while let Ok(length @ 1..) = from.read(&mut bytes).await {
+    loop {
+        let most = match faults.piece.load(SeqCst) {
+            0 => bytes.len(),
+            piece => piece.min(bytes.len()),
+        };
+        let Ok(length @ 1..) = from.read(&mut bytes[..most]).await else { return };
         while faults.stalled.load(SeqCst) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -89,6 +96,10 @@ async fn copy(
         let passed = if left < 0 { length } else { length.min(left as usize) };
         if to.write_all(&bytes[..passed]).await.is_err() || passed < length {
             return;
+        }
+        if faults.piece.load(SeqCst) > 0 {
+            // So that it is read before the next one comes.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if left >= 0 {
             cut(faults).fetch_sub(passed as i64, SeqCst);

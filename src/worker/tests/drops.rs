@@ -1,0 +1,380 @@
+//! A session dropped at its first poll, its second, its third and so on, up to the one that it no longer has: by
+//! then every place where it can wait was one where it ended. And the same with a panic in each of its rounds. Each
+//! time nothing is left: its server connection is free or closed, what it did not commit has not happened, and the
+//! next client of the same pool gets exactly its own rows.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
+
+use super::postgres::Postgres;
+use super::relay::Relay;
+use super::{Proxy, connect};
+use crate::worker::observe::Metrics;
+
+/// A number that no session comes to.
+const NEVER: usize = usize::MAX;
+/// The first sessions are those of the clients that stay.
+const SPARED: u64 = 2;
+/// Bytes that pass the relays at once: a message comes in several.
+const PIECE: usize = 96;
+
+/// Drops a session at a poll, or panics in a round; counts both.
+#[derive(Debug)]
+struct Injector {
+    polls: AtomicUsize,
+    rounds: AtomicUsize,
+    drop_at: AtomicUsize,
+    panic_at: AtomicUsize,
+    leased: AtomicUsize,
+    waiting: AtomicUsize,
+    sweeps: AtomicUsize,
+}
+
+impl Metrics for Injector {
+    fn is_dropped(&self, session: u64) -> bool {
+        session >= SPARED && self.polls.fetch_add(1, SeqCst) + 1 == self.drop_at.load(SeqCst)
+    }
+    fn round(&self, session: u64) {
+        let due = session >= SPARED && self.rounds.fetch_add(1, SeqCst) + 1 == self.panic_at.load(SeqCst);
+        assert!(!due, "injected into a round");
+    }
+    fn pools(&self, _: usize, _: usize, leased: usize, waiting: usize) {
+        self.leased.store(leased, SeqCst);
+        self.waiting.store(waiting, SeqCst);
+        self.sweeps.fetch_add(1, SeqCst);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fault {
+    Drop,
+    Panic,
+}
+
+impl Injector {
+    fn new() -> Self {
+        let zero = AtomicUsize::default;
+        let never = || AtomicUsize::new(NEVER);
+        Self {
+            polls: zero(),
+            rounds: zero(),
+            drop_at: never(),
+            panic_at: never(),
+            leased: zero(),
+            waiting: zero(),
+            sweeps: zero(),
+        }
+    }
+
+    fn arm(&self, fault: Fault, at: usize) {
+        self.polls.store(0, SeqCst);
+        self.rounds.store(0, SeqCst);
+        match fault {
+            Fault::Drop => self.drop_at.store(at, SeqCst),
+            Fault::Panic => self.panic_at.store(at, SeqCst),
+        }
+    }
+
+    /// Whether it has come to it.
+    fn disarm(&self, fault: Fault, at: usize) -> bool {
+        self.drop_at.store(NEVER, SeqCst);
+        self.panic_at.store(NEVER, SeqCst);
+        match fault {
+            Fault::Drop => self.polls.load(SeqCst) >= at,
+            Fault::Panic => self.rounds.load(SeqCst) >= at,
+        }
+    }
+}
+
+/// How a client reaches the proxy.
+#[derive(Clone)]
+struct Way {
+    port: u16,
+    certificate: CertificateDer<'static>,
+}
+
+impl Way {
+    async fn open(&self) -> Result<Client, Error> {
+        connect(self.port, "one").await
+    }
+
+    /// Under TLS.
+    async fn open_encrypted(&self) -> Result<Client, Error> {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let mut answer = [0; 1];
+        let asked = socket.write_all(b"\0\0\0\x08\x04\xd2\x16\x2f").await;
+        if asked.is_err() || !matches!(socket.read_exact(&mut answer).await, Ok(_) if answer == *b"S") {
+            return over(socket).await;
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        match connector.connect(name, socket).await {
+            Ok(stream) => over(stream).await,
+            // The login over nothing fails as one over a socket that was closed does.
+            Err(_) => over(tokio::io::join(tokio::io::empty(), tokio::io::sink())).await,
+        }
+    }
+}
+
+/// Logs in over something that is connected.
+async fn over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Result<Client, Error> {
+    let mut config = tokio_postgres::Config::new();
+    config.user("one").password("secret").dbname("db").ssl_mode(tokio_postgres::config::SslMode::Disable);
+    let (client, connection) = config.connect_raw(stream, NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+type Run = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+type Scenario = fn(Way) -> Run;
+
+const SCENARIOS: &[(&str, Scenario)] = &[
+    ("simple", |way| Box::pin(async move { simple(&way.open().await?).await })),
+    ("pipeline", |way| Box::pin(async move { pipeline(&way.open().await?).await })),
+    ("transaction", |way| Box::pin(async move { transaction(&way.open().await?).await })),
+    ("copy in", |way| Box::pin(async move { copy_in(&way.open().await?).await })),
+    ("copy out", |way| Box::pin(async move { copy_out(&way.open().await?).await })),
+    ("cancel", |way| Box::pin(async move { cancel(&way.open().await?).await })),
+    ("with hold", |way| Box::pin(async move { hold(&way.open().await?).await })),
+    ("listen", |way| Box::pin(async move { listen(&way.open().await?).await })),
+    ("tls", |way| Box::pin(async move { simple(&way.open_encrypted().await?).await })),
+];
+
+async fn simple(client: &Client) -> Result<(), Error> {
+    let text = "select id, tenant_id, v from t where tenant_id = tenant() order by id; select 'end'";
+    let messages = client.simple_query(text).await?;
+    let rows: Vec<_> = messages.iter().filter_map(row).collect();
+    assert_eq!(rows.len(), 51);
+    assert!(rows[..50].iter().all(|row| row.get(1) == Some("1")) && rows[50].get(0) == Some("end"));
+    Ok(())
+}
+
+fn row(message: &SimpleQueryMessage) -> Option<&tokio_postgres::SimpleQueryRow> {
+    match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    }
+}
+
+async fn pipeline(client: &Client) -> Result<(), Error> {
+    let text = "select tenant_id, $1::int from t where tenant_id = tenant() and id < $1";
+    let (many, error, few) = tokio::join!(
+        client.query(text, &[&40i32]),
+        client.query("select 1 / $1::int", &[&0i32]),
+        client.query(text, &[&10i32]),
+    );
+    assert_eq!(error.unwrap_err().code().map_or("22012", |code| code.code()), "22012");
+    for (rows, bound) in [(many?, 40), (few?, 10)] {
+        assert_eq!(rows.len(), usize::try_from(bound).unwrap() / 2 - 1);
+        assert!(rows.iter().all(|row| (row.get(0), row.get(1)) == (1i32, bound)));
+    }
+    Ok(())
+}
+
+/// Never committed.
+async fn transaction(client: &Client) -> Result<(), Error> {
+    client.batch_execute("begin").await?;
+    client.execute("insert into t values ($1, 5000, 'never')", &[&1i32]).await?;
+    client.batch_execute("savepoint s; select 1; rollback to s").await?;
+    client.query("select v from t where tenant_id = tenant()", &[]).await?;
+    client.batch_execute("rollback").await
+}
+
+/// The last row is none.
+async fn copy_in(client: &Client) -> Result<(), Error> {
+    let sink = client.copy_in::<_, bytes::Bytes>("copy t from stdin").await?;
+    let mut sink = Box::pin(sink);
+    for row in ["1\t5001\tnever\n", "1\t5002\tne", "ver\n1\t5003\tnever\n", "1\tx\tx\n"] {
+        sink.send(bytes::Bytes::from_static(row.as_bytes())).await?;
+    }
+    match sink.close().await {
+        Err(error) if error.code().is_some_and(|code| code.code() == "22P02") => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+async fn copy_out(client: &Client) -> Result<(), Error> {
+    let out = client.copy_out("copy (select tenant_id from t where tenant_id = tenant()) to stdout").await?;
+    let mut out = Box::pin(out);
+    while let Some(chunk) = out.next().await {
+        assert!(chunk?.iter().all(|byte| matches!(byte, b'1' | b'\n')));
+    }
+    Ok(())
+}
+
+async fn cancel(client: &Client) -> Result<(), Error> {
+    let token = client.cancel_token();
+    let cancel = async {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let _ = token.cancel_query(NoTls).await;
+    };
+    let (slept, ()) = tokio::join!(client.query("select pg_sleep(0.2)", &[]), cancel);
+    match slept {
+        Err(error) if error.code().is_none_or(|code| code.code() != "57014") => Err(error),
+        _ => simple(client).await,
+    }
+}
+
+async fn hold(client: &Client) -> Result<(), Error> {
+    client.batch_execute("declare c cursor with hold for select tenant_id from t").await?;
+    client.simple_query("fetch 3 c").await?;
+    client.batch_execute("select 1").await?;
+    client.batch_execute("close c").await?;
+    client.batch_execute("select 1").await
+}
+
+async fn listen(client: &Client) -> Result<(), Error> {
+    client.batch_execute("listen news").await?;
+    client.batch_execute("select 1").await?;
+    client.batch_execute("unlisten news").await?;
+    client.batch_execute("select 1").await
+}
+
+struct Rig {
+    proxy: Proxy,
+    injector: Arc<Injector>,
+    way: Way,
+    /// Relays end when they are dropped.
+    _relays: [Relay; 2],
+    others: Client,
+    own: Client,
+}
+
+impl Rig {
+    /// A proxy with one server connection and clients that stay, between relays that pass a few bytes at once.
+    async fn new() -> Option<Self> {
+        let postgres = Postgres::start()?;
+        let servers = Relay::to(postgres.port).await;
+        let certificate = postgres.certificate();
+        let injector = Arc::new(Injector::new());
+        let general = format!(
+            "default_pool_size = 1\nserver_check_delay = \"1h\"\nmax_held_connections = 1\ntls = \"allow\"\n\
+             tls_cert_file = \"{0}/cert.pem\"\ntls_key_file = \"{0}/key.pem\"",
+            certificate.display()
+        );
+        let pem = certificate.join("cert.pem");
+        let proxy = Proxy::before(postgres, servers.port, &general, injector.clone());
+        let clients = Relay::to(proxy.port).await;
+        let way = Way { port: clients.port, certificate: CertificateDer::from_pem_file(pem).unwrap() };
+        let (others, own) = (proxy.connect("two").await, proxy.connect("one").await);
+        for relay in [&servers, &clients] {
+            relay.faults.piece.store(PIECE, SeqCst);
+        }
+        Some(Self { proxy, injector, way, _relays: [servers, clients], others, own })
+    }
+
+    /// Another tenant's client gets its own rows and its own answer, and nothing uncommitted is seen.
+    async fn probe(&self, context: &str, number: usize) {
+        let text = format!(
+            "select '{context} {number}', tenant_id, count(*) from t where tenant_id = tenant() group by 2"
+        );
+        for (client, tenant) in [(&self.others, "2"), (&self.own, "1")] {
+            let answer = tokio::time::timeout(Duration::from_secs(30), client.simple_query(&text)).await;
+            let messages = answer.unwrap_or_else(|_| panic!("{context} {number}: a lease is lost"));
+            let messages = messages.unwrap_or_else(|error| panic!("{context} {number}: {error}"));
+            let rows: Vec<_> = messages.iter().filter_map(row).collect();
+            let told: Vec<_> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+            let mark = format!("{context} {number}");
+            assert_eq!(told, [(Some(mark.as_str()), Some(tenant), Some("50"))]);
+        }
+    }
+
+    /// Plays a scenario again and again, with the fault a little later each time; gives how often it struck.
+    async fn play(&self, name: &str, scenario: Scenario, fault: Fault, step: usize) -> usize {
+        let mut struck = 0;
+        for at in (1..).step_by(step) {
+            self.injector.arm(fault, at);
+            let played = tokio::time::timeout(Duration::from_secs(30), scenario(self.way.clone())).await;
+            let came = self.injector.disarm(fault, at);
+            let played = played.unwrap_or_else(|_| panic!("{name}: hangs at {fault:?} {at}"));
+            self.probe(name, at).await;
+            if !came {
+                played.unwrap_or_else(|error| panic!("{name}: {error}, undisturbed"));
+                return struck;
+            }
+            struck += 1;
+            assert!(struck < 2_000, "{name} has no end");
+        }
+        struck
+    }
+
+    /// No lease is out and nobody waits.
+    async fn is_quiet(&self) {
+        let seen = self.injector.sweeps.load(SeqCst);
+        for _ in 0..600 {
+            let quiet = self.injector.leased.load(SeqCst) == 0 && self.injector.waiting.load(SeqCst) == 0;
+            if quiet && self.injector.sweeps.load(SeqCst) > seen + 1 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("a lease is lost");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn session_dropped_at_any_poll_leaves_nothing_behind() {
+    let Some(rig) = Rig::new().await else { return };
+    for (name, scenario) in SCENARIOS {
+        let began = std::time::Instant::now();
+        let struck = rig.play(name, *scenario, Fault::Drop, 1).await;
+        eprintln!("{name}: dropped at {struck} polls, {:?}", began.elapsed());
+        assert!(struck >= 5, "{name}: {struck} polls only");
+    }
+    rig.is_quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn session_that_panics_in_any_round_leaves_nothing_behind() {
+    let Some(rig) = Rig::new().await else { return };
+    for (name, scenario) in SCENARIOS {
+        let struck = rig.play(name, *scenario, Fault::Panic, 3).await;
+        assert!(struck >= 5, "{name}: {struck} rounds only");
+    }
+    rig.is_quiet().await;
+}
+
+/// Also a session that waits for the only server connection, which another one has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn session_dropped_while_it_waits_for_a_lease_leaves_nothing_behind() {
+    let Some(rig) = Rig::new().await else { return };
+    for at in 1.. {
+        rig.others.batch_execute("begin").await.unwrap();
+        let pid = |rows: Vec<tokio_postgres::Row>| rows[0].get::<_, i32>(0);
+        let before = pid(rig.others.query("select pg_backend_pid()", &[]).await.unwrap());
+        rig.injector.arm(Fault::Drop, at);
+        let way = rig.way.clone();
+        let waits = tokio::spawn(async move { simple(&way.open().await?).await });
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        let came = rig.injector.disarm(Fault::Drop, at);
+        rig.others.batch_execute("commit").await.unwrap();
+        let waited = waits.await.unwrap();
+        rig.probe("wait", at).await;
+        let after = pid(rig.others.query("select pg_backend_pid()", &[]).await.unwrap());
+        assert_eq!(before, after, "the connection was closed with somebody who only waited for it");
+        if !came {
+            waited.unwrap();
+            break;
+        }
+    }
+    rig.is_quiet().await;
+    drop(rig.proxy);
+}
