@@ -1,4 +1,5 @@
-//! The barrier is shown on the server itself (rule R24), and a plan without it is seen.
+//! The barrier is shown on the server itself (rule R24), and a plan without it is seen. `PGBULKHEAD_TEST_PGBIN` names
+//! another server's binaries.
 
 #[path = "support/world.rs"]
 mod world;
@@ -18,8 +19,10 @@ fn servers_plans_of_guarded_statements_show_the_guard() {
 }
 
 fn prove() {
-    let postgres = EmbeddedPostgres::start(&Options { password: None, settings: Vec::new(), binaries: None })
-        .expect("a PostgreSQL");
+    let binaries = std::env::var_os("PGBULKHEAD_TEST_PGBIN").map(std::path::PathBuf::from);
+    let postgres =
+        EmbeddedPostgres::start(&Options { binaries, ..Options::default() }).expect("a PostgreSQL");
+    println!("PostgreSQL {}", postgres.version());
     let world = world::of(&postgres, "");
     let config = world::configuration(&postgres, "");
     let roles = config.users.iter().map(|user| user.role.as_str()).collect();

@@ -23,6 +23,7 @@ mod compare;
 mod copy;
 mod drivers;
 mod endless;
+mod exceptions;
 mod expected;
 mod generated;
 mod lanes;

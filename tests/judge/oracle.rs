@@ -48,7 +48,7 @@ pub fn judge(server: &Server) -> Result<(), String> {
         }
     }
     let verdicts = lanes::run(server, &runs, |lane, run| judge_step(lane, &run.case.step, run.tenant));
-    let mut report = Report::new("oracle");
+    let mut report = Report::new("oracle", server.major());
     for (Run { case, tenant }, verdict) in runs.iter().zip(verdicts) {
         let protocol = case.step.protocol.as_deref().unwrap_or_default();
         report.add(&case.id, &format!("{protocol}, tenant {tenant}"), verdict);

@@ -93,7 +93,7 @@ pub fn judge(server: &Server) -> Result<(), String> {
             verdict.unwrap_or_else(|error| Verdict::Differs(format!("the connection broke: {error}")))
         }
     });
-    let mut report = Report::new("orm");
+    let mut report = Report::new("orm", server.major());
     for (case, verdict) in cases.iter().zip(verdicts) {
         report.add(case.id(), "as recorded", verdict);
     }

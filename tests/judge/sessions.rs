@@ -36,7 +36,7 @@ pub fn judge(server: &Server) -> Result<(), String> {
         lane.pristine.restore(&mut lane.superuser);
         verdict.unwrap_or_else(|error| Verdict::Differs(format!("the connection broke: {error}")))
     });
-    let mut report = Report::new("sessions");
+    let mut report = Report::new("sessions", server.major());
     for (run, verdict) in runs.iter().zip(verdicts) {
         report.add(&run.session.id, &format!("{}, tenant {}", run.protocol, run.tenant), verdict);
     }

@@ -34,6 +34,8 @@ pub struct Step {
     pub tenant_absent: bool,
     pub volatile: bool,
     pub plan_dependent: bool,
+    /// What it orders by is the same in several rows, which may come in any order.
+    pub ties: bool,
     pub oid_bound: bool,
     pub oracle_sql: Option<String>,
     pub oracle_params: Option<Vec<Value>>,
@@ -129,7 +131,7 @@ impl Step {
         let is_path = lower.trim() == "show search_path";
         let only_count = self.volatile || self.plan_dependent || self.oid_bound || any_rows || is_path;
         Closeness {
-            ordered: ordered && !self.plan_dependent && !is_catalog,
+            ordered: ordered && !self.ties && !self.plan_dependent && !is_catalog,
             rows: match () {
                 // Row-level security makes other plans.
                 () if lower.trim_start().starts_with("explain") => Rows::Any,

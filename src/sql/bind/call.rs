@@ -122,7 +122,13 @@ impl Binder<'_> {
                     *argument = build::cast(build::null(), "pg_catalog", "text");
                 }
             }
-            SpecialFunction::PgInputIsValid => return refuse("is not supported"),
+            SpecialFunction::PgInputIsValid => {
+                let Some((text, at)) = call.args.get(1).and_then(string_constant) else {
+                    return refuse("needs the type's name as a literal");
+                };
+                self.pin(at);
+                self.input_type(&text, at)?;
+            }
             SpecialFunction::Currval | SpecialFunction::Lastval => {
                 return refuse(
                     "shows the last value of a server connection that tenants share: use RETURNING",

@@ -133,7 +133,9 @@ impl Binder<'_> {
             | NodeEnum::JsonScalarExpr(_)
             | NodeEnum::JsonSerializeExpr(_)
             | NodeEnum::JsonKeyValue(_)
-            | NodeEnum::JsonArgument(_) => self.json(scope, inner, facts),
+            | NodeEnum::JsonArgument(_)
+            // The server takes it in RETURNING of a MERGE alone.
+            | NodeEnum::MergeSupportFunc(_) => self.json(scope, inner, facts),
             _ => Err(super::unsupported(&format!("{} in an expression", super::kind_of(node)), -1)),
         }
     }

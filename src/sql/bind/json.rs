@@ -1,16 +1,36 @@
-//! SQL/JSON nodes: syntax rather than functions, so no look-up in pg_proc meets them. Every child is walked.
+//! What looks like a function and is syntax, SQL/JSON above all, so that no look-up in pg_proc meets it. Every child is
+//! walked.
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{JsonBehavior, JsonOutput, JsonTable, JsonTableColumn, JsonValueExpr};
 
-use crate::policy::Refusal;
+use crate::policy::{Refusal, Rule, SqlState};
 
 use super::{Binder, Facts, Scope};
 
+/// The first major that has a node, and its name.
+fn since(node: &NodeEnum) -> (u32, &'static str) {
+    match node {
+        NodeEnum::MergeSupportFunc(_) => (17, "merge_action()"),
+        NodeEnum::JsonFuncExpr(_) => (17, "JSON_EXISTS, JSON_QUERY or JSON_VALUE"),
+        NodeEnum::JsonParseExpr(_) => (17, "JSON()"),
+        NodeEnum::JsonScalarExpr(_) => (17, "JSON_SCALAR"),
+        NodeEnum::JsonSerializeExpr(_) => (17, "JSON_SERIALIZE"),
+        _ => (16, "this JSON expression"),
+    }
+}
+
 impl Binder<'_> {
-    /// Binds a SQL/JSON node.
+    /// Binds such a node.
     pub fn json(&mut self, scope: &Scope<'_>, node: &mut NodeEnum, facts: &mut Facts) -> Result<(), Refusal> {
+        let (major, what) = since(node);
+        if self.catalog.server_version_num / 10_000 < major {
+            // An older server reads the same text as a call of a function that somebody may have made.
+            let message = format!("{what} needs PostgreSQL {major}");
+            return Err(Refusal::new(SqlState::SYNTAX, Rule("form"), message));
+        }
         match node {
+            NodeEnum::MergeSupportFunc(_) => Ok(()),
             NodeEnum::JsonIsPredicate(json) => self.optional(scope, &mut json.expr, facts),
             NodeEnum::JsonValueExpr(json) => self.json_value(scope, Some(json), facts),
             NodeEnum::JsonArgument(json) => self.json_value(scope, json.val.as_deref_mut(), facts),

@@ -43,6 +43,7 @@ fn figure(node: &Node) -> Option<String> {
         }
         NodeEnum::XmlSerialize(_) => Some("xmlserialize".to_owned()),
         NodeEnum::SqlvalueFunction(function) => value_function_name(function.op),
+        NodeEnum::MergeSupportFunc(_) => Some("merge_action".to_owned()),
         _ => None,
     }
 }

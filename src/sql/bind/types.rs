@@ -9,6 +9,7 @@ use crate::policy::{Refusal, Rule, SqlState};
 
 use super::super::build;
 use super::super::catalogs::{CatalogVerdict, Catalogs};
+use super::super::parse::parse_one;
 use super::{Binder, Facts, Scope};
 
 const RULE: Rule = Rule("type");
@@ -27,6 +28,9 @@ const REG_TYPES: [&str; 11] = [
     "regrole",
     "regtype",
 ];
+
+/// Bytes of a text that names a type of `pg_catalog`, `timestamp(3) without time zone` or so.
+const MAX_TYPE_TEXT: usize = 64;
 
 impl Binder<'_> {
     /// Resolves a type name and qualifies it. Gives the type's oid, and its array type's where bounds follow.
@@ -126,6 +130,30 @@ impl Binder<'_> {
         }
     }
 
+    /// A type named by a text, whose input function is to be called: one of `pg_catalog`'s own base types, and none
+    /// whose input looks a name up. A domain would run its conditions, an enumeration would show its labels.
+    pub fn input_type(&self, text: &str, location: i32) -> Result<(), Refusal> {
+        let refuse = || {
+            let message = format!("the type \"{text}\" may not be named by a text");
+            Err(Refusal::new(SqlState::DENIED, RULE, message).at(location))
+        };
+        let is_plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b' ' | b'(' | b')' | b',');
+        if text.len() > MAX_TYPE_TEXT || !text.bytes().all(is_plain) {
+            return refuse();
+        }
+        let Some(name) = named_type(text) else { return refuse() };
+        let Some(path) = build::names(&name.names) else { return refuse() };
+        let bare = match path.as_slice() {
+            [bare] | ["pg_catalog", bare] => *bare,
+            _ => return refuse(),
+        };
+        let looks_up = REG_TYPES.contains(&bare) || bare == "aclitem" || bare.starts_with('_');
+        match self.catalog.find_type(None, bare) {
+            Some(ty) if ty.kind == 'b' && ty.schema == "pg_catalog" && !looks_up => Ok(()),
+            _ => refuse(),
+        }
+    }
+
     /// Relations whose name a client may use as a value: those it can read, their indexes and sequences, and
     /// the system relations on the list.
     fn may_be_named(&self, relation: &crate::catalog::Relation) -> bool {
@@ -167,6 +195,18 @@ impl Binder<'_> {
             _ => false,
         }
     }
+}
+
+/// What a text names where nothing but a type may stand.
+fn named_type(text: &str) -> Option<TypeName> {
+    let Some(NodeEnum::SelectStmt(mut select)) = parse_one(&format!("SELECT NULL::{text}")).ok()?.node else {
+        return None;
+    };
+    let Some(NodeEnum::ResTarget(target)) = select.target_list.pop()?.node else { return None };
+    let Some(NodeEnum::TypeCast(cast)) = target.val?.node else { return None };
+    let alone = select.target_list.is_empty() && target.name.is_empty() && select.from_clause.is_empty();
+    let of_null = matches!(cast.arg.as_ref()?.node, Some(NodeEnum::AConst(_)));
+    cast.type_name.filter(|name| alone && of_null && !name.setof && name.array_bounds.is_empty())
 }
 
 /// A string constant and its place.
@@ -239,7 +279,17 @@ fn is_plain_modifier(node: &Node) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::identifiers;
+    use super::{identifiers, named_type};
+
+    #[test]
+    fn a_text_names_a_type_only_alone() {
+        for text in ["int", "numeric(4,2)", "timestamp(3) without time zone", "character varying (3)"] {
+            assert!(named_type(text).is_some(), "{text}");
+        }
+        for text in ["", "int, 1", "int) , (x", "int from documents", "int or true", "setof int", "int x", "1"] {
+            assert!(named_type(text).is_none(), "{text}");
+        }
+    }
 
     #[test]
     fn names_in_literals_are_split_as_postgresql_does() {

@@ -21,12 +21,17 @@ pub(in crate::sql) struct Choices {
 
 /// Reads the options of a COPY FROM.
 pub(in crate::sql) fn form(options: &[Node], server_version_num: u32) -> Result<Choices, Refusal> {
+    let major = server_version_num / 10_000;
     let mut given = Given::default();
     for option in options {
         let Some(NodeEnum::DefElem(option)) = &option.node else {
             return Err(unsupported(&kind_of(option), -1));
         };
-        given.take(option)?;
+        if since(&option.defname) > major {
+            let message = format!("option \"{}\" not recognized", option.defname);
+            return Err(Refusal::new(SqlState::SYNTAX, Rule("copy"), message).at(option.location));
+        }
+        given.take(option, major)?;
     }
     let format = given.format.unwrap_or(Format::Text);
     let csv = format == Format::Csv;
@@ -44,24 +49,30 @@ pub(in crate::sql) fn form(options: &[Node], server_version_num: u32) -> Result<
         force_null: given.force_null,
         csv_marker: server_version_num < NO_CSV_MARKER,
     };
+    compatible(&form, &given.seen, given.skips_errors, major)?;
     check(&form)?;
-    compatible(&form, &given.seen)?;
     Ok(Choices { form, skips_errors: given.skips_errors })
 }
 
-/// Characters that would take part in more than one rule of the format are refused; PostgreSQL refuses most of
-/// them too.
+/// The major that an option came with.
+fn since(option: &str) -> u32 {
+    match option {
+        "default" => 16,
+        "on_error" | "log_verbosity" => 17,
+        "reject_limit" => 18,
+        _ => 0,
+    }
+}
+
+/// Characters that would take part in more than one rule of the format are refused, beyond those that PostgreSQL
+/// refuses.
 fn check(form: &Form) -> Result<(), Refusal> {
     let plain = |c: u8| c.is_ascii() && !matches!(c, b'\n' | b'\r' | b'\0' | b'\\' | b'.');
     let fine = match form.format {
         Format::Text => plain(form.delimiter) && !form.delimiter.is_ascii_alphanumeric(),
         Format::Csv => {
             let escape_fits = plain(form.escape) || form.escape == b'\\';
-            plain(form.delimiter)
-                && plain(form.quote)
-                && escape_fits
-                && form.delimiter != form.quote
-                && form.delimiter != form.escape
+            plain(form.delimiter) && plain(form.quote) && escape_fits && form.delimiter != form.escape
         }
         Format::Binary => true,
     };
@@ -71,34 +82,79 @@ fn check(form: &Form) -> Result<(), Refusal> {
     Err(unsupported("COPY with this delimiter, quote or escape", -1))
 }
 
-/// Options that exclude each other, as `ProcessCopyOptions` (copy.c) has it: where the rows are inserted, the server
-/// does not see them.
-fn compatible(form: &Form, seen: &[String]) -> Result<(), Refusal> {
+/// Options that exclude each other, in the order and with the codes of `ProcessCopyOptions` (copy.c): where the rows
+/// are inserted, the server does not see them.
+fn compatible(form: &Form, seen: &[String], skips_errors: bool, major: u32) -> Result<(), Refusal> {
     let has = |name: &str| seen.iter().any(|seen| seen == name);
-    let refuse = |message: &str| Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("copy"), message));
-    let only_csv = ["quote", "escape", "force_not_null", "force_null"];
-    let markers = [Some(&form.null), form.default.as_ref()];
-    let marked = |byte: u8| markers.iter().flatten().any(|marker| marker.contains(&byte));
-    match form.format {
-        Format::Binary => {
-            let text_only = ["delimiter", "null", "default", "header"];
-            if let Some(name) = text_only.iter().chain(&only_csv).find(|name| has(name)) {
-                let message = format!("cannot specify {} in BINARY mode", name.to_ascii_uppercase());
-                return Err(Refusal::new(SqlState::SYNTAX, Rule("copy"), message));
-            }
-        }
-        Format::Text => {
-            if let Some(name) = only_csv.iter().find(|name| has(name)) {
-                return refuse(&format!("COPY {name} available only in CSV mode"));
-            }
-        }
-        Format::Csv if marked(form.quote) => {
-            return refuse("CSV quote character must not appear in the NULL specification");
-        }
-        Format::Csv => {}
+    let refuse = |state, message: &str| Err(Refusal::new(state, Rule("copy"), message));
+    let (binary, csv) = (form.format == Format::Binary, form.format == Format::Csv);
+    let text_only = ["delimiter", "null", "default"];
+    if let Some(name) = text_only.iter().find(|name| binary && has(name)) {
+        let message = format!("cannot specify {} in BINARY mode", name.to_ascii_uppercase());
+        return refuse(SqlState::SYNTAX, &message);
     }
-    if form.format != Format::Binary && marked(form.delimiter) {
-        return refuse("COPY delimiter must not appear in the NULL specification");
+    delimits(form)?;
+    if binary && form.header != Header::No {
+        return refuse(SqlState::NOT_SUPPORTED, "cannot specify HEADER in BINARY mode");
+    }
+    if form.header != Header::No && !csv && major < 15 {
+        return refuse(SqlState::NOT_SUPPORTED, "COPY HEADER available only in CSV mode");
+    }
+    let only_csv = ["quote", "escape", "force_not_null", "force_null"];
+    if let Some(name) = only_csv.iter().find(|name| !csv && has(name)) {
+        return refuse(SqlState::NOT_SUPPORTED, &format!("COPY {name} available only in CSV mode"));
+    }
+    if csv && form.delimiter == form.quote {
+        return refuse(SqlState::INVALID_PARAMETER, "COPY delimiter and quote must be different");
+    }
+    if !binary {
+        markers(form, major)?;
+    }
+    if skips_errors && binary {
+        return refuse(SqlState::SYNTAX, "only ON_ERROR STOP is allowed in BINARY mode");
+    }
+    if has("reject_limit") && !skips_errors {
+        let message = "COPY REJECT_LIMIT requires ON_ERROR to be set to IGNORE";
+        return refuse(SqlState::INVALID_PARAMETER, message);
+    }
+    Ok(())
+}
+
+/// The delimiter by itself.
+fn delimits(form: &Form) -> Result<(), Refusal> {
+    let refuse = |message: &str| Err(Refusal::new(SqlState::INVALID_PARAMETER, Rule("copy"), message));
+    match form.delimiter {
+        b'\n' | b'\r' => refuse("COPY delimiter cannot be newline or carriage return"),
+        c @ (b'\\' | b'.' | b'a'..=b'z' | b'0'..=b'9') if form.format == Format::Text => {
+            refuse(&format!("COPY delimiter cannot be \"{}\"", char::from(c)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What stands for NULL and for a default holds neither delimiter nor quote.
+fn markers(form: &Form, major: u32) -> Result<(), Refusal> {
+    let of_null = if major < 17 { SqlState::NOT_SUPPORTED } else { SqlState::INVALID_PARAMETER };
+    let markers = [
+        ("NULL", Some(&form.null), of_null),
+        ("DEFAULT", form.default.as_ref(), SqlState::NOT_SUPPORTED),
+    ];
+    let markers = markers.iter().filter_map(|(name, marker, state)| Some((name, (*marker)?, *state)));
+    for (name, marker, state) in markers {
+        let refuse = |what| {
+            let message = format!("{what} must not appear in the {name} specification");
+            Err(Refusal::new(state, Rule("copy"), message))
+        };
+        if marker.contains(&form.delimiter) {
+            return refuse("COPY delimiter");
+        }
+        if form.format == Format::Csv && marker.contains(&form.quote) {
+            return refuse("CSV quote character");
+        }
+    }
+    if form.default.as_ref() == Some(&form.null) {
+        let message = "NULL specification and DEFAULT specification cannot be the same";
+        return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("copy"), message));
     }
     Ok(())
 }
@@ -136,7 +192,7 @@ impl Default for Given {
 }
 
 impl Given {
-    fn take(&mut self, option: &DefElem) -> Result<(), Refusal> {
+    fn take(&mut self, option: &DefElem, major: u32) -> Result<(), Refusal> {
         if self.seen.contains(&option.defname) {
             let message = "conflicting or redundant options";
             return Err(Refusal::new(SqlState::SYNTAX, Rule("copy"), message).at(option.location));
@@ -149,7 +205,7 @@ impl Given {
                     Some("text") => Format::Text,
                     Some("csv") => Format::Csv,
                     Some("binary") => Format::Binary,
-                    _ => return Err(refused(option)),
+                    _ => return Err(wrong(option, SqlState::INVALID_PARAMETER)),
                 });
             }
             "delimiter" => self.delimiter = Some(one_byte(option)?),
@@ -161,8 +217,8 @@ impl Given {
                 self.header = match word().as_deref() {
                     None | Some("true" | "on" | "1") => Header::Skip,
                     Some("false" | "off" | "0") => Header::No,
-                    Some("match") => Header::Match,
-                    _ => return Err(refused(option)),
+                    Some("match") if major >= 15 => Header::Match,
+                    _ => return Err(wrong(option, SqlState::SYNTAX)),
                 };
             }
             "force_not_null" => self.force_not_null = columns(option)?,
@@ -181,7 +237,7 @@ impl Given {
             "on_error" => match word().as_deref() {
                 Some("stop") => {}
                 Some("ignore") => self.skips_errors = true,
-                _ => return Err(refused(option)),
+                _ => return Err(wrong(option, SqlState::INVALID_PARAMETER)),
             },
             "reject_limit" => {}
             // Verbose notices quote rows.
@@ -210,6 +266,12 @@ pub(in crate::sql) fn in_words(options: &mut [Node]) {
 
 fn refused(option: &DefElem) -> Refusal {
     unsupported(&format!("COPY's option {}", option.defname), option.location)
+}
+
+/// A word that the option does not have.
+fn wrong(option: &DefElem, state: SqlState) -> Refusal {
+    let message = format!("COPY's option {} has no such value", option.defname);
+    Refusal::new(state, Rule("copy"), message).at(option.location)
 }
 
 /// An option's value as `defGetString` (define.c) gives it; none without one.
@@ -257,5 +319,46 @@ fn columns(option: &DefElem) -> Result<Columns, Refusal> {
             Ok(Columns::Named(names.into_iter().map(str::to_owned).collect()))
         }
         _ => Err(refused(option)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::parse::parse_one;
+
+    /// What each of these majors says, as it does itself: copy.c of 14.23, 16.14, 17.10, 18.4.
+    #[test]
+    fn options_are_refused_as_the_connected_major_does() {
+        let cases: [(&str, [&str; 4]); 19] = [
+            ("format binary, header", ["0A000"; 4]),
+            ("format binary, delimiter ','", ["42601"; 4]),
+            ("format binary, quote 'x'", ["0A000"; 4]),
+            ("format text, force_null (a)", ["0A000"; 4]),
+            ("format text, header", ["0A000", "", "", ""]),
+            ("format csv, header match", ["42601", "", "", ""]),
+            ("format csv, header sometimes", ["42601"; 4]),
+            ("format csv, quote 'xx'", ["0A000"; 4]),
+            ("format csv, quote ','", ["22023"; 4]),
+            ("format csv, null 'a,b'", ["0A000", "0A000", "22023", "22023"]),
+            ("format csv, null 'a\"b'", ["0A000", "0A000", "22023", "22023"]),
+            ("format csv, default 'a,b'", ["42601", "0A000", "0A000", "0A000"]),
+            ("default '', null ''", ["42601", "0A000", "0A000", "0A000"]),
+            ("delimiter 'a'", ["22023"; 4]),
+            ("delimiter E'\\n'", ["22023"; 4]),
+            ("format nonsense", ["22023"; 4]),
+            ("on_error ignore", ["42601", "42601", "", ""]),
+            ("format binary, on_error ignore", ["42601"; 4]),
+            ("reject_limit 3", ["42601", "42601", "42601", "22023"]),
+        ];
+        for (options, states) in cases {
+            let statement = parse_one(&format!("COPY t FROM STDIN ({options})")).map(|s| s.node);
+            let Ok(Some(NodeEnum::CopyStmt(copy))) = statement else { panic!("{options}") };
+            for (major, state) in [14, 16, 17, 18].into_iter().zip(states) {
+                let refusal = form(&copy.options, major * 10_000).err();
+                let found = refusal.as_ref().map_or("", |r| r.state.0);
+                assert_eq!(found, state, "{options} on {major}: {refusal:?}");
+            }
+        }
     }
 }
