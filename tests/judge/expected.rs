@@ -48,7 +48,8 @@ impl Report {
         for (id, variant, verdict) in &self.verdicts {
             match verdict {
                 Verdict::Passed => passed += 1,
-                Verdict::Refused(_, fault) | Verdict::Differs(fault) if self.exceptions.excuse(id, fault) => {}
+                Verdict::Refused(_, fault) | Verdict::Differs(fault) if self.exceptions.excuse(id, fault) => {
+                }
                 Verdict::Refused(rule, message) => {
                     let list: &mut Vec<_> = refused.entry(id.clone()).or_default();
                     list.push((variant.clone(), rule.clone(), message.clone()));

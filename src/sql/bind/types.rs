@@ -286,7 +286,9 @@ mod tests {
         for text in ["int", "numeric(4,2)", "timestamp(3) without time zone", "character varying (3)"] {
             assert!(named_type(text).is_some(), "{text}");
         }
-        for text in ["", "int, 1", "int) , (x", "int from documents", "int or true", "setof int", "int x", "1"] {
+        for text in
+            ["", "int, 1", "int) , (x", "int from documents", "int or true", "setof int", "int x", "1"]
+        {
             assert!(named_type(text).is_none(), "{text}");
         }
     }

@@ -135,10 +135,8 @@ fn delimits(form: &Form) -> Result<(), Refusal> {
 /// What stands for NULL and for a default holds neither delimiter nor quote.
 fn markers(form: &Form, major: u32) -> Result<(), Refusal> {
     let of_null = if major < 17 { SqlState::NOT_SUPPORTED } else { SqlState::INVALID_PARAMETER };
-    let markers = [
-        ("NULL", Some(&form.null), of_null),
-        ("DEFAULT", form.default.as_ref(), SqlState::NOT_SUPPORTED),
-    ];
+    let markers =
+        [("NULL", Some(&form.null), of_null), ("DEFAULT", form.default.as_ref(), SqlState::NOT_SUPPORTED)];
     let markers = markers.iter().filter_map(|(name, marker, state)| Some((name, (*marker)?, *state)));
     for (name, marker, state) in markers {
         let refuse = |what| {
