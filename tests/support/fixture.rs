@@ -51,6 +51,7 @@ impl Server {
             binaries: std::env::var_os("PGBULKHEAD_TEST_PGBIN").map(PathBuf::from),
         };
         let postgres = EmbeddedPostgres::start(&options).unwrap_or_else(|error| panic!("{error}"));
+        println!("PostgreSQL {}", postgres.version());
         // Removed with the server, however this process ends.
         let directory = postgres.socket_directory().join("proxies");
         std::fs::create_dir_all(&directory).expect("a temporary directory");

@@ -88,6 +88,8 @@ pub(in crate::sql) struct Binder<'a> {
     pub channel: Option<String>,
     /// Names of WITH RECURSIVE lists that are not defined yet, innermost list last.
     pub forward_names: Vec<Vec<String>>,
+    /// Queries around the one that is being bound.
+    pub query_depth: usize,
     parameter_uses: HashMap<i32, usize>,
     aliases: u32,
     own_aliases: HashSet<String>,
@@ -117,6 +119,7 @@ impl<'a> Binder<'a> {
             holds: Lasting::Nothing,
             channel: None,
             forward_names: Vec::new(),
+            query_depth: 0,
             parameter_uses: totality::parameter_uses(statement.text),
             aliases: 0,
             own_aliases: HashSet::default(),

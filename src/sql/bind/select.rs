@@ -6,7 +6,7 @@ use pg_query::protobuf::{
 };
 
 use crate::config::model::Operation;
-use crate::policy::Refusal;
+use crate::policy::{Refusal, Rule, SqlState};
 
 use super::super::build;
 use super::super::rewrite::{self, Clause};
@@ -41,6 +41,12 @@ pub(in crate::sql) enum Single {
     Limited(i32),
 }
 
+/// Below this version the planner's time grows with a high power of how deep queries lie in each other (300 levels
+/// take minutes), and neither a timeout nor a cancel ends it.
+const FLAT_DEPTH: u32 = 150_000;
+/// Queries in each other that such a server is sent.
+const MAX_OLD_DEPTH: usize = 50;
+
 impl Binder<'_> {
     /// Binds a query in a place where one may stand: SELECT, or inside WITH a data-modifying statement.
     pub fn statement_in(
@@ -49,14 +55,22 @@ impl Binder<'_> {
         ctes: &[(String, usize)],
         node: &mut Node,
     ) -> Result<Output, Refusal> {
-        match &mut node.node {
+        self.query_depth = self.query_depth.saturating_add(1);
+        if self.query_depth > MAX_OLD_DEPTH && self.catalog.server_version_num < FLAT_DEPTH {
+            let message =
+                format!("PostgreSQL 14 cannot stop planning more than {MAX_OLD_DEPTH} queries in each other");
+            return Err(Refusal::new(SqlState::TOO_COMPLEX, Rule("bounds"), message));
+        }
+        let output = match &mut node.node {
             Some(NodeEnum::SelectStmt(select)) => self.select(outer, ctes, select),
             Some(NodeEnum::InsertStmt(insert)) => self.insert(ctes, insert),
             Some(NodeEnum::UpdateStmt(update)) => self.update(ctes, update),
             Some(NodeEnum::DeleteStmt(delete)) => self.delete(ctes, delete),
             Some(NodeEnum::MergeStmt(merge)) => self.merge(ctes, merge),
             _ => Err(super::unsupported(&format!("{} here", super::kind_of(node)), -1)),
-        }
+        };
+        self.query_depth = self.query_depth.saturating_sub(1);
+        output
     }
 
     /// Binds and rewrites a SELECT of any form.

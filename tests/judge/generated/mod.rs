@@ -65,7 +65,7 @@ pub fn judge(server: &Server) -> Result<(), String> {
             });
         }
     });
-    tally.into_inner().expect("no round panics").finish()
+    tally.into_inner().expect("no round panics").finish(server.major())
 }
 
 fn round(pair: &mut Pair, seeds: Range<u64>, until: Option<Instant>, tally: &Mutex<Tally>) {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::exceptions::Exceptions;
+
 use super::compared::Found;
 use super::settings::Settings;
 use super::write::Made;
@@ -57,7 +59,8 @@ impl Tally {
         count(&mut self.faults, class("NOTE", &fault), fault);
     }
 
-    pub fn finish(&self) -> Result<(), String> {
+    /// `major` is the server's, which may have exceptions.
+    pub fn finish(&self, major: u32) -> Result<(), String> {
         let failed: usize = self.failed.values().sum();
         let refused: usize = self.refused.values().map(|(n, _)| n).sum();
         let otherwise: usize = self.refused_otherwise.values().map(|(n, _)| n).sum();
@@ -83,8 +86,10 @@ impl Tally {
                 println!("  {what} {count}: {class}\n      {example}");
             }
         }
-        let allowed = allowed();
-        let fine = |class: &&String| allowed.iter().any(|part| class.contains(part.as_str()));
+        let (allowed, exceptions) = (allowed(), Exceptions::of("generated", major));
+        let fine = |class: &&String| {
+            allowed.iter().any(|part| class.contains(part.as_str())) || exceptions.excuse("", class)
+        };
         let unknown: Vec<&String> = self.refused.keys().filter(|class| !fine(class)).collect();
         let faults: usize = self.faults.iter().filter(|(class, _)| !fine(class)).map(|(_, (n, _))| n).sum();
         let excused: usize = self.faults.iter().filter(|(class, _)| fine(class)).map(|(_, (n, _))| n).sum();
