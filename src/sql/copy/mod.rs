@@ -34,7 +34,7 @@ mod transcode;
 
 use crate::catalog::Oid;
 
-pub(in crate::sql) use options::{Choices, form, in_words};
+pub(in crate::sql) use options::{Choices, form, in_words, recognised};
 pub use transcode::Transcoder;
 
 /// Bytes of the row at the front of what a [`Transcoder`] gives for [`Load::inserts`]: a count of two bytes, and each

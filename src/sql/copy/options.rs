@@ -27,10 +27,6 @@ pub(in crate::sql) fn form(options: &[Node], server_version_num: u32) -> Result<
         let Some(NodeEnum::DefElem(option)) = &option.node else {
             return Err(unsupported(&kind_of(option), -1));
         };
-        if since(&option.defname) > major {
-            let message = format!("option \"{}\" not recognized", option.defname);
-            return Err(Refusal::new(SqlState::SYNTAX, Rule("copy"), message).at(option.location));
-        }
         given.take(option, major)?;
     }
     let format = given.format.unwrap_or(Format::Text);
@@ -49,19 +45,31 @@ pub(in crate::sql) fn form(options: &[Node], server_version_num: u32) -> Result<
         force_null: given.force_null,
         csv_marker: server_version_num < NO_CSV_MARKER,
     };
-    compatible(&form, &given.seen, given.skips_errors, major)?;
-    check(&form)?;
+    let fits = compatible(&form, &given.seen, given.skips_errors, major).and_then(|()| check(&form));
+    if let Err(refusal) = fits {
+        recognised(options, server_version_num)?;
+        return Err(refusal);
+    }
     Ok(Choices { form, skips_errors: given.skips_errors })
 }
 
-/// The major that an option came with.
-fn since(option: &str) -> u32 {
-    match option {
+/// Refuses with 42601 what the server would not know as an option.
+pub(in crate::sql) fn recognised(options: &[Node], server_version_num: u32) -> Result<(), Refusal> {
+    let since = |option: &str| match option {
         "default" => 16,
         "on_error" | "log_verbosity" => 17,
         "reject_limit" => 18,
         _ => 0,
+    };
+    for option in options {
+        if let Some(NodeEnum::DefElem(option)) = &option.node
+            && since(&option.defname) > server_version_num / 10_000
+        {
+            let message = format!("option \"{}\" not recognized", option.defname);
+            return Err(Refusal::new(SqlState::SYNTAX, Rule("copy"), message).at(option.location));
+        }
     }
+    Ok(())
 }
 
 /// Characters that would take part in more than one rule of the format are refused, beyond those that PostgreSQL
@@ -113,7 +121,7 @@ fn compatible(form: &Form, seen: &[String], skips_errors: bool, major: u32) -> R
     if skips_errors && binary {
         return refuse(SqlState::SYNTAX, "only ON_ERROR STOP is allowed in BINARY mode");
     }
-    if has("reject_limit") && !skips_errors {
+    if has("reject_limit") && !skips_errors && major >= 18 {
         let message = "COPY REJECT_LIMIT requires ON_ERROR to be set to IGNORE";
         return refuse(SqlState::INVALID_PARAMETER, message);
     }
@@ -353,7 +361,9 @@ mod tests {
             let statement = parse_one(&format!("COPY t FROM STDIN ({options})")).map(|s| s.node);
             let Ok(Some(NodeEnum::CopyStmt(copy))) = statement else { panic!("{options}") };
             for (major, state) in [14, 16, 17, 18].into_iter().zip(states) {
-                let refusal = form(&copy.options, major * 10_000).err();
+                let known = form(&copy.options, major * 10_000)
+                    .and_then(|_| recognised(&copy.options, major * 10_000));
+                let refusal = known.err();
                 let found = refusal.as_ref().map_or("", |r| r.state.0);
                 assert_eq!(found, state, "{options} on {major}: {refusal:?}");
             }

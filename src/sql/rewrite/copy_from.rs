@@ -13,7 +13,7 @@ use crate::policy::{Refusal, Rule, SqlState, Tenancy};
 
 use super::super::bind::{Binder, Facts, Level, Scope, denied_column, unsupported};
 use super::super::build;
-use super::super::copy::{Choices, Load, Place, form, in_words};
+use super::super::copy::{Choices, Load, Place, form, in_words, recognised};
 use super::assignment::proofs;
 use super::barrier::Clause;
 use super::predicate::{tenant_value, write_predicate};
@@ -43,6 +43,7 @@ impl Binder<'_> {
             proves |= self.must_prove(&relation, &proof, &numbers)?;
         }
         if proves {
+            recognised(&copy.options, self.catalog.server_version_num)?;
             if copy.where_clause.is_some() || skips_errors || form.default.is_some() {
                 let what = "COPY with WHERE, DEFAULT or ON_ERROR into a relation whose keys are proved";
                 return Err(unsupported(what, location));
