@@ -142,6 +142,18 @@ pub(in crate::sql) fn null_test(arg: Node, is_null: bool) -> Node {
     })))
 }
 
+/// `arg IS DISTINCT FROM NULL`: PostgreSQL makes a null test of it that takes a composite value as one.
+pub(in crate::sql) fn distinct_from_null(arg: Node) -> Node {
+    node(NodeEnum::AExpr(Box::new(AExpr {
+        kind: AExprKind::AexprDistinct as i32,
+        name: vec![text("=")],
+        lexpr: Some(Box::new(arg)),
+        rexpr: Some(Box::new(null())),
+        location: NOWHERE,
+        ..AExpr::default()
+    })))
+}
+
 /// `CASE WHEN … THEN … … [ELSE …] END`.
 pub(in crate::sql) fn case(whens: Vec<(Node, Node)>, default: Option<Node>) -> Node {
     let when = |(condition, result)| {

@@ -179,6 +179,11 @@ impl Binder<'_> {
         scope.resolve(&path, column.location)
     }
 
+    /// What a bound column reference means.
+    pub fn column_found(&self, scope: &Scope<'_>, column: &ColumnRef) -> Option<Found> {
+        self.resolve_ref(scope, column).ok()
+    }
+
     fn column_ref(
         &mut self,
         scope: &Scope<'_>,
@@ -205,6 +210,10 @@ impl Binder<'_> {
         };
         self.check_denied(scope, &found, column)?;
         let level = scope.level_at(found.depth);
+        if found.whole_row {
+            let items = found.items.iter().filter_map(|id| level?.items.get(*id));
+            items.for_each(|item| item.placed.set(true));
+        }
         facts.tenanted |= level.is_some_and(|level| {
             found.items.iter().filter_map(|i| level.items.get(*i)).any(|i| self.is_tenanted(&i.source))
         });
@@ -215,6 +224,9 @@ impl Binder<'_> {
             let one = |c: &&super::ItemColumn| found.whole_row || name.as_ref() == Some(&c.name);
             let read = item.columns.iter().filter(one).map(|c| (found.depth, *id, c.name.clone()));
             facts.grouped.extend(read);
+            if found.kind == ColumnKind::System {
+                facts.grouped.extend(name.map(|name| (found.depth, *id, name)));
+            }
         }
         facts.read(found.depth, found.items);
         Ok(())

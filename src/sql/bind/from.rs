@@ -227,6 +227,9 @@ pub(super) fn push(
         nulled: Cell::new(false),
         fence: Cell::new(false),
         key: Vec::new(),
+        wrapped: None,
+        starred: Cell::new(false),
+        placed: Cell::new(false),
     });
     level.items.len() - 1
 }

@@ -26,8 +26,10 @@ impl Binder<'_> {
                 continue;
             }
             let depends = |column: &&str| {
-                let ty = item.columns.iter().find(|c| c.name == **column).and_then(|c| c.ty);
-                ty.is_some_and(|ty| !NO_EQUALITY.contains(&ty.oid)) && !holds(column)
+                let own = item.columns.iter().find(|c| c.name == **column);
+                // What is none of its columns is a system column, and those can be compared.
+                let grouped = |c: &super::ItemColumn| c.ty.is_some_and(|ty| !NO_EQUALITY.contains(&ty.oid));
+                own.is_none_or(grouped) && !holds(column)
             };
             let read = facts.grouped.iter().filter(|(depth, at, _)| (*depth, *at) == (level.depth, id));
             let added: Vec<Node> = read

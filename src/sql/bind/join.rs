@@ -176,6 +176,9 @@ impl Binder<'_> {
             id
         });
         let Some(alias) = &join.alias else { return using };
+        if !alias.colnames.is_empty() {
+            both.iter().filter_map(|id| level.items.get(*id)).for_each(|item| item.placed.set(true));
+        }
         let mut columns: Vec<ItemColumn> = level
             .merged
             .iter()

@@ -184,6 +184,7 @@ impl Binder<'_> {
         let scope = Scope { outer, level: &level, window: None, ctes };
         select.where_clause =
             self.condition_of(&scope, Clause::Where, select.where_clause.take(), &mut facts)?;
+        level.grouped.set(!select.group_clause.is_empty() || select.having_clause.is_some());
         self.expand_stars(&scope, &mut select.target_list, explicit)?;
         let columns = self.target_list(&scope, &mut select.target_list, &mut facts)?;
         for distinct in select.distinct_clause.iter_mut().filter(|d| d.node.is_some()) {
@@ -225,6 +226,7 @@ impl Binder<'_> {
             _ if own_aggregate && select.group_clause.is_empty() => Some(Single::Aggregated),
             limit => limit.map(Single::Limited),
         };
+        self.write_out_stars(&scope, &mut select.target_list)?;
         self.widen_groups(&level, select, &facts);
         rewrite::level(self, &level, select)?;
         Ok(Output { single, columns, tenanted, facts: facts.below(level.depth), simple, joinable })
@@ -301,6 +303,12 @@ impl Binder<'_> {
         for id in items {
             let Some(item) = level.items.get(id) else { continue };
             facts.read(level.depth, level.members(id));
+            for member in level.members(id).into_iter().filter_map(|id| level.items.get(id)) {
+                match level.depth == scope.level.depth {
+                    true => member.starred.set(true),
+                    false => member.placed.set(true),
+                }
+            }
             if !item.key.is_empty() {
                 facts.grouped.extend(item.columns.iter().map(|c| (level.depth, id, c.name.clone())));
             }

@@ -77,6 +77,11 @@ impl Binder<'_> {
                 bare.push(conjunct);
             } else {
                 let guard = self.guard_of(scope, &own);
+                for test in self.presence(scope, clause, &conjunct) {
+                    if !bare.contains(&test) {
+                        bare.push(test);
+                    }
+                }
                 match guarded.iter_mut().find(|(known, _)| *known == guard) {
                     Some((_, conjuncts)) => conjuncts.push(conjunct),
                     None => guarded.push((guard, vec![conjunct])),
@@ -167,7 +172,9 @@ impl Binder<'_> {
         for at in own.reads.iter().filter(|(d, _)| *d <= depth) {
             let Some(item) = item_at(scope, *at) else { continue };
             if has_predicate(item) {
-                guard.push(*at);
+                if !is_grouped(scope, at.0) {
+                    guard.push(*at);
+                }
             } else if self.is_tenanted(&item.source) {
                 item.fence.set(true);
                 derived = true;
@@ -220,6 +227,13 @@ fn item_at<'p>(scope: &Scope<'p>, (depth, id): (usize, usize)) -> Option<&'p Ite
     scope.level_at(depth)?.items.get(id)
 }
 
+/// Whether a level around this one was grouped before this is evaluated. Its rows have passed its WHERE then:
+/// PostgreSQL never takes a grouped query apart, and moves a condition out of HAVING only where it holds no
+/// sub-select (subquery_planner, planner.c). Nor could a guard name its columns, which are no keys of the groups.
+fn is_grouped(scope: &Scope<'_>, depth: usize) -> bool {
+    depth < scope.level.depth && scope.level_at(depth).is_some_and(|level| level.grouped.get())
+}
+
 /// Whether an item's name means this item here, and not one of an inner level.
 fn names_itself(scope: &Scope<'_>, (depth, id): (usize, usize), item: &Item) -> bool {
     let name = item.name.as_deref().unwrap_or_default();
@@ -233,7 +247,7 @@ fn has_predicate(item: &Item) -> bool {
 
 /// A column that is never null in a real row: the tenant column where it is NOT NULL, else of the primary
 /// key, else any NOT NULL one, else `tableoid`.
-fn never_null_column(item: &Item) -> String {
+pub(super) fn never_null_column(item: &Item) -> String {
     let Source::Relation { relation, tenancy } = &item.source else { return "tableoid".to_owned() };
     let tenant = match tenancy {
         Tenancy::Tenant { column, .. } => Some(*column),

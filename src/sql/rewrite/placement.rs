@@ -7,7 +7,7 @@ use pg_query::protobuf::{JoinExpr, Node, SelectStmt};
 
 use crate::policy::Refusal;
 
-use super::super::bind::{Binder, ColumnKind, Item, Level, Place, Source};
+use super::super::bind::{Binder, ColumnKind, Item, Level, Place, Source, unsupported};
 use super::super::build;
 use super::predicate::predicate;
 
@@ -30,7 +30,36 @@ pub(in crate::sql) fn apply(
     let mut all = predicates(binder, level, Place::Where)?;
     all.extend(condition.take().map(|c| *c));
     *condition = build::and(all).map(Box::new);
-    fences(binder, level, from)
+    fences(binder, level, from)?;
+    system_columns(level, from)
+}
+
+/// Has the derived tables that were made of relations give out the system columns that were named.
+fn system_columns(level: &Level, from: &mut [Node]) -> Result<(), Refusal> {
+    let mut leaves = Vec::new();
+    for item in from {
+        collect_leaves(item, &mut leaves);
+    }
+    for item in &level.items {
+        let Some(wrapped) = &item.wrapped else { continue };
+        let mut names = wrapped.system_columns().peekable();
+        if names.peek().is_none() {
+            continue;
+        }
+        let leaf = item.leaf.and_then(|leaf| leaves.get_mut(leaf)).and_then(|leaf| leaf.node.as_mut());
+        let query = match leaf {
+            Some(NodeEnum::RangeSubselect(sub)) => sub.subquery.as_deref_mut().map(|q| &mut q.node),
+            _ => None,
+        };
+        let (false, false, Some(Some(NodeEnum::SelectStmt(select)))) =
+            (item.starred.get(), item.placed.get(), query)
+        else {
+            return Err(unsupported("a system column of this relation beside its whole row", -1));
+        };
+        let target = |name| build::target(build::column(&[&wrapped.alias, name]), "");
+        select.target_list.extend(names.map(target));
+    }
+    Ok(())
 }
 
 /// Puts the predicates of the relations that a join nulls into its ON.
@@ -80,7 +109,7 @@ fn fences(binder: &mut Binder<'_>, level: &Level, from: &mut [Node]) -> Result<(
         // A relation that no guard could name and that is no derived table: nothing would hold a condition back.
         let relation = matches!(item.source, Source::Relation { .. });
         if relation && item.fence.get() && binder.is_tenanted(&item.source) {
-            return Err(super::super::bind::unsupported("this condition over a join's alias", -1));
+            return Err(unsupported("this condition over a join's alias", -1));
         }
         if !needs_fence(binder, level, item) {
             continue;
@@ -94,7 +123,7 @@ fn fences(binder: &mut Binder<'_>, level: &Level, from: &mut [Node]) -> Result<(
             Source::Derived { .. } => {
                 let leaf = item.leaf.and_then(|leaf| leaves.get_mut(leaf));
                 let Some(NodeEnum::RangeSubselect(sub)) = leaf.and_then(|l| l.node.as_mut()) else {
-                    return Err(super::super::bind::unsupported(
+                    return Err(unsupported(
                         "this derived table under a condition that may raise",
                         -1,
                     ));
