@@ -12,7 +12,7 @@ use super::super::build;
 use super::super::rewrite;
 use super::Binder;
 use super::from::push;
-use super::scope::{ColumnKind, Level, Place, Source, Wrapped};
+use super::scope::{ColumnKind, Level, Place, Source};
 
 /// Views inside views, at most.
 const VIEW_DEPTH: usize = 16;
@@ -114,7 +114,7 @@ impl Binder<'_> {
         let predicate = rewrite::predicate(self, relation, tenancy, &inner_name, None)?;
         let select = build::select(targets.collect(), vec![std::mem::take(node)], predicate);
         *node = build::derived(select, Some(alias));
-        item.wrapped = Some(Wrapped::new(inner_name));
+        item.wrapped = Some(inner_name);
         item.place = Place::Inside;
         item.source = Source::Derived { tenanted: tenancy.is_tenanted() };
         Ok(())

@@ -228,6 +228,7 @@ pub(super) fn push(
         fence: Cell::new(false),
         key: Vec::new(),
         wrapped: None,
+        system: Cell::new(0),
         starred: Cell::new(false),
         placed: Cell::new(false),
     });

@@ -3,12 +3,12 @@
 
 use pg_query::protobuf::{JoinExpr, JoinType};
 
-use crate::policy::{Refusal, Rule, SqlState};
+use crate::policy::Refusal;
 
 use super::super::build;
 use super::super::rewrite::{self, Clause};
 use super::from::{Above, Around, push, unleaf};
-use super::scope::{ColumnKind, Found, ItemColumn, Level, Merged, Place, Scope, Source};
+use super::scope::{ItemColumn, Level, Place, Scope, Source};
 use super::{Binder, Facts};
 
 /// Why a relation below a join's alias stands in a derived table.
@@ -71,96 +71,6 @@ impl Binder<'_> {
         Ok(both)
     }
 
-    /// USING and NATURAL: the merged columns. NATURAL becomes USING, so that a later ALTER TABLE does not
-    /// change the keys between planning and running.
-    fn merge_columns(
-        &mut self,
-        around: Around<'_>,
-        level: &mut Level,
-        join: &mut JoinExpr,
-        left: &[usize],
-        right: &[usize],
-    ) -> Result<(), Refusal> {
-        if join.is_natural {
-            let names = common_names(level, left, right);
-            join.is_natural = false;
-            if names.is_empty() {
-                if join.jointype != JoinType::JoinInner as i32 {
-                    join.quals = Some(Box::new(build::boolean(true)));
-                }
-                return Ok(());
-            }
-            join.using_clause = names.iter().map(|n| build::text(n)).collect();
-        }
-        let names: Vec<String> = build::names(&join.using_clause)
-            .ok_or_else(|| super::unsupported("this USING list", -1))?
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        level.conditions.set(true);
-        for name in names {
-            let (l, r) = {
-                let side = |window| Scope { outer: None, level, window: Some(window), ctes: around.ctes };
-                (side(left).resolve(&[&name], -1)?, side(right).resolve(&[&name], -1)?)
-            };
-            let tenanted = l
-                .items
-                .iter()
-                .chain(&r.items)
-                .any(|i| level.items.get(*i).is_some_and(|item| self.is_tenanted(&item.source)));
-            if tenanted && !self.merge_is_total(level, &l, &r) {
-                let message = format!("USING ({name}) compares values whose comparison may raise");
-                return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("barrier"), message)
-                    .hint("Write the join's condition with ON."));
-            }
-            self.add_merged(level, &name, &l, left, right);
-        }
-        Ok(())
-    }
-
-    /// An expression of a sub-select counts as a plain value: the join is a condition, and below a condition
-    /// such a sub-select is fenced, so that its expressions are evaluated on the tenant's rows only.
-    fn merge_is_total(&self, level: &Level, left: &Found, right: &Found) -> bool {
-        let fenced = |found: &Found| {
-            let mut items = found.items.iter().filter_map(|id| level.items.get(*id));
-            items.all(|item| {
-                let derived = matches!(item.source, Source::Derived { .. } | Source::Cte(_));
-                item.fence.set(item.fence.get() || derived);
-                derived
-            }) && found.ty.is_some_and(|ty| self.is_plain_value(ty.oid))
-        };
-        let plain = |found: &Found| match found.kind {
-            ColumnKind::Base { .. } | ColumnKind::System | ColumnKind::Expression { total: true } => true,
-            ColumnKind::Expression { total: false } | ColumnKind::Virtual => fenced(found),
-            ColumnKind::Denied => false,
-        };
-        let (Some(l), Some(r)) = (left.ty, right.ty) else { return false };
-        plain(left) && plain(right) && self.equality_is_total(l, r)
-    }
-
-    fn add_merged(&self, level: &mut Level, name: &str, found: &Found, left: &[usize], right: &[usize]) {
-        let both = |id: &usize| left.contains(id) || right.contains(id);
-        let mut members = Vec::new();
-        level.merged.retain(|m| {
-            let inside = m.column.name == name && m.members.iter().any(|(item, _)| both(item));
-            if inside {
-                members.extend(m.members.iter().copied());
-            }
-            !inside
-        });
-        for id in left.iter().chain(right) {
-            let Some(item) = level.items.get(*id).filter(|i| i.visible) else { continue };
-            if let Some(number) = item.columns.iter().position(|c| c.name == name)
-                && !members.contains(&(*id, number))
-            {
-                members.push((*id, number));
-            }
-        }
-        level.hidden.extend(members.iter().copied());
-        let column = ItemColumn { name: name.to_owned(), ty: found.ty, kind: found.kind.clone() };
-        level.merged.push(Merged { column, members });
-    }
-
     /// `(a JOIN b) AS j`, and `USING (…) AS j`: the alias is an item of its own beside those it stands for,
     /// and the joins above see it.
     fn join_alias(&self, level: &mut Level, join: &JoinExpr, both: &[usize]) -> Option<usize> {
@@ -214,22 +124,4 @@ fn null_sides(level: &Level, kind: JoinType, left: &[usize], right: &[usize]) {
             item.nulled.set(true);
         }
     }
-}
-
-fn common_names(level: &Level, left: &[usize], right: &[usize]) -> Vec<String> {
-    let names = |side: &[usize]| {
-        let mut names: Vec<String> = Vec::new();
-        for id in side {
-            let Some(item) = level.items.get(*id).filter(|i| i.visible) else { continue };
-            for (number, column) in item.columns.iter().enumerate() {
-                let merged = level.merged.iter().any(|m| m.members.contains(&(*id, number)));
-                if (!level.hidden.contains(&(*id, number)) || merged) && !names.contains(&column.name) {
-                    names.push(column.name.clone());
-                }
-            }
-        }
-        names
-    };
-    let theirs = names(right);
-    names(left).into_iter().filter(|name| theirs.contains(name)).collect()
 }

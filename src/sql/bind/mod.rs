@@ -20,6 +20,7 @@ mod star;
 mod target;
 mod totality;
 mod types;
+mod using;
 mod with;
 
 use std::collections::BTreeSet;

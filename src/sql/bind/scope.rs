@@ -95,21 +95,14 @@ pub(in crate::sql) struct Item {
     pub fence: Cell<bool>,
     /// The places of the primary key among its columns, where the rewriting made a derived table of a relation.
     pub key: Vec<usize>,
-    /// The rewriting made a derived table of a relation.
-    pub wrapped: Option<Wrapped>,
+    /// The relation's name inside, where the rewriting made a derived table of a relation.
+    pub wrapped: Option<String>,
+    /// The system columns of a relation that are named, by their bits: a derived table has to give them out.
+    pub system: Cell<u8>,
     /// A `*` of its level's outputs stands for its columns too.
     pub starred: Cell<bool>,
     /// Its columns are told apart by their place: its row is named whole, or a join's alias renames them.
     pub placed: Cell<bool>,
-}
-
-/// A relation in a derived table of its own.
-#[derive(Debug, Clone)]
-pub(in crate::sql) struct Wrapped {
-    /// The relation's name inside.
-    pub alias: String,
-    /// The system columns that are named outside, by their bits: the derived table has to give them out.
-    system: Cell<u8>,
 }
 
 /// A column that USING or NATURAL merged.
@@ -174,6 +167,16 @@ impl Level {
 }
 
 impl Item {
+    /// The system columns that are named of a relation in a derived table.
+    pub fn system_columns(&self) -> impl Iterator<Item = &'static str> {
+        let named = if self.wrapped.is_some() { self.system.get() } else { 0 };
+        SYSTEM_COLUMNS
+            .iter()
+            .enumerate()
+            .filter(move |(n, _)| named >> n & 1 == 1)
+            .map(|(_, (name, _))| *name)
+    }
+
     fn column(&self, name: &str) -> Option<(usize, &ItemColumn)> {
         self.columns.iter().enumerate().find(|(_, c)| c.name == name)
     }
@@ -181,25 +184,12 @@ impl Item {
     fn system_column(&self, name: &str) -> Option<ItemColumn> {
         let number = SYSTEM_COLUMNS.iter().position(|(n, _)| *n == name)?;
         let (name, oid) = SYSTEM_COLUMNS.get(number)?;
-        match (&self.source, &self.wrapped) {
-            (Source::Relation { .. }, _) => {}
-            (_, Some(wrapped)) => wrapped.system.set(wrapped.system.get() | 1 << number),
-            _ => return None,
+        if !matches!(self.source, Source::Relation { .. }) && self.wrapped.is_none() {
+            return None;
         }
+        self.system.set(self.system.get() | 1 << number);
         let ty = ColumnType { oid: *oid, typmod: -1, collation: 0 };
         Some(ItemColumn { name: (*name).to_owned(), ty: Some(ty), kind: ColumnKind::System })
-    }
-}
-
-impl Wrapped {
-    pub fn new(alias: String) -> Self {
-        Self { alias, system: Cell::new(0) }
-    }
-
-    /// The system columns that are named outside.
-    pub fn system_columns(&self) -> impl Iterator<Item = &'static str> {
-        let named = self.system.get();
-        SYSTEM_COLUMNS.iter().enumerate().filter(move |(n, _)| named >> n & 1 == 1).map(|(_, (name, _))| *name)
     }
 }
 

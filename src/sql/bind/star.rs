@@ -45,9 +45,7 @@ impl Binder<'_> {
     /// Writes out the stars of a bound level where a derived table will give out system columns too: a star would
     /// take them for the relation's own.
     pub(super) fn write_out_stars(&self, scope: &Scope<'_>, targets: &mut Vec<Node>) -> Result<(), Refusal> {
-        let gives_more = |item: &Item| {
-            item.starred.get() && item.wrapped.as_ref().is_some_and(|w| w.system_columns().next().is_some())
-        };
+        let gives_more = |item: &Item| item.starred.get() && item.system_columns().next().is_some();
         if scope.level.items.iter().any(gives_more) {
             self.expand_stars(scope, targets, true)?;
             scope.level.items.iter().for_each(|item| item.starred.set(false));

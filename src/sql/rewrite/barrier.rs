@@ -63,14 +63,10 @@ impl Binder<'_> {
             if membership.is_none() {
                 self.expression(scope, &mut conjunct, &mut own)?;
             }
-            let total =
-                |binder: &mut Self| membership.unwrap_or_else(|| binder.condition_is_total(scope, &conjunct));
-            let merged = |binder: &Self| {
-                clause == Clause::FullJoin
-                    && binder.is_total_equality(scope, &conjunct)
-                    && binder.fence_all(scope, &own)
-            };
-            if !self.is_exposed(scope, &own) || total(self) || merged(self) {
+            let bare_here = !self.is_exposed(scope, &own)
+                || membership.unwrap_or_else(|| self.condition_is_total(scope, &conjunct))
+                || clause == Clause::FullJoin && self.compares_above(scope, &own, &mut conjunct);
+            if bare_here {
                 bare.push(conjunct);
             } else if let Some(gates) = self.gates(scope, clause, &own, &conjunct) {
                 bare.extend(gates);
@@ -141,15 +137,19 @@ impl Binder<'_> {
 
     /// `a.x = b.y` between columns whose comparison cannot raise, wherever their values come from.
     fn is_total_equality(&self, scope: &Scope<'_>, conjunct: &Node) -> bool {
-        let Some(NodeEnum::AExpr(expr)) = &conjunct.node else { return false };
-        let equality =
-            expr.kind == AExprKind::AexprOp as i32 && build::names(&expr.name).is_some_and(|n| n == ["="]);
-        let column = |side: &Option<Box<Node>>| {
-            let node = side.as_deref().filter(|n| matches!(n.node, Some(NodeEnum::ColumnRef(_))))?;
-            self.type_of(scope, node)
+        let Some((left, right)) = equality(conjunct) else { return false };
+        let column = |node: &Node| {
+            matches!(node.node, Some(NodeEnum::ColumnRef(_))).then(|| self.type_of(scope, node)).flatten()
         };
-        let types = column(&expr.lexpr).zip(column(&expr.rexpr));
-        equality && types.is_some_and(|(left, right)| self.equality_is_total(left, right))
+        column(left).zip(column(right)).is_some_and(|(left, right)| self.equality_is_total(left, right))
+    }
+
+    /// Whether a condition of a FULL JOIN is an equality that is evaluated above fences alone, and that the planner
+    /// cannot evaluate on what it knows of the rows below them.
+    fn compares_above(&self, scope: &Scope<'_>, own: &Facts, conjunct: &mut Node) -> bool {
+        equality(conjunct).is_some()
+            && self.fence_all(scope, own)
+            && (self.is_total_equality(scope, conjunct) || hide_side(conjunct))
     }
 
     /// Makes fences of the derived tables that a condition reads. False where it reads a relation by itself.
@@ -223,6 +223,35 @@ impl Binder<'_> {
     }
 }
 
+/// The sides of `x = y`, by PostgreSQL's own operator.
+fn equality(conjunct: &Node) -> Option<(&Node, &Node)> {
+    let Some(NodeEnum::AExpr(expr)) = &conjunct.node else { return None };
+    let own = expr.kind == AExprKind::AexprOp as i32 && build::names(&expr.name)? == ["="];
+    own.then_some(expr.lexpr.as_deref().zip(expr.rexpr.as_deref())?)
+}
+
+/// An equality that is evaluated above the fences of both sides alone may raise on the tenant's rows. But the planner
+/// compares what its statistics have of both sides (eqjoinsel, selfuncs.c), and they go through a fence: so one side
+/// becomes an expression, of which there are none. Nothing folds it back, since `now()` has no value yet.
+fn hide_side(conjunct: &mut Node) -> bool {
+    if equality(conjunct).is_none() {
+        return false;
+    }
+    let Some(NodeEnum::AExpr(expr)) = &mut conjunct.node else { return false };
+    let shown = |side: &Option<Box<Node>>| {
+        let node = side.as_deref().and_then(|n| n.node.as_ref());
+        node.is_some_and(|n| !matches!(n, NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::RowExpr(_)))
+    };
+    let side = if shown(&expr.lexpr) { &mut expr.lexpr } else { &mut expr.rexpr };
+    if !shown(side) {
+        return false;
+    }
+    let Some(value) = side.take() else { return false };
+    let always = build::null_test(build::call("now", Vec::new()), false);
+    *side = Some(Box::new(build::case(vec![(always, *value)], None)));
+    true
+}
+
 fn item_at<'p>(scope: &Scope<'p>, (depth, id): (usize, usize)) -> Option<&'p Item> {
     scope.level_at(depth)?.items.get(id)
 }
@@ -247,7 +276,7 @@ fn has_predicate(item: &Item) -> bool {
 
 /// A column that is never null in a real row: the tenant column where it is NOT NULL, else of the primary
 /// key, else any NOT NULL one, else `tableoid`.
-pub(super) fn never_null_column(item: &Item) -> String {
+pub(in crate::sql) fn never_null_column(item: &Item) -> String {
     let Source::Relation { relation, tenancy } = &item.source else { return "tableoid".to_owned() };
     let tenant = match tenancy {
         Tenancy::Tenant { column, .. } => Some(*column),

@@ -27,6 +27,6 @@ pub(in crate::sql) mod scoped;
 pub mod sentinel;
 mod update;
 
-pub(in crate::sql) use barrier::Clause;
-pub(in crate::sql) use placement::{level, place_on};
+pub(in crate::sql) use barrier::{Clause, never_null_column};
+pub(in crate::sql) use placement::{collect_leaves, level, place_on};
 pub(in crate::sql) use predicate::predicate;

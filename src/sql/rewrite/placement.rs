@@ -42,7 +42,7 @@ fn system_columns(level: &Level, from: &mut [Node]) -> Result<(), Refusal> {
     }
     for item in &level.items {
         let Some(wrapped) = &item.wrapped else { continue };
-        let mut names = wrapped.system_columns().peekable();
+        let mut names = item.system_columns().peekable();
         if names.peek().is_none() {
             continue;
         }
@@ -56,7 +56,7 @@ fn system_columns(level: &Level, from: &mut [Node]) -> Result<(), Refusal> {
         else {
             return Err(unsupported("a system column of this relation beside its whole row", -1));
         };
-        let target = |name| build::target(build::column(&[&wrapped.alias, name]), "");
+        let target = |name| build::target(build::column(&[wrapped, name]), "");
         select.target_list.extend(names.map(target));
     }
     Ok(())
@@ -123,10 +123,7 @@ fn fences(binder: &mut Binder<'_>, level: &Level, from: &mut [Node]) -> Result<(
             Source::Derived { .. } => {
                 let leaf = item.leaf.and_then(|leaf| leaves.get_mut(leaf));
                 let Some(NodeEnum::RangeSubselect(sub)) = leaf.and_then(|l| l.node.as_mut()) else {
-                    return Err(unsupported(
-                        "this derived table under a condition that may raise",
-                        -1,
-                    ));
+                    return Err(unsupported("this derived table under a condition that may raise", -1));
                 };
                 if let Some(Some(NodeEnum::SelectStmt(select))) =
                     sub.subquery.as_deref_mut().map(|q| &mut q.node)
@@ -158,7 +155,7 @@ fn needs_fence(binder: &Binder<'_>, level: &Level, item: &Item) -> bool {
 }
 
 /// The leaves of a FROM item in the order in which they were bound.
-fn collect_leaves<'n>(node: &'n mut Node, leaves: &mut Vec<&'n mut Node>) {
+pub(in crate::sql) fn collect_leaves<'n>(node: &'n mut Node, leaves: &mut Vec<&'n mut Node>) {
     if matches!(node.node, Some(NodeEnum::JoinExpr(_))) {
         if let Some(NodeEnum::JoinExpr(join)) = &mut node.node {
             for side in [&mut join.larg, &mut join.rarg].into_iter().flatten() {

@@ -143,11 +143,13 @@ impl Binder<'_> {
             {
                 let operator = build::names(&sublink.oper_name).unwrap_or_default();
                 let name = operator.last().copied().unwrap_or("=");
-                let row = matches!(
-                    sublink.testexpr.as_deref().map(|n| &n.node),
-                    Some(Some(NodeEnum::RowExpr(_)))
-                );
-                if self.is_strict_operator(name, 2) && !row { inner(&sublink.testexpr, false) } else { Vec::new() }
+                let row =
+                    matches!(sublink.testexpr.as_deref().map(|n| &n.node), Some(Some(NodeEnum::RowExpr(_))));
+                if self.is_strict_operator(name, 2) && !row {
+                    inner(&sublink.testexpr, false)
+                } else {
+                    Vec::new()
+                }
             }
             _ => Vec::new(),
         }
