@@ -31,6 +31,24 @@ struct Entry {
     plan: Arc<Plan>,
 }
 
+impl Entry {
+    #[inline]
+    fn find(&self, role: &Arc<str>, text: Bounded<'_>) -> Option<Alike> {
+        if !Arc::ptr_eq(&self.role, role) && self.role != *role {
+            return None;
+        }
+        let alike = self.pattern.find(text)?;
+        if !self.plan.planned.pins.is_empty() {
+            let statement = text.text().get(alike.statement.clone())?;
+            let token = |n: usize| alike.literals.get(n).and_then(|range| statement.get(range.clone()));
+            if !self.plan.admits(token) {
+                return None;
+            }
+        }
+        Some(alike)
+    }
+}
+
 impl TextTable {
     /// The plan of a text of this role under this generation of plans, and the text's statement. As in the plan
     /// table, pinned tokens are compared.
@@ -40,23 +58,21 @@ impl TextTable {
         generation: u64,
         role: &Arc<str>,
         text: Bounded<'_>,
-    ) -> Option<(Arc<Plan>, Alike)> {
+    ) -> Option<(&Arc<Plan>, Alike)> {
         if generation != self.generation {
             return None;
         }
         let set = self.set(text.text())?;
-        let (way, alike) = set.iter().enumerate().find_map(|(way, entry)| {
-            let entry = entry.as_ref().filter(|e| Arc::ptr_eq(&e.role, role) || e.role == *role)?;
-            let alike = entry.pattern.find(text)?;
-            let statement = text.text().get(alike.statement.clone())?;
-            let token = |n: usize| alike.literals.get(n).and_then(|range| statement.get(range.clone()));
-            entry.plan.admits(token).then_some((way, alike))
-        })?;
-        if way > 0 {
-            set.get_mut(..=way)?.rotate_right(1);
+        for way in 0..WAYS {
+            let Some(alike) = set.get(way)?.as_ref().and_then(|entry| entry.find(role, text)) else {
+                continue;
+            };
+            if way > 0 {
+                set.get_mut(..=way)?.rotate_right(1);
+            }
+            return Some((&set.first()?.as_ref()?.plan, alike));
         }
-        let entry = set.first()?.as_ref()?;
-        Some((entry.plan.clone(), alike))
+        None
     }
 
     /// Keeps a plan that the plan table knew for a text.

@@ -253,6 +253,9 @@ impl State {
     }
 
     fn pop_waiter(&mut self, limits: &Limits) -> Option<Rc<Waiter>> {
+        if self.queue.len() == 0 {
+            return None;
+        }
         let mut queue = std::mem::take(&mut self.queue);
         let waiter = queue.pop(|payer| self.may(limits, payer));
         self.queue = queue;

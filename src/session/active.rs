@@ -13,7 +13,7 @@ use super::Io;
 use super::channels::Channels;
 use super::copy::{Copying, Loading};
 use super::holds::{Holds, too_many_held};
-use super::host::{Found, Host};
+use super::host::{Found, Host, Seen};
 use super::pin::Pin;
 use super::portals::Portals;
 use super::relay::Frames;
@@ -135,6 +135,15 @@ pub enum Look<'t> {
     Refused(Refusal, usize),
     /// One has to be planned.
     Unplanned,
+}
+
+impl<'t> Look<'t> {
+    /// A text that was found as a whole.
+    pub(super) fn of_seen(text: &'t str, seen: Seen<'t>) -> Self {
+        let Seen { plan, offset, literals } = seen;
+        let found = Found { text: literals.text, offset, next: text.len(), literals, outcome: None };
+        Self::Planned(SmallVec::from_buf([Part { found, plan }]))
+    }
 }
 
 /// Answers that may be outstanding. PostgreSQL holds back at most 8 KiB of answers, about 1 600 of the shortest, so
@@ -278,6 +287,15 @@ impl Active {
 
     /// Looks every statement of a text up.
     pub(super) fn look<'t>(&self, host: &mut dyn Host, text: &'t str, declared: &[Oid]) -> Look<'t> {
+        let seen = if declared.is_empty() { host.seen(&self.who, text) } else { None };
+        match seen {
+            Some(seen) => Look::of_seen(text, seen),
+            None => self.look_each(host, text, declared),
+        }
+    }
+
+    /// Looks the statements of a text up one after the other.
+    pub(super) fn look_each<'t>(&self, host: &mut dyn Host, text: &'t str, declared: &[Oid]) -> Look<'t> {
         let mut parts = SmallVec::new();
         let mut from = 0;
         let mut unplanned = false;

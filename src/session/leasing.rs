@@ -52,6 +52,9 @@ impl Active {
         let Some(server) = &mut self.server else { return Ok(()) };
         let others = server.cursors && !self.holds.is_holding();
         server.cursors &= !others;
+        if !others && !self.settings.are_stale() && self.settings.is_as(server) {
+            return Ok(());
+        }
         let replay = self.settings.replay(server);
         if !replay.is_empty() || others {
             let close = others.then_some(OwnStatement::CloseAll);

@@ -9,7 +9,7 @@
 //!
 //! * [`handshake`]: from the first byte to a principal; [`startup`]: what a StartupMessage may say; [`login`]: from
 //!   there to ReadyForQuery.
-//! * [`active`]: the session proper, and [`leasing`] when it has a server connection. A statement's way is in [`simple`] and
+//! * [`active`]: the session proper, and [`leasing`] when it has a server connection. A statement's way is in [`simple`], [`alone`] and
 //!   [`extended`] ([`preparing`], [`executing`], [`statement`], [`portals`]), COPY's messages in [`copy`] and [`inserting`], the server's answers in [`relay`] and [`failing`], refusals in [`refusing`],
 //!   a batch that is sent twice in [`again`].
 //! * [`names`]: PREPARE, EXECUTE and DEALLOCATE in SQL. [`holds`]: cursors WITH HOLD.
@@ -21,6 +21,7 @@
 
 pub mod active;
 pub mod again;
+pub mod alone;
 pub mod channels;
 pub mod checks;
 pub mod copy;

@@ -141,6 +141,14 @@ impl Active {
                 continue;
             }
             let Some(body) = rest.get(HEADER..total) else { break };
+            if tag == b'T'
+                && let Some(Expect::Query(query)) = self.queue.front()
+                && query.running().is_some()
+            {
+                self.frames.columns = Some(backend::row_description(body)?);
+                run.at = run.at.saturating_add(total);
+                continue;
+            }
             match self.answer(host, tag, body)? {
                 Seen::Whole => run.at = run.at.saturating_add(total),
                 Seen::Nothing => run.skip(total, out),
@@ -250,10 +258,6 @@ impl Active {
     /// Answers of one message each.
     fn described(&mut self, tag: u8, body: &[u8]) -> Result<Seen, Lost> {
         let seen = match (tag, self.queue.front()) {
-            (b'T', Some(Expect::Query(query))) if query.running().is_some() => {
-                self.frames.columns = Some(backend::row_description(body)?);
-                return Ok(Seen::Whole);
-            }
             (b'T' | b'D', Some(Expect::Own)) => return Ok(Seen::Nothing),
             (b'2', Some(Expect::Insert(_))) if body.is_empty() => return Ok(Seen::Nothing),
             (b'1', Some(Expect::Parse { client: None, .. } | Expect::Ahead(_)))

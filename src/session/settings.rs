@@ -141,10 +141,15 @@ impl Settings {
         self.stale
     }
 
+    /// Whether a server connection's settings are the session's.
+    pub fn is_as(&self, server: &Server) -> bool {
+        self.wanted.is_empty() && server.settings.is_empty() || self.wanted == server.settings
+    }
+
     /// Makes a server connection's settings the session's: gives what has to be sent for it.
     pub fn replay<'a>(&'a mut self, server: &mut Server) -> Vec<OwnStatement<'a>> {
         self.stale = false;
-        if self.wanted.is_empty() && server.settings.is_empty() || self.wanted == server.settings {
+        if self.is_as(server) {
             return Vec::new();
         }
         let stale: Vec<String> =

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::Io;
 use super::active::{Active, Batch, Flow, Look, Unplanned};
+use super::alone::plain;
 use super::copy::Copying;
 use super::extended::Stop;
 use super::host::Host;
@@ -64,7 +65,15 @@ impl Active {
         if std::mem::take(&mut self.ahead_failed) {
             return Ok(Flow::Done);
         }
-        let parts = match self.look(host, text, &[]) {
+        let seen = host.seen(&self.who, text);
+        if let Some((seen, plain)) = seen.as_ref().and_then(|seen| Some((seen, plain(&seen.plan)?))) {
+            return self.query_alone(host, io, text, seen, plain);
+        }
+        let look = match seen {
+            Some(seen) => Look::of_seen(text, seen),
+            None => self.look_each(host, text, &[]),
+        };
+        let parts = match look {
             Look::Planned(parts) => parts,
             Look::Refused(refusal, offset) => return self.refuse_query(host, io, &refusal, text, offset),
             Look::Unplanned => {

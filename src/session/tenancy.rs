@@ -56,6 +56,14 @@ impl Tenancy {
         }
     }
 
+    /// What [`Self::tenant`] would give, without opening a transaction.
+    pub fn next_tenant(&self, now_unix: u64) -> Option<&TenantId> {
+        match &self.transaction {
+            Transaction::Open { local: true, ending: true, .. } => None,
+            Transaction::Open { .. } | Transaction::None => self.bound(now_unix),
+        }
+    }
+
     /// The tenant of the open transaction; outside of one, that of the next.
     pub fn bound(&self, now_unix: u64) -> Option<&TenantId> {
         match (&self.transaction, &self.session) {

@@ -98,8 +98,17 @@ impl Pattern {
 #[inline]
 pub fn head(text: &str) -> &[u8] {
     let near = text.as_bytes().get(..LONGEST_HEAD).unwrap_or(text.as_bytes());
-    let end = near.iter().position(|byte| matches!(byte, b'\'' | b'$' | b'0'..=b'9'));
-    near.get(..end.unwrap_or(near.len())).unwrap_or_default()
+    // Whole runs first: the compiler compares their bytes all at once.
+    let (runs, _) = near.as_chunks::<16>();
+    let plain = |run: &&[u8; 16]| !run.iter().fold(false, |any, byte| any | may_be_of_literal(*byte));
+    let skipped = runs.iter().take_while(plain).count().saturating_mul(16);
+    let rest = near.get(skipped..).unwrap_or_default();
+    let end = rest.iter().position(|byte| may_be_of_literal(*byte)).unwrap_or(rest.len());
+    near.get(..skipped.saturating_add(end)).unwrap_or_default()
+}
+
+fn may_be_of_literal(byte: u8) -> bool {
+    (byte == b'\'') | (byte == b'$') | byte.is_ascii_digit()
 }
 
 #[cfg(test)]

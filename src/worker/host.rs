@@ -11,7 +11,7 @@ use crate::auth::{AuthError, BoundToken, Principal};
 use crate::catalog::Oid;
 use crate::policy::{Refusal, Rule, SqlState, TenantId};
 use crate::pool::Lease;
-use crate::session::host::{Account, Found, Host, Literals, Verdict};
+use crate::session::host::{Account, Found, Host, Literals, Seen, Verdict};
 use crate::session::outgoing::{Prepared, RenderedText};
 use crate::session::server::Server;
 use crate::session::statement::Statement;
@@ -44,19 +44,6 @@ impl Host for Surroundings<'_> {
         let database = self.database.or_else(|| self.worker.database(&who.database));
         // Statements with parameters are found by their texts before (see `known_statement`).
         let is_simple = from == 0 && declared.is_empty() && self.fresh.is_empty();
-        if let Some(database) = database.filter(|_| is_simple) {
-            let mut texts = database.texts.borrow_mut();
-            if let Some((plan, alike)) = texts.find(database.planner.generation(), &who.role, bounded) {
-                let statement = text.get(alike.statement.clone()).unwrap_or_default();
-                return Ok(Some(Found {
-                    text: statement,
-                    offset: alike.statement.start,
-                    next: text.len(),
-                    literals: Literals { text: statement, ranges: alike.literals },
-                    outcome: Some(Ok(plan)),
-                }));
-            }
-        }
         let mut normaliser = self.worker.normaliser.borrow_mut();
         normaliser.declare(declared);
         let Some(statement) = normaliser.next_statement(bounded, from)? else { return Ok(None) };
@@ -76,6 +63,16 @@ impl Host for Surroundings<'_> {
             literals: Literals { text: statement.text, ranges },
             outcome,
         }))
+    }
+
+    fn seen<'t>(&mut self, who: &Principal, text: &'t str) -> Option<Seen<'t>> {
+        let database = self.database.filter(|_| self.fresh.is_empty())?;
+        let bounded = Bounded::new(text, &self.worker.limits).ok()?;
+        let mut texts = database.texts.borrow_mut();
+        let (plan, alike) = texts.find(database.planner.generation(), &who.role, bounded)?;
+        let statement = text.get(alike.statement.clone())?;
+        let literals = Literals { text: statement, ranges: alike.literals };
+        Some(Seen { plan: plan.clone(), offset: alike.statement.start, literals })
     }
 
     fn epoch(&self) -> u64 {
