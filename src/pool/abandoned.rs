@@ -15,6 +15,9 @@ impl Lease {
     /// that it is meant for: it is sent again as long as the server does not say that it is ready.
     pub fn cancel_and_close(mut self) {
         let Some(key) = self.key().cloned() else { return };
+        if let Some(stream) = self.stream() {
+            stream.belongs_to(None);
+        }
         tokio::task::spawn_local(async move {
             let cancelling = async {
                 let mut patience = FIRST_PATIENCE;

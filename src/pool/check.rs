@@ -15,7 +15,8 @@ const ANSWER: &[u8; 11] = b"I\0\0\0\x04Z\0\0\0\x05I";
 
 impl Pool {
     pub(super) fn is_doubtful(&self, connection: &Connection, now: Instant) -> bool {
-        now.saturating_duration_since(connection.used) >= self.limits.check_delay
+        // The most used ones were used since the last sweep, whose time it is for all of them.
+        now != connection.used && now.saturating_duration_since(connection.used) >= self.limits.check_delay
     }
 
     /// Asks an idle connection whether it lives; if so it goes to whoever waits. If not, those that were idle for

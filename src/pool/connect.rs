@@ -164,7 +164,7 @@ impl Target {
         if let Some(keepalive) = self.keepalive {
             keepalive.apply(&tcp)?;
         }
-        let Some(config) = &self.tls else { return Ok(Stream::Plain(tcp)) };
+        let Some(config) = &self.tls else { return Ok(Stream::Plain(tcp.into())) };
         let mut request = BytesMut::new();
         frontend::ssl_request(&mut request);
         tcp.write_all(&request).await?;
@@ -173,10 +173,10 @@ impl Target {
             b'S' => {
                 let name = ServerName::try_from(self.database.host.clone());
                 let name = name.map_err(|_| ConnectError::BadName)?;
-                let stream = TlsConnector::from(config.clone()).connect(name, tcp).await?;
+                let stream = TlsConnector::from(config.clone()).connect(name, tcp.into()).await?;
                 Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
             }
-            b'N' if self.database.tls == BackendTls::Prefer => Ok(Stream::Plain(tcp)),
+            b'N' if self.database.tls == BackendTls::Prefer => Ok(Stream::Plain(tcp.into())),
             b'N' => Err(ConnectError::NoTls),
             _ => Err(ConnectError::BadTlsAnswer),
         }

@@ -24,6 +24,8 @@ pub struct Pool {
     pub(super) target: Rc<Target>,
     pub(super) limits: Limits,
     pub(super) state: RefCell<State>,
+    /// The limits are so long that the time of the last sweep is close enough.
+    coarse: bool,
     /// The time of the last sweep.
     pub(super) swept: Cell<Instant>,
 }
@@ -60,7 +62,9 @@ pub(super) struct Connection {
 impl Pool {
     /// An empty pool.
     pub fn new(target: Rc<Target>, limits: Limits) -> Rc<Self> {
-        Rc::new(Self { target, limits, state: RefCell::default(), swept: Cell::new(Instant::now()) })
+        let least = limits.check_delay.min(limits.server_lifetime).min(limits.idle_timeout);
+        let coarse = least >= MUCH_LONGER_THAN_A_SWEEP;
+        Rc::new(Self { target, limits, state: RefCell::default(), coarse, swept: Cell::new(Instant::now()) })
     }
 
     /// The database's name.
@@ -117,9 +121,7 @@ impl Pool {
     /// The time, as closely as the limits need it: the clock is not read for each lease where the last sweep's
     /// time does.
     pub(super) fn time(&self) -> Instant {
-        let limits = &self.limits;
-        let least = limits.check_delay.min(limits.server_lifetime).min(limits.idle_timeout);
-        if least >= MUCH_LONGER_THAN_A_SWEEP { self.swept.get() } else { Instant::now() }
+        if self.coarse { self.swept.get() } else { Instant::now() }
     }
 
     pub(super) fn lease(self: &Rc<Self>, connection: Connection, payer: Payer) -> Lease {

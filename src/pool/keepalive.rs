@@ -1,10 +1,10 @@
 //! How a peer is noticed that is gone without a word: a failed host, a cut cable, a firewall that forgets.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
 
 /// Probes of one silence before the connection counts as lost (`tcp(7)`, TCP_KEEPCNT).
 const PROBES: u32 = 3;
@@ -20,7 +20,7 @@ pub struct Keepalive {
 
 impl Keepalive {
     /// Tells it to the system.
-    pub fn apply(&self, tcp: &TcpStream) -> io::Result<()> {
+    pub fn apply(&self, tcp: &impl AsFd) -> io::Result<()> {
         let socket = SockRef::from(tcp);
         let second = Duration::from_secs(1);
         let (idle, interval) = (self.idle.max(second), (self.idle / 3).max(second));
@@ -34,6 +34,8 @@ impl Keepalive {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     #[tokio::test]

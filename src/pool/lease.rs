@@ -42,6 +42,18 @@ impl Lease {
         self.connection.as_mut().map(|connection| &mut connection.stream)
     }
 
+    /// That session is told when something has happened to the socket.
+    pub fn belongs_to(&self, owner: usize) {
+        if let Some(stream) = self.socket() {
+            stream.belongs_to(Some(owner));
+        }
+    }
+
+    /// The same, to look at.
+    pub fn socket(&self) -> Option<&Stream> {
+        self.connection.as_ref().map(|connection| &connection.stream)
+    }
+
     /// What is known of the connection; the session holds it meanwhile.
     pub fn take_server(&mut self) -> Option<Box<Server>> {
         self.connection.as_mut().and_then(|connection| connection.server.take())
@@ -57,6 +69,7 @@ impl Lease {
     pub fn give_back(mut self, server: Box<Server>) {
         self.unpin();
         let Some(mut connection) = self.connection.take() else { return };
+        connection.stream.belongs_to(None);
         let pool = self.pool.clone();
         pool.returned(&self.payer);
         if server.spent {

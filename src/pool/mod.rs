@@ -1,7 +1,8 @@
 //! Server connections of one worker to one database: opened, leased, given back, cancelled, closed.
 //!
 //! * [`connect`]: TLS, authentication and the pinned settings of a new connection; [`password`]: where its password
-//!   comes from; [`stream`]: a socket with or without TLS; [`keepalive`]: how a silent peer is noticed; [`driver`]: such a connection for the program's own
+//!   comes from; [`stream`]: a socket with or without TLS; [`tcp`]: who watches it; [`reactor`]: how a worker
+//!   watches its sockets; [`keepalive`]: how a silent peer is noticed; [`driver`]: such a connection for the program's own
 //!   queries.
 //! * [`connections`]: to whom each connection goes; [`limits`]: how many there may be; [`opening`]: when another is
 //!   opened; [`queue`]: who waits for one; [`check`]: whether one that was idle lives.
@@ -20,7 +21,9 @@ pub mod limits;
 mod opening;
 pub mod password;
 pub mod queue;
+pub mod reactor;
 pub mod stream;
+pub mod tcp;
 
 pub use connect::{ConnectError, Target};
 pub use connections::Pool;
@@ -28,6 +31,7 @@ pub use keepalive::Keepalive;
 pub use lease::Lease;
 pub use limits::{Counts, Limits};
 pub use queue::{Payer, Waiter};
+pub use reactor::Reactor;
 pub use stream::Stream;
 
 #[cfg(test)]

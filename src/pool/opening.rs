@@ -69,7 +69,12 @@ impl Pool {
                 tokio::time::sleep(delay).await;
             }
             let began = Instant::now();
-            let connected = pool.target.connect().await;
+            let mut connected = pool.target.connect().await;
+            if let Ok(new) = &mut connected
+                && let Err(error) = new.stream.take_over()
+            {
+                connected = Err(error.into());
+            }
             drop(guard);
             match connected {
                 Ok(connected) => pool.opened(connected),

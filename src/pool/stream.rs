@@ -5,28 +5,30 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
+
+use super::tcp::Tcp;
 
 /// A byte stream.
 #[derive(Debug)]
 pub enum Stream {
     /// In clear.
-    Plain(TcpStream),
+    Plain(Tcp),
     /// Under TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Tcp>>),
 }
 
 impl Stream {
     /// Reads into `scratch`; `Ok(0)` is the end.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(scratch);
-        let polled = match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, &mut buffer),
-            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, &mut buffer),
-        };
-        polled.map_ok(|()| buffer.filled().len())
+        match self {
+            Self::Plain(tcp) => tcp.poll_into(cx, scratch),
+            Self::Tls(tls) => {
+                let mut buffer = ReadBuf::new(scratch);
+                Pin::new(tls.as_mut()).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+            }
+        }
     }
 
     /// Writes some of `bytes`.
@@ -37,10 +39,30 @@ impl Stream {
         }
     }
 
+    fn tcp(&self) -> &Tcp {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Takes the socket from the runtime to this thread's reactor, where there is one.
+    pub fn take_over(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.take_over(),
+            Self::Tls(tls) => tls.get_mut().0.take_over(),
+        }
+    }
+
+    /// Whose session is told when something has happened to the socket.
+    pub fn belongs_to(&self, owner: Option<usize>) {
+        self.tcp().belongs_to(owner);
+    }
+
     /// Whether a read may give something now: no system call, and no waker is kept. Under TLS nothing is known.
     pub fn may_be_readable(&self) -> bool {
         match self {
-            Self::Plain(tcp) => tcp.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Self::Plain(tcp) => tcp.may_be_readable(),
             Self::Tls(_) => true,
         }
     }
@@ -48,7 +70,7 @@ impl Stream {
     /// Writes what a plain socket takes at once. No waker is kept: who goes on waits with [`Self::poll_write`].
     pub fn write_at_once(&self, bytes: &[u8]) -> usize {
         match self {
-            Self::Plain(tcp) => tcp.try_write(bytes).unwrap_or(0),
+            Self::Plain(tcp) => tcp.write_at_once(bytes),
             Self::Tls(_) => 0,
         }
     }
@@ -65,10 +87,7 @@ impl Stream {
     /// socket that was read until it had no more.
     pub fn is_quiet(&mut self) -> bool {
         match self {
-            Self::Plain(tcp) => {
-                let would_block = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
-                tcp.try_read(&mut [0; 1]).is_err_and(would_block)
-            }
+            Self::Plain(tcp) => tcp.is_quiet(),
             Self::Tls(tls) => {
                 let (mut cx, mut byte) = (Context::from_waker(Waker::noop()), [0; 1]);
                 Pin::new(tls.as_mut()).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()

@@ -1,16 +1,12 @@
 //! One client's sockets, polled by hand: reads go into a buffer that all sessions share, answers are written at
 //! once, and a client owns bytes only for an incomplete message or an unfinished write.
 
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::time::Sleep;
 use tokio_rustls::Accept;
 
 use super::held::Held;
@@ -20,6 +16,7 @@ use super::thread::{Database, Handle, Stopping, Worker};
 use super::unsent::Unsent;
 use super::waits::Waiting;
 use crate::policy::{Refusal, Rule, SqlState};
+use crate::pool::tcp::Tcp;
 use crate::pool::{Lease, Stream};
 use crate::session::active::Active;
 use crate::session::handshake::TlsOffer;
@@ -37,6 +34,8 @@ const KEPT_OUT: usize = 256 * 1024;
 pub struct Client {
     pub(super) worker: Rc<Worker>,
     id: u64,
+    /// By which the loop knows it.
+    pub(super) seat: usize,
     pub(super) handle: Rc<Handle>,
     pub(super) session: Session,
     pub(super) database: Option<Rc<Database>>,
@@ -49,13 +48,10 @@ pub struct Client {
     pub(super) unsent: Unsent,
     pub(super) lease: Option<Lease>,
     unsent_to_server: Unsent,
-    /// The task is woken when the client's socket has bytes: nothing was read from it since it had none.
-    watches_client: bool,
-    /// The same of the leased server connection.
-    watches_server: bool,
-    login_deadline: Option<Pin<Box<Sleep>>>,
-    write_deadline: Option<Pin<Box<Sleep>>>,
-    query_deadline: Option<Pin<Box<Sleep>>>,
+    /// Deadlines on the worker's clock.
+    login_deadline: Option<u64>,
+    write_deadline: Option<u64>,
+    query_deadline: Option<u64>,
     pub(super) waiting: Option<Waiting>,
     pub(super) planning: Option<Planning>,
     pub(super) fresh: Vec<Fresh>,
@@ -66,9 +62,9 @@ pub struct Client {
 
 pub(super) enum Socket {
     /// No byte was looked at: TLS may begin at once.
-    Fresh(TcpStream),
+    Fresh(Tcp),
     Open(Stream),
-    Accepting(Box<Accept<TcpStream>>),
+    Accepting(Box<Accept<Tcp>>),
     Gone,
 }
 
@@ -86,16 +82,24 @@ pub(super) struct Gone;
 
 impl Client {
     /// A client that has just connected.
-    pub fn new(worker: Rc<Worker>, id: u64, handle: Rc<Handle>, socket: TcpStream, origin: Origin) -> Self {
+    pub fn new(
+        worker: Rc<Worker>,
+        (id, seat): (u64, usize),
+        handle: Rc<Handle>,
+        socket: Tcp,
+        origin: Origin,
+    ) -> Self {
         let socket = match origin.offer {
             TlsOffer::Never => Socket::Open(Stream::Plain(socket)),
             TlsOffer::Allowed | TlsOffer::Required => Socket::Fresh(socket),
         };
-        let patience = worker.settings.config.general.client_login_timeout;
+        let login_deadline = worker.after(worker.settings.config.general.client_login_timeout);
+        worker.wake_at(login_deadline);
         Self {
             session: Session::new(Terms { tls: origin.offer, ..worker.terms }),
             worker,
             id,
+            seat,
             handle,
             database: None,
             socket,
@@ -105,9 +109,7 @@ impl Client {
             unsent: Unsent::default(),
             lease: None,
             unsent_to_server: Unsent::default(),
-            watches_client: false,
-            watches_server: false,
-            login_deadline: Some(deadline(patience)),
+            login_deadline: Some(login_deadline),
             write_deadline: None,
             query_deadline: None,
             waiting: None,
@@ -118,9 +120,8 @@ impl Client {
         }
     }
 
-    /// Drives the client as far as it goes.
-    pub fn poll_client(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.remember_waker(cx);
+    /// Works as far as it goes.
+    pub fn work(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.worker.forget_time();
         for _ in 0..MOST_ROUNDS {
             match self.round(cx) {
@@ -137,6 +138,12 @@ impl Client {
         Poll::Pending
     }
 
+    /// When it has to be looked at even if nothing happens.
+    pub fn deadline(&self) -> Option<u64> {
+        let of_lease = self.waiting.as_ref().map(|waiting| waiting.deadline);
+        [self.login_deadline, self.write_deadline, self.query_deadline, of_lease].into_iter().flatten().min()
+    }
+
     /// One look at everything; whether another one may find more.
     fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
         #[cfg(test)]
@@ -148,23 +155,33 @@ impl Client {
         if self.handle.review.get() {
             self.watch_access(cx);
         }
-        if *self.session.want() == Want::End {
-            return if self.unsent.is_empty() { Err(Gone) } else { Ok(moved) };
+        match self.session.want() {
+            Want::Bytes => {}
+            Want::End => return if self.unsent.is_empty() { Err(Gone) } else { Ok(moved) },
+            _ => moved |= self.advance(cx)?,
         }
         moved |= self.look_at_first_byte(cx)?;
-        moved |= self.advance(cx)?;
-        if self.read_server(cx) {
-            moved |= self.lease.is_some() || !self.unsent.is_empty() || *self.session.want() != Want::Bytes;
-        }
+        moved |= self.read_server(cx);
         moved |= self.read_client(cx)?;
-        Ok(moved)
+        Ok(moved && self.may_go_on())
     }
 
-    fn remember_waker(&self, cx: &Context<'_>) {
-        let mut waker = self.handle.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
+    /// Whether there may be more to do at once.
+    fn may_go_on(&self) -> bool {
+        let server = self.lease.as_ref().and_then(Lease::socket);
+        let readable = match &self.socket {
+            Socket::Open(client) => client.may_be_readable(),
+            _ => true,
+        };
+        readable
+            || server.is_some_and(Stream::may_be_readable)
+            || *self.session.want() != Want::Bytes
+            || !self.unsent.is_empty()
+            || !self.unsent_to_server.is_empty()
+            || self.worker.settings.config.general.query_timeout.is_some()
+            || self.worker.stopping.get() != Stopping::No
+            || self.handle.review.get()
+            || self.login_deadline.is_some()
     }
 
     /// Lets the session work, and writes what it says.
@@ -177,6 +194,7 @@ impl Client {
         let mut host = Surroundings {
             worker: &self.worker,
             session: self.id,
+            seat: self.seat,
             handle: &self.handle,
             database: self.database.as_ref(),
             lease: &mut self.lease,
@@ -218,7 +236,6 @@ impl Client {
                 lease.give_back(server);
             }
             self.unsent_to_server = Unsent::default();
-            self.watches_server = false;
         }
     }
 
@@ -251,7 +268,6 @@ impl Client {
     fn lose_server(&mut self, cx: &mut Context<'_>, refusal: &Refusal) {
         *self.handle.key.borrow_mut() = None;
         self.unsent_to_server = Unsent::default();
-        self.watches_server = false;
         self.lease = None;
         self.held = None;
         self.with(cx, |session, host, io| session.server_lost(host, io, refusal));
@@ -261,16 +277,27 @@ impl Client {
         if self.login_deadline.is_some() && self.session.is_logged_in() {
             self.login_deadline = None;
         }
-        if expired(&mut self.login_deadline, cx) {
+        if self.has_come(self.login_deadline) {
             return Err(Gone);
         }
         if self.unsent.is_empty() {
             self.write_deadline = None;
         } else if self.write_deadline.is_none() {
-            self.write_deadline = Some(deadline(self.worker.settings.config.general.client_write_timeout));
+            self.write_deadline = Some(self.due_in(self.worker.settings.config.general.client_write_timeout));
         }
         self.watch_query(cx);
-        if expired(&mut self.write_deadline, cx) { Err(Gone) } else { Ok(()) }
+        if self.has_come(self.write_deadline) { Err(Gone) } else { Ok(()) }
+    }
+
+    fn has_come(&self, deadline: Option<u64>) -> bool {
+        deadline.is_some_and(|at| at <= self.worker.clock())
+    }
+
+    /// The deadline after so long: the loop comes back then.
+    pub(super) fn due_in(&self, patience: Duration) -> u64 {
+        let at = self.worker.after(patience);
+        self.worker.wake_at(at);
+        at
     }
 
     /// What runs for longer than `query_timeout` is cancelled, and its client let go: what answers no more is no
@@ -280,9 +307,9 @@ impl Client {
         if !self.handle.running.get() {
             self.query_deadline = None;
         } else if self.query_deadline.is_none() {
-            self.query_deadline = Some(deadline(patience));
+            self.query_deadline = Some(self.due_in(patience));
         }
-        if expired(&mut self.query_deadline, cx) {
+        if self.has_come(self.query_deadline) {
             self.query_deadline = None;
             if let Some(lease) = self.lease.take() {
                 lease.cancel_and_close();
@@ -330,12 +357,11 @@ impl Client {
             return false;
         }
         let Some(stream) = self.lease.as_mut().and_then(Lease::stream) else { return false };
-        if self.watches_server && !stream.may_be_readable() {
+        if !stream.may_be_readable() {
             return false;
         }
         let mut scratch = self.worker.take_scratch();
         let polled = stream.poll_read(cx, &mut scratch);
-        self.watches_server = polled.is_pending();
         let moved = match polled {
             Poll::Pending => false,
             Poll::Ready(Ok(length @ 1..)) => {
@@ -368,16 +394,17 @@ impl Client {
             return Ok(false);
         }
         let Socket::Open(stream) = &mut self.socket else { return Ok(false) };
-        if self.watches_client && !stream.may_be_readable() {
+        if !stream.may_be_readable() {
             return Ok(false);
         }
         let mut scratch = self.worker.take_scratch();
         let polled = stream.poll_read(cx, &mut scratch);
-        self.watches_client = polled.is_pending();
         let moved = match polled {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(length @ 1..)) => {
-                self.find_database();
+                if self.database.is_none() {
+                    self.find_database();
+                }
                 let bytes = scratch.get(..length).unwrap_or_default();
                 self.with(cx, |session, host, io| session.client_bytes(host, io, bytes));
                 Ok(true)
@@ -395,6 +422,7 @@ impl Client {
         let mut host = Surroundings {
             worker: &self.worker,
             session: self.id,
+            seat: self.seat,
             handle: &self.handle,
             database: self.database.as_ref(),
             lease: &mut self.lease,
@@ -432,12 +460,4 @@ impl Drop for Client {
 
 fn lost(message: &str) -> Refusal {
     Refusal::new(SqlState::CONNECTION_FAILURE, Rule("server"), message)
-}
-
-pub(super) fn deadline(after: Duration) -> Pin<Box<Sleep>> {
-    Box::pin(tokio::time::sleep(after))
-}
-
-fn expired(deadline: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> bool {
-    deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
 }

@@ -23,6 +23,7 @@ use crate::wire::answer;
 pub struct Surroundings<'a> {
     pub(super) worker: &'a Worker,
     pub(super) session: u64,
+    pub(super) seat: usize,
     pub(super) handle: &'a Handle,
     pub(super) database: Option<&'a Rc<Database>>,
     pub(super) lease: &'a mut Option<Lease>,
@@ -88,6 +89,7 @@ impl Host for Surroundings<'_> {
         let mut lease = self.database?.pool.try_lease(tenant)?;
         let server = lease.take_server()?;
         *self.handle.key.borrow_mut() = lease.key().cloned();
+        lease.belongs_to(self.seat);
         *self.lease = Some(lease);
         Some(server)
     }

@@ -1,8 +1,9 @@
-//! The threads that drive the sessions. Each has a single-threaded runtime and, of its own, pools, plan tables
-//! and an audit ring: nothing on the way of a statement is shared with another worker.
+//! The threads that drive the sessions. Each has, of its own, a loop over its sockets, pools, plan tables and an audit
+//! ring: nothing on the way of a statement is shared with another worker.
 //!
 //! * [`acceptor`]: one thread accepts and hands sockets over; [`orders`]: what a worker is told.
-//! * [`thread`]: a worker's thread and what its sessions share; [`host`]: how it answers them.
+//! * [`thread`]: a worker's thread and what its sessions share; [`turns`]: its loop, and [`woken`] what wakes it beside
+//!   sockets; [`host`]: how it answers them.
 //! * [`client`]: one client's sockets, polled by hand.
 //! * [`statements`]: what was prepared before, found by its text.
 //! * [`tls`]: the certificate that clients are shown. [`registry`]: cancel keys of all workers. [`observe`]: audit and metrics as a worker sees them.
@@ -18,8 +19,10 @@ pub mod registry;
 mod statements;
 pub mod thread;
 pub mod tls;
+mod turns;
 mod unsent;
 mod waits;
+mod woken;
 
 use std::io;
 use std::net::SocketAddr;

@@ -10,20 +10,21 @@ use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hashbrown::HashTable;
-use tokio::runtime::LocalOptions;
+use tokio::runtime::Runtime;
 
 use super::Settings;
-use super::client::{Client, Origin};
 use super::held::Holding;
 use super::observe::{Auditor, Silent};
-use super::orders::{Arrival, Order, Received};
+use super::orders::Received;
 use super::registry::Registry;
 use super::statements::StatementTable;
+use super::turns;
+use super::woken::Woken;
 use crate::catalog::Oid;
 use crate::config::model::PoolMode;
 use crate::plan::{PlanTable, Planner, TextTable};
 use crate::pool::cancel::CancelKey;
-use crate::pool::{Counts, Limits, Pool, Target};
+use crate::pool::{Counts, Limits, Pool, Reactor, Target};
 use crate::session::Terms;
 use crate::session::handshake::TlsOffer;
 use crate::session::outgoing::{Prepared, RenderedText};
@@ -71,7 +72,11 @@ pub struct Worker {
     wall: Cell<u64>,
     /// The clock as it was read for the session that is being polled.
     moment: Cell<Option<u64>>,
-    sessions: RefCell<HashMap<u64, Rc<Handle>>>,
+    /// When the first deadline is, on that clock, if not before.
+    pub(super) due: Cell<u64>,
+    /// When a stop is no longer gentle.
+    pub(super) stop_by: Cell<Option<u64>>,
+    pub(super) sessions: RefCell<HashMap<u64, Rc<Handle>>>,
     next_session: Cell<u64>,
 }
 
@@ -99,7 +104,7 @@ pub enum Stopping {
 }
 
 /// A session as its worker reaches it from outside.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Handle {
     /// What cancels the leased server connection.
     pub(super) key: RefCell<Option<Rc<CancelKey>>>,
@@ -110,10 +115,21 @@ pub struct Handle {
     pub(super) waiting: Cell<bool>,
     /// Who may do what has changed since the session was looked at.
     pub(super) review: Cell<bool>,
-    pub(super) waker: RefCell<Option<Waker>>,
+    waker: Waker,
 }
 
 impl Handle {
+    pub(super) fn new(waker: Waker) -> Self {
+        Self {
+            key: RefCell::default(),
+            running: Cell::default(),
+            cancelled: Cell::default(),
+            waiting: Cell::default(),
+            review: Cell::default(),
+            waker,
+        }
+    }
+
     /// Cancels the statement that runs now, if one does.
     fn cancel(&self) {
         if self.running.get() {
@@ -128,9 +144,7 @@ impl Handle {
     }
 
     fn wake(&self) {
-        if let Some(waker) = self.waker.borrow().as_ref() {
-            waker.wake_by_ref();
-        }
+        self.waker.wake_by_ref();
     }
 }
 
@@ -143,9 +157,8 @@ fn most_pinned(size: usize) -> usize {
 /// sessions of the worker; another takes its place on the same thread.
 pub fn work(seed: &Seed, mut auditor: Box<dyn Auditor>, mut received: Received) {
     loop {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = match builder.enable_all().build_local(LocalOptions::default()) {
-            Ok(runtime) => runtime,
+        let (runtime, reactor, waker) = match begin(seed.index) {
+            Ok(begun) => begun,
             // Out of file descriptors, most likely: they come back as clients go.
             Err(error) => {
                 tracing::error!(%error, "a worker cannot start yet");
@@ -153,11 +166,15 @@ pub fn work(seed: &Seed, mut auditor: Box<dyn Auditor>, mut received: Received) 
                 continue;
             }
         };
+        let woken = Woken::new(waker);
         let worker = Rc::new(Worker::new(seed, auditor));
-        let work = AssertUnwindSafe(|| runtime.block_on(worker.clone().obey(&mut received)));
-        let panicked = std::panic::catch_unwind(work).is_err();
-        // Sessions give back what they have reserved.
-        drop(runtime);
+        let panicked = {
+            let (_runtime, _reactor) = (runtime.enter(), reactor.enter());
+            // Sessions give back what they have reserved.
+            let turns = AssertUnwindSafe(|| turns::run(&worker, &reactor, &woken, &mut received));
+            std::panic::catch_unwind(turns).is_err()
+        };
+        runtime.shutdown_background();
         if !panicked || worker.stopping.get() != Stopping::No {
             return;
         }
@@ -169,6 +186,16 @@ pub fn work(seed: &Seed, mut auditor: Box<dyn Auditor>, mut received: Received) 
         auditor = worker.auditor.replace(Box::new(Silent));
         std::thread::sleep(BEFORE_ANOTHER);
     }
+}
+
+/// What watches the sockets: the runtime those that are being connected and the timers of slow tasks, the reactor all
+/// others.
+fn begin(index: usize) -> std::io::Result<(Runtime, Rc<Reactor>, mio::Waker)> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).thread_name(format!("slow-{index}")).enable_all().build()?;
+    let reactor = Reactor::new()?;
+    let waker = reactor.waker()?;
+    Ok((runtime, reactor, waker))
 }
 
 impl Worker {
@@ -227,6 +254,8 @@ impl Worker {
             started: Instant::now(),
             wall: Cell::new(wall_clock()),
             moment: Cell::default(),
+            due: Cell::new(u64::MAX),
+            stop_by: Cell::default(),
             sessions: RefCell::default(),
             next_session: Cell::new(0),
             registry: registry.clone(),
@@ -234,44 +263,14 @@ impl Worker {
         }
     }
 
-    async fn obey(self: Rc<Self>, received: &mut Received) {
+    /// Once a second.
+    pub(super) fn sweep(&self) {
+        self.forget_time();
+        self.wall.set(wall_clock().saturating_sub(self.clock()));
         for database in &self.databases {
-            database.pool.warm_up();
+            database.pool.sweep();
         }
-        let mut sweep = tokio::time::interval(Duration::from_secs(1));
-        let mut listening = true;
-        loop {
-            if self.stopping.get() != Stopping::No && self.sessions.borrow().is_empty() {
-                return;
-            }
-            tokio::select! {
-                order = received.receiver.recv(), if listening => match order {
-                    Some(Order::Client(arrival)) => self.admit(arrival, received),
-                    Some(Order::Cancel(session)) => {
-                        let handle = self.sessions.borrow().get(&session).cloned();
-                        if let Some(handle) = handle {
-                            handle.cancel();
-                        }
-                    }
-                    Some(Order::Review) => {
-                        for handle in self.sessions.borrow().values() {
-                            handle.review.set(true);
-                            handle.wake();
-                        }
-                    }
-                    Some(Order::Stop(grace)) => self.clone().stop(grace),
-                    None => listening = false,
-                },
-                _ = sweep.tick() => {
-                    self.forget_time();
-                    self.wall.set(wall_clock().saturating_sub(self.clock()));
-                    for database in &self.databases {
-                        database.pool.sweep();
-                    }
-                    self.count_pools();
-                }
-            }
-        }
+        self.count_pools();
     }
 
     fn count_pools(&self) {
@@ -287,58 +286,45 @@ impl Worker {
         self.settings.metrics.pools(self.index, all_idle, leased, all_waiting);
     }
 
-    fn stop(self: Rc<Self>, grace: Duration) {
+    /// Sessions end when their transaction has, and all of them after this.
+    pub(super) fn stop(&self, grace: Duration) {
         self.stopping.set(Stopping::Gently);
+        let at = self.after(grace);
+        self.stop_by.set(Some(at));
+        self.wake_at(at);
         self.wake_all();
-        tokio::task::spawn_local(async move {
-            tokio::time::sleep(grace).await;
-            self.stopping.set(Stopping::Now);
-            self.wake_all();
-        });
     }
 
-    fn wake_all(&self) {
+    /// Cancels what a session runs.
+    pub(super) fn cancel(&self, session: u64) {
+        let handle = self.sessions.borrow().get(&session).cloned();
+        if let Some(handle) = handle {
+            handle.cancel();
+        }
+    }
+
+    /// Who may do what has changed: every session is looked at.
+    pub(super) fn review(&self) {
+        for handle in self.sessions.borrow().values() {
+            handle.review.set(true);
+            handle.wake();
+        }
+    }
+
+    pub(super) fn wake_all(&self) {
         for handle in self.sessions.borrow().values() {
             handle.wake();
         }
     }
 
-    fn admit(self: &Rc<Self>, arrival: Arrival, received: &Received) {
-        let Arrival { socket, peer, offer } = arrival;
-        let id = self.next_session.get();
-        self.next_session.set(id.wrapping_add(1));
-        let handle = Rc::new(Handle::default());
-        let present = Present { clients: received.clients.clone(), worker: self.clone(), id };
-        let socket = socket.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(socket));
-        self.settings.metrics.client_connected();
-        let Ok(socket) = socket else { return };
-        // A socket that takes no option is about to fail anyway.
-        let _ = socket.set_nodelay(true);
-        let _ = super::keepalive(&self.settings.config.general).apply(&socket);
-        self.sessions.borrow_mut().insert(id, handle.clone());
-        let client = Client::new(self.clone(), id, handle, socket, Origin { peer, offer });
-        tokio::task::spawn_local(async move {
-            let mut client = Box::pin(client);
-            // A panic ends the session alone: its lease is dropped, and the server connection closed.
-            let polled = std::future::poll_fn(|cx| {
-                #[cfg(test)]
-                if present.worker.settings.metrics.is_dropped(id) {
-                    return std::task::Poll::Ready(true);
-                }
-                match std::panic::catch_unwind(AssertUnwindSafe(|| client.as_mut().poll_client(cx))) {
-                    Ok(polled) => polled.map(|()| true),
-                    Err(_) => std::task::Poll::Ready(false),
-                }
-            });
-            // A client says itself when it has done enough for one turn.
-            let ended = tokio::task::unconstrained(polled).await;
-            if !ended {
-                present.worker.settings.metrics.panicked();
-                tracing::error!(session = id, "a session panicked");
-            }
-            drop(client);
-            drop(present);
-        });
+    /// The [`Self::clock`] after so long.
+    pub(super) fn after(&self, patience: Duration) -> u64 {
+        self.clock().saturating_add(u64::try_from(patience.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Somebody's deadline is then: the loop looks at all deadlines when the first one has come.
+    pub(super) fn wake_at(&self, at: u64) {
+        self.due.set(self.due.get().min(at));
     }
 
     /// A database by its configured name.
@@ -349,7 +335,9 @@ impl Worker {
     /// Microseconds since the worker began. The clock is read once for each time a session is polled.
     pub(super) fn clock(&self) -> u64 {
         self.moment.get().unwrap_or_else(|| {
-            let now = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let passed = self.started.elapsed();
+            let seconds = passed.as_secs().saturating_mul(1_000_000);
+            let now = seconds.saturating_add(u64::from(passed.subsec_micros()));
             self.moment.set(Some(now));
             now
         })
@@ -375,11 +363,20 @@ impl Worker {
     }
 }
 
-/// Counts a client for as long as it is there, also when its task is dropped.
-struct Present {
+/// Counts a client for as long as it is there, also after a panic.
+pub(super) struct Present {
     clients: Arc<AtomicUsize>,
     worker: Rc<Worker>,
-    id: u64,
+    pub(super) id: u64,
+}
+
+impl Present {
+    /// The next session.
+    pub(super) fn new(worker: Rc<Worker>, clients: Arc<AtomicUsize>) -> Self {
+        let id = worker.next_session.get();
+        worker.next_session.set(id.wrapping_add(1));
+        Self { clients, worker, id }
+    }
 }
 
 impl Drop for Present {

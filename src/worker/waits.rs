@@ -6,18 +6,16 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
-use tokio::time::Sleep;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
-use super::client::{Client, Gone, Socket, deadline};
+use super::client::{Client, Gone, Socket};
 use super::planning;
 use super::tls::ALPN;
 use crate::catalog::Oid;
 use crate::plan::Request;
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::pool::queue::checkout_timed_out;
+use crate::pool::tcp::Tcp;
 use crate::pool::{Lease, Stream, Waiter};
 use crate::session::Want;
 use crate::session::active::Active;
@@ -29,7 +27,7 @@ const CLIENT_HELLO: u8 = 0x16;
 pub(super) struct Waiting {
     pub(super) place: Rc<Waiter>,
     since: Instant,
-    pub(super) deadline: Pin<Box<Sleep>>,
+    pub(super) deadline: u64,
 }
 
 impl Client {
@@ -66,7 +64,7 @@ impl Client {
             Socket::Accepting(_) if self.direct => return self.finish_tls(cx),
             Socket::Fresh(tcp) => {
                 let mut byte = [0; 1];
-                match tcp.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+                match tcp.poll_peek(cx, &mut byte) {
                     Poll::Pending => return Ok(false),
                     Poll::Ready(Ok(1)) => self.direct = byte == [CLIENT_HELLO],
                     Poll::Ready(_) => return Err(Gone),
@@ -82,7 +80,7 @@ impl Client {
         Ok(true)
     }
 
-    fn begin_tls(&mut self, tcp: TcpStream) -> Result<(), Gone> {
+    fn begin_tls(&mut self, tcp: Tcp) -> Result<(), Gone> {
         let certified = self.worker.settings.tls.as_ref().ok_or(Gone)?.current();
         self.end_point.clone_from(&certified.end_point);
         self.socket = Socket::Accepting(Box::new(TlsAcceptor::from(certified.config.clone()).accept(tcp)));
@@ -153,16 +151,19 @@ impl Client {
 
     fn wait_for_lease(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(database) = self.find_database() else { return false };
+        let deadline = match &self.waiting {
+            Some(waiting) => waiting.deadline,
+            None => self.due_in(self.worker.settings.config.general.checkout_timeout),
+        };
         let place = match &mut self.waiting {
             Some(waiting) => waiting,
             None => {
                 let payer = self.session.active().and_then(Active::payer).cloned();
-                let patience = self.worker.settings.config.general.checkout_timeout;
                 self.handle.waiting.set(true);
                 self.waiting.insert(Waiting {
                     place: database.pool.wait(payer),
                     since: Instant::now(),
-                    deadline: deadline(patience),
+                    deadline,
                 })
             }
         };
@@ -172,9 +173,7 @@ impl Client {
                 let message = "canceling statement due to user request";
                 Err(Refusal::new(SqlState::CANCELED, Rule("cancel"), message))
             }
-            Poll::Pending if place.deadline.as_mut().poll(cx).is_ready() => {
-                Err(checkout_timed_out(&database.pool))
-            }
+            Poll::Pending if place.deadline <= self.worker.clock() => Err(checkout_timed_out(&database.pool)),
             Poll::Pending => return false,
         };
         self.handle.waiting.set(false);
@@ -192,6 +191,7 @@ impl Client {
         match taken {
             Ok((Some(server), lease)) => {
                 *self.handle.key.borrow_mut() = lease.key().cloned();
+                lease.belongs_to(self.seat);
                 self.lease = Some(lease);
                 self.with(cx, |session, host, io| session.lease_granted(host, io, server));
             }
