@@ -143,6 +143,12 @@ impl Source {
         self.ready.load(Relaxed) & (READABLE | ENDED) != 0
     }
 
+    /// Whether the other side is known to have ended.
+    #[cfg(test)]
+    pub(super) fn has_ended(&self) -> bool {
+        self.ready.load(Relaxed) & ENDED != 0
+    }
+
     #[inline]
     pub(super) fn is_writable(&self) -> bool {
         self.ready.load(Relaxed) & WRITABLE != 0
