@@ -26,11 +26,13 @@
 mod binary;
 mod csv;
 mod encoded;
+mod inserted;
 mod lines;
 mod options;
 mod tenant;
 mod text;
 mod transcode;
+mod tuples;
 
 use crate::catalog::Oid;
 

@@ -1,10 +1,9 @@
 //! The stream itself: rows in, the same rows with their tenant out, in pieces of any size.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::binary::{self, Phase, Row};
+use super::binary::Phase;
 use super::encoded::Encoded;
 use super::lines::{Lines, Scan};
 use super::tenant::{self, Verdict};
@@ -16,23 +15,23 @@ use crate::policy::{Refusal, Rule, SqlState, TenantId};
 /// [`LONGEST_ROW`] bytes.
 #[derive(Debug)]
 pub struct Transcoder {
-    load: Arc<Load>,
-    tenant: Encoded,
+    pub(super) load: Arc<Load>,
+    pub(super) tenant: Encoded,
     lines: Lines,
-    phase: Phase,
+    pub(super) phase: Phase,
     /// The first bytes of a row whose end has not come.
-    carry: Vec<u8>,
+    pub(super) carry: Vec<u8>,
     /// The carried bytes have not been scanned.
     held: bool,
     header: Header,
-    going: Going,
-    rows: u64,
+    pub(super) going: Going,
+    pub(super) rows: u64,
 }
 
 const LINE_END: &str = "a line of COPY data ends in another way than the first";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Going {
+pub(super) enum Going {
     On,
     /// The end marker has come: the server reads nothing of what follows.
     Ended,
@@ -171,7 +170,7 @@ impl Transcoder {
         Ok(())
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn keep(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         if self.carry.len().saturating_add(bytes.len()) > LONGEST_ROW {
             let message = format!("a row of COPY is longer than {LONGEST_ROW} bytes");
             return Err(Refusal::new(SqlState::TOO_LARGE, Rule("bounds"), message));
@@ -303,14 +302,12 @@ impl Transcoder {
         Some((field.range, verdict))
     }
 
-    // === rows that are inserted ===
-
-    fn inserts(&self) -> bool {
+    pub(super) fn inserts(&self) -> bool {
         self.load.inserts.is_some()
     }
 
     /// What the server will refuse with its own words; where it does not read the rows itself, with these.
-    fn pass(&self, bytes: &[u8], fault: &str, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(super) fn pass(&self, bytes: &[u8], fault: &str, out: &mut Vec<u8>) -> Result<(), Refusal> {
         if self.inserts() {
             return Err(malformed(fault));
         }
@@ -318,196 +315,14 @@ impl Transcoder {
         Ok(())
     }
 
-    /// Appends a line's values as Bind takes them.
-    fn values(&self, content: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let columns = &self.load.columns;
-        let values = self.decoded(content)?;
-        if values.len() > columns.len() {
-            return Err(malformed("extra data after last expected column"));
-        }
-        if let Some(missing) = columns.get(values.len()) {
-            return Err(malformed(&format!("missing data for column \"{missing}\"")));
-        }
-        out.extend_from_slice(&i16::try_from(values.len()).unwrap_or(i16::MAX).to_be_bytes());
-        for value in values {
-            match value {
-                Some(value) => {
-                    let length = i32::try_from(value.len()).map_err(|_| malformed("a value is too long"))?;
-                    out.extend_from_slice(&length.to_be_bytes());
-                    out.extend_from_slice(&value);
-                }
-                None => out.extend_from_slice(&(-1i32).to_be_bytes()),
-            }
-        }
-        Ok(())
-    }
-
-    /// The values of a line: none for NULL. One more than there are columns at most.
-    fn decoded<'l>(&self, content: &'l [u8]) -> Result<Vec<Option<Cow<'l, [u8]>>>, Refusal> {
-        let (form, columns) = (&self.load.form, &self.load.columns);
-        let most = columns.len().saturating_add(1);
-        let mut values = Vec::with_capacity(columns.len());
-        if form.format == Format::Text {
-            for place in text::fields(content, form.delimiter, most) {
-                let raw = content.get(place).unwrap_or_default();
-                values.push((*raw != *form.null).then(|| text::value(raw)));
-            }
-            return Ok(values);
-        }
-        let open = || malformed("unterminated CSV quoted field");
-        for (index, field) in csv::fields(content, form, most).ok_or_else(open)?.into_iter().enumerate() {
-            let raw = content.get(field.range).unwrap_or_default();
-            let column = columns.get(index).map(String::as_str).unwrap_or_default();
-            let value = if field.quoted {
-                Cow::Owned(csv::value(raw, form).ok_or_else(open)?)
-            } else {
-                Cow::Borrowed(raw)
-            };
-            let is_null =
-                if field.quoted { form.force_null.has(column) } else { !form.force_not_null.has(column) };
-            values.push((!is_null || *value != *form.null).then_some(value));
-        }
-        Ok(values)
-    }
-
-    fn header_names(&self, content: &[u8], header: Header) -> Result<(), Refusal> {
-        let columns = &self.load.columns;
-        let names = || self.decoded(content);
-        let same = |names: Vec<Option<Cow<'_, [u8]>>>| {
-            let names: Vec<_> = names.iter().map(|name| name.as_deref().unwrap_or_default()).collect();
-            names.iter().copied().eq(columns.iter().map(|c| c.as_bytes()))
-        };
-        if header == Header::Match && !same(names()?) {
-            return Err(malformed("the header line does not name the columns of the COPY"));
-        }
-        Ok(())
-    }
-
-    // === binary ===
-
-    fn tuples(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        if self.carry.is_empty() {
-            let used = self.tuples_of(bytes, out)?;
-            return self.keep(bytes.get(used..).unwrap_or_default());
-        }
-        let mut carry = std::mem::take(&mut self.carry);
-        carry.extend_from_slice(bytes);
-        let used = self.tuples_of(&carry, out)?;
-        carry.drain(..used.min(carry.len()));
-        self.carry = carry;
-        self.keep(&[])
-    }
-
-    /// Works on whole rows; gives how many bytes they are.
-    fn tuples_of(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Refusal> {
-        let mut at = 0usize;
-        while self.going == Going::On {
-            let rest = bytes.get(at..).unwrap_or_default();
-            let passed = match self.phase {
-                Phase::Head if rest.len() < binary::HEAD => return Ok(at),
-                Phase::Head => match binary::extension(rest) {
-                    Some(length) => {
-                        self.phase = Phase::Extension(length);
-                        binary::HEAD
-                    }
-                    None => self.broken(
-                        rest.get(..binary::HEAD).unwrap_or(rest),
-                        "COPY file signature not recognized",
-                    )?,
-                },
-                Phase::Extension(0) => {
-                    self.phase = Phase::Rows;
-                    continue;
-                }
-                Phase::Extension(_) | Phase::End if rest.is_empty() => return Ok(at),
-                Phase::Extension(left) => {
-                    let passed = left.min(rest.len());
-                    self.phase = Phase::Extension(left.saturating_sub(passed));
-                    passed
-                }
-                Phase::End => {
-                    self.broken(rest.get(..1).unwrap_or(rest), "received copy data after EOF marker")?
-                }
-                Phase::Rows => match self.tuple(rest, out)? {
-                    Some(taken) => {
-                        at = at.saturating_add(taken);
-                        continue;
-                    }
-                    None => return Ok(at),
-                },
-            };
-            if !self.inserts() {
-                out.extend_from_slice(rest.get(..passed).unwrap_or(rest));
-            }
-            at = at.saturating_add(passed);
-        }
-        Ok(bytes.len())
-    }
-
-    /// Works on the row at the front; gives its bytes, none where it has not come whole.
-    fn tuple(&mut self, rest: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, Refusal> {
-        let (asked, type_oid) = match &self.load.place {
-            Place::Given { index, type_oid } => (Some(*index), *type_oid),
-            Place::Added { .. } | Place::Nowhere => (None, 0),
-        };
-        let (length, count, value) = match binary::row(rest, asked) {
-            Row::Incomplete => return Ok(None),
-            Row::Trailer => {
-                self.phase = Phase::End;
-                if !self.inserts() {
-                    out.extend_from_slice(rest.get(..2).unwrap_or_default());
-                }
-                return Ok(Some(2));
-            }
-            Row::Malformed(end) => {
-                let read = rest.get(..end).unwrap_or(rest);
-                let taken = self.broken(read, "invalid field size")?;
-                out.extend_from_slice(read);
-                return Ok(Some(taken));
-            }
-            Row::Whole { length, count, value } => (length, count, value),
-        };
-        let row = rest.get(..length).unwrap_or(rest);
-        // A row of another width is the server's to refuse.
-        if usize::try_from(count) != Ok(self.load.columns.len()) {
-            let wanted = self.load.columns.len();
-            self.broken(row, &format!("row field count is {count}, expected {wanted}"))?;
-        }
-        self.rows = self.rows.saturating_add(1);
-        match &self.load.place {
-            Place::Added { .. } if !self.inserts() => {
-                out.extend_from_slice(&count.saturating_add(1).to_be_bytes());
-                out.extend_from_slice(&self.tenant.before);
-                out.extend_from_slice(row.get(2..).unwrap_or_default());
-                return Ok(Some(length));
-            }
-            Place::Given { .. } if self.going == Going::On && !self.inserts() => {
-                let value = value.and_then(|value| row.get(value));
-                let verdict = value.map(|value| tenant::binary(type_oid, &self.tenant.field, value));
-                if !matches!(verdict, Some(Verdict::Own | Verdict::Malformed)) {
-                    return Err(self.foreign());
-                }
-            }
-            Place::Given { .. } | Place::Added { .. } | Place::Nowhere => {}
-        }
-        out.extend_from_slice(row);
-        Ok(Some(length))
-    }
-
-    /// What is passed on, and ends the reading here: the server refuses it.
-    fn broken(&mut self, rest: &[u8], fault: &str) -> Result<usize, Refusal> {
-        self.going = Going::Broken;
-        if self.inserts() { Err(malformed(fault)) } else { Ok(rest.len()) }
-    }
-
     /// What a guard of a statement says for such a row.
-    fn foreign(&self) -> Refusal {
+    pub(super) fn foreign(&self) -> Refusal {
         let message = format!("new row violates tenant isolation for table \"{}\"", self.load.relation);
         Refusal::new(SqlState::DENIED, Rule("tenant-column"), message)
     }
 }
 
 /// 22P04 in PostgreSQL's words.
-fn malformed(fault: &str) -> Refusal {
+pub(super) fn malformed(fault: &str) -> Refusal {
     Refusal::new(SqlState("22P04"), Rule("copy"), fault)
 }
