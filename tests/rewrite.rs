@@ -10,8 +10,6 @@ use pgbulkhead::demo::EmbeddedPostgres;
 use pgbulkhead::demo::embedded::Options;
 use pgbulkhead::sql::{Action, Limits, Statement, World, plan, statements};
 
-#[path = "support/mutated.rs"]
-mod mutated;
 #[path = "support/world.rs"]
 mod world;
 
@@ -48,16 +46,6 @@ struct Case {
 fn statements_are_rewritten_as_the_files_say() {
     let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(run).expect("a thread");
     thread.join().expect("every case holds");
-}
-
-#[test]
-fn changed_statements_are_planned_soundly_or_refused() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
-    let seed = number("PGBULKHEAD_FUZZ_SEED").unwrap_or(1);
-    let count = number("PGBULKHEAD_MUTATED_COUNT").unwrap_or(4000);
-    let run = move || mutated::run(&started_world(), seed, usize::try_from(count).expect("a count"));
-    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(run).expect("a thread");
-    thread.join().expect("no statement breaks the planning");
 }
 
 /// The corpus schema's catalog and policy; the server is not needed any more.

@@ -66,12 +66,20 @@ fn options(options: &[Node]) -> Result<(), Refusal> {
         if !known.contains(&option.defname.as_str()) {
             return Err(unsupported(&format!("COPY's option {}", option.defname), option.location));
         }
-        if option.defname == "encoding" {
-            let utf8 = matches!(option.arg.as_deref().map(|a| &a.node), Some(Some(NodeEnum::String(name)))
-                if matches!(name.sval.to_ascii_lowercase().as_str(), "utf8" | "utf-8"));
-            if !utf8 {
+        let word = match option.arg.as_deref().map(|a| &a.node) {
+            Some(Some(NodeEnum::String(word))) => word.sval.as_str(),
+            _ => "",
+        };
+        match option.defname.as_str() {
+            "encoding" if !matches!(word.to_ascii_lowercase().as_str(), "utf8" | "utf-8") => {
                 return Err(unsupported("COPY in an encoding other than UTF8", option.location));
             }
+            // The printer does not print every other word.
+            "format" if !matches!(word, "text" | "csv" | "binary") => {
+                let message = format!("COPY format \"{word}\" not recognized");
+                return Err(Refusal::new(SqlState::INVALID_PARAMETER, RULE, message).at(option.location));
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -1,11 +1,15 @@
 //! Statements of the corpora, changed word by word: planning them never panics, what is planned reads back as
 //! what was decided, and the witness contradicts nothing.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
+use pgbulkhead::demo::EmbeddedPostgres;
+use pgbulkhead::demo::embedded::Options;
 use pgbulkhead::sql::{Action, Limits, World, plan, statements};
+
+use crate::source::Source;
+use crate::world;
 
 const WORDS: [&str; 40] = [
     "select",
@@ -50,70 +54,53 @@ const WORDS: [&str; 40] = [
     ";",
 ];
 
-/// Changes and plans `count` statements. Call it on a thread with a large stack.
-pub fn run(world: &World, seed: u64, count: usize) {
-    let texts: Vec<Vec<String>> = corpus().iter().map(|text| tokens(text)).collect();
-    let mut random = Random(seed);
-    let (mut planned, mut refused, mut unread) = (0, 0, 0);
-    let mut slowest = (Duration::ZERO, String::new());
-    let mut faults: Vec<String> = Vec::new();
-    for _ in 0..count {
-        let text = changed(&texts, &mut random);
-        let began = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| one(world, &text)));
-        let took = began.elapsed();
-        if took > slowest.0 {
-            slowest = (took, text.clone());
-        }
-        match outcome {
-            Err(_) => faults.push(format!("PANIC {text}")),
-            Ok(Err(why)) => faults.push(format!("{why}: {text}")),
-            Ok(Ok(Seen::Planned)) => planned += 1,
-            Ok(Ok(Seen::Refused)) => refused += 1,
-            Ok(Ok(Seen::Unread)) => unread += 1,
-        }
-    }
-    println!(
-        "mutated (seed {seed}): {count} statements, {planned} planned, {refused} refused, {unread} not cut into statements, \
-         slowest {:?}: {:.200}",
-        slowest.0, slowest.1
-    );
-    faults.iter().take(20).for_each(|fault| println!("  {fault}"));
-    assert!(faults.is_empty(), "{} faults", faults.len());
+#[test]
+fn changed_words() {
+    // Bolero finds the corpus of a target that runs on a thread with a name.
+    let large = std::thread::Builder::new().name("statements".to_owned()).stack_size(64 << 20);
+    let thread = large.spawn(|| {
+        let postgres =
+            EmbeddedPostgres::start(&Options { password: None, settings: Vec::new(), binaries: None });
+        let world = AssertUnwindSafe(world::of(&postgres.expect("PostgreSQL starts"), ""));
+        let texts: Vec<Vec<String>> = corpus().iter().map(|text| tokens(text)).collect();
+        bolero::check!().with_test_time(crate::patience()).for_each(move |bytes: &[u8]| {
+            let text = changed(&texts, &mut Source::new(bytes));
+            if let Err(why) = one(&world, &text) {
+                panic!("{why}: {text}");
+            }
+        });
+    });
+    thread.expect("a thread").join().expect("every statement is planned soundly or refused");
 }
 
-enum Seen {
-    Planned,
-    Refused,
-    Unread,
-}
-
-fn one(world: &World, text: &str) -> Result<Seen, String> {
-    let Ok(found) = statements(text, &Limits::default()) else { return Ok(Seen::Unread) };
-    let mut seen = Seen::Unread;
+/// Plans a text's statements. What is planned is verified by its type; here it must also be one statement that PostgreSQL
+/// reads, and what the verifier or the witness contradicts is a fault.
+fn one(world: &World, text: &str) -> Result<(), String> {
+    let Ok(found) = statements(text, &Limits::default()) else { return Ok(()) };
     for statement in &found {
         match plan(world, "app", statement) {
             Ok(planned) => {
-                seen = Seen::Planned;
                 if let Action::Send { sql, .. } = &planned.action {
                     let mut sent = Vec::new();
                     sql.render_extended(&mut sent, u16::MAX, |index| {
                         statement.token(index).unwrap_or_default().as_bytes()
                     });
                     let sent = String::from_utf8(sent).map_err(|_| "what is sent is no UTF-8".to_owned())?;
-                    pg_query::parse(&sent, 0)
+                    let read = pg_query::parse(&sent, 0)
                         .map_err(|error| format!("what is sent does not parse ({error}): {sent}"))?;
+                    if read.protobuf.stmts.len() != 1 {
+                        return Err(format!("what is sent is not one statement: {sent}"));
+                    }
                 }
             }
             Err(refusal) => {
                 if let Some(quarantined) = &refusal.quarantined {
                     return Err(format!("not verified, {}: {}", quarantined.reason, quarantined.rewritten));
                 }
-                seen = Seen::Refused;
             }
         }
     }
-    Ok(seen)
+    Ok(())
 }
 
 /// What the corpora say.
@@ -157,7 +144,7 @@ fn tokens(text: &str) -> Vec<String> {
     all
 }
 
-fn changed(texts: &[Vec<String>], random: &mut Random) -> String {
+fn changed(texts: &[Vec<String>], random: &mut Source<'_>) -> String {
     let mut text = texts[random.below(texts.len())].clone();
     for _ in 0..random.below(4) {
         if text.is_empty() {
@@ -187,13 +174,4 @@ fn changed(texts: &[Vec<String>], random: &mut Random) -> String {
         }
     }
     text.concat()
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits") % end.max(1)
-    }
 }
