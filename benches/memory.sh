@@ -15,6 +15,7 @@ while [ $# -gt 0 ]; do
 done
 need pgbench postgresql
 need pgbouncer pgbouncer
+need python3 python3-minimal
 ulimit -n "$(ulimit -Hn)"
 [ "$(ulimit -n)" -gt $((clients * 2 + 100)) ] || fail "the limit of open files ($(ulimit -n)) is too low for $clients clients"
 
@@ -32,27 +33,49 @@ write_config
 start_proxy
 
 field() { awk -v f="$2:" '$1 == f { print $2 }' "/proc/$1/status"; }
-printf '%s\n\\sleep 20 s\n' "$(cat "$benches/point.pgbench");" >"$lab/idle.pgbench"
 
-# Memory of a waiting client: the process's growth while all of them wait, ten seconds after the last has come.
-idle() {
-  local name=$1 port=$2 user=$3 pid=$4 before during bench
-  before=$(field "$pid" VmRSS)
-  setsid pgbench -n -h 127.0.0.1 -p "$port" -U "$user" -c "$clients" -j 4 -t 1 -f "$lab/idle.pgbench" ccm \
-    >"$lab/idle.out" 2>&1 &
-  bench=$!
-  while kill -0 "$bench" 2>/dev/null && [ "$(ls "/proc/$pid/fd" | wc -l)" -lt "$clients" ]; do sleep 0.2; done
-  sleep 10
-  during=$(field "$pid" VmRSS)
-  wait "$bench" || fail "$name: $(cat "$lab/idle.out")"
-  awk -v n="$name" -v c="$clients" -v kib=$((during - before)) 'BEGIN { printf "| %s | %d idle clients | %.2f KiB each |\n", n, c, kib / c }'
+# Clients of crowd.py that wait until `disperse`.
+gather() {
+  coproc CROWD { exec python3 "$benches/crowd.py" "$1" "$2" pencil "$3" 2>"$lab/crowd.err"; }
+  crowd_pid=$CROWD_PID
+  exec 7<&"${CROWD[0]}" 8>&"${CROWD[1]}"
+  read -r told <&7 && [ "$told" = ready ] || fail "$(tail -3 "$lab/crowd.err")"
+  sleep 2
 }
 
-# All clients at once.
+disperse() {
+  exec 8>&- 7<&-
+  wait "$crowd_pid" 2>/dev/null || true
+  sleep 2
+}
+
+# Memory of a waiting client: how much more the process has with all of them than with a fifth, so that what is there
+# once is no part of it.
+idle() {
+  local name=$1 port=$2 user=$3 pid=$4 few=$((clients / 5)) before after
+  gather "$port" "$user" "$few"
+  before=$(field "$pid" VmRSS)
+  disperse
+  gather "$port" "$user" "$clients"
+  after=$(field "$pid" VmRSS)
+  disperse
+  awk -v n="$name" -v c="$clients" -v f="$few" -v kib=$((after - before)) \
+    'BEGIN { printf "| %s | %d idle clients | %.2f KiB each |\n", n, c, kib / (c - f) }'
+}
+
+# All clients at once, five times.
 crowd() {
-  local name=$1 port=$2 user=$3
-  read -r done tps latency < <(bench "$port" "$user" -c "$clients" -j 4 -t 4 -f "$benches/point.pgbench")
-  printf '| %s | %s clients on %s server connections | %s queries without an error, %.0f/s |\n' "$name" "$clients" "$pool" "$done" "$tps"
+  local name=$1 port=$2 user=$3 round served=0 began
+  gather "$port" "$user" "$clients"
+  began=$(date +%s%N)
+  for round in 1 2 3 4 5; do
+    echo go >&8
+    read -r told count <&7 && [ "$told" = served ] || fail "$name: $(tail -3 "$lab/crowd.err")"
+    served=$((served + count))
+  done
+  awk -v n="$name" -v c="$clients" -v p="$pool" -v s="$served" -v ns=$(($(date +%s%N) - began)) \
+    'BEGIN { printf "| %s | %d clients on %d server connections | %d queries without an error, %.0f/s |\n", n, c, p, s, s / ns * 1e9 }'
+  disperse
 }
 
 # A large answer: CPU of the proxy for each GB, and how far its memory grew.

@@ -18,6 +18,8 @@
 //! * [`worker`] drives all of it: a thread each, sockets, leases, timers.
 //! * [`cli`] is one file a verb; [`demo`] starts an embedded PostgreSQL with sample data.
 //!
+//! [`vital`] keeps the threads alive that nothing goes on without.
+//!
 //! Imports run downwards only: `cli → worker → pool, audit, metrics → session → plan, auth → sql,
 //! wire → policy → catalog, config`.
 #![deny(missing_docs)]
@@ -43,5 +45,6 @@ pub mod policy;
 pub mod pool;
 pub mod session;
 pub mod sql;
+pub mod vital;
 pub mod wire;
 pub mod worker;

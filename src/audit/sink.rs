@@ -43,6 +43,8 @@ pub struct Sink {
     /// The same file, to make it durable at the end.
     file: Option<File>,
     pending: Vec<u8>,
+    /// Bytes of `pending` that are written.
+    written: usize,
 }
 
 impl Sink {
@@ -60,12 +62,12 @@ impl Sink {
             resume(&mut file).map_err(failed)?.ok_or_else(|| SinkError::NotALog { path: path.to_owned() })?;
         let pending = if torn { b"\n".to_vec() } else { Vec::new() };
         let second = file.try_clone().map_err(failed)?;
-        Ok((Self { out: Box::new(file), file: Some(second), pending }, chain))
+        Ok((Self { out: Box::new(file), file: Some(second), pending, written: 0 }, chain))
     }
 
     /// Writes to something else, with a chain of its own.
     pub fn stream(out: impl Write + Send + 'static) -> Self {
-        Self { out: Box::new(out), file: None, pending: Vec::new() }
+        Self { out: Box::new(out), file: None, pending: Vec::new(), written: 0 }
     }
 
     /// Lines that were not written yet: append to it.
@@ -75,19 +77,19 @@ impl Sink {
 
     /// Writes what is pending; after an error the rest stays.
     pub fn write(&mut self) -> io::Result<()> {
-        let mut written = 0_usize;
         let result = loop {
-            match self.pending.get(written..) {
+            match self.pending.get(self.written..) {
                 None | Some([]) => break self.out.flush(),
                 Some(rest) => match self.out.write(rest) {
                     Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-                    Ok(count) => written = written.saturating_add(count),
+                    Ok(count) => self.written = self.written.saturating_add(count),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => break Err(error),
                 },
             }
         };
-        self.pending.drain(..written.min(self.pending.len()));
+        self.pending.drain(..self.written.min(self.pending.len()));
+        self.written = 0;
         result
     }
 

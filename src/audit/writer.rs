@@ -1,6 +1,7 @@
 //! The thread that writes what workers queued.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -10,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rtrb::{Consumer, RingBuffer};
 
 use crate::config::model::{Audit, AuditSink};
+use crate::vital;
 
 use super::chain::Chain;
 use super::event::Event;
@@ -104,6 +106,7 @@ fn start_with(
     let (producers, consumers): (Vec<_>, Vec<_>) = (0..workers).map(|_| RingBuffer::new(audit.queue)).unzip();
     let run = Run {
         sink,
+        sealed: 0,
         chain,
         consumers,
         formatter: Formatter::default(),
@@ -147,6 +150,8 @@ impl Drop for Writer {
 
 struct Run {
     sink: Sink,
+    /// Bytes of what is pending that are whole lines.
+    sealed: usize,
     chain: Chain,
     consumers: Vec<Consumer<Event>>,
     formatter: Formatter,
@@ -159,15 +164,31 @@ impl Run {
         let process = std::process::id().to_string();
         let run = uuid::Uuid::now_v7().to_string();
         self.mark("start", &[("version", env!("CARGO_PKG_VERSION")), ("run", &run), ("process", &process)]);
+        let mut tries = LAST_TRIES;
         loop {
             // Looked at before the rings: what was queued before the stop is then seen.
             let stopping = self.status.stopping.load(Relaxed);
-            self.turn();
-            if stopping {
+            let panicked = catch_unwind(AssertUnwindSafe(|| self.turn())).is_err();
+            if panicked {
+                self.mend();
+                tries = tries.saturating_sub(1);
+            }
+            if stopping && (!panicked || tries == 0) {
                 return self.close();
             }
-            thread::park_timeout(self.interval);
+            if !stopping {
+                thread::park_timeout(self.interval);
+            }
         }
+    }
+
+    /// After a panic: what was sealed stays, an event that was not is lost, and the log says so.
+    fn mend(&mut self) {
+        vital::died("audit");
+        let sealed = self.sealed;
+        self.sink.pending().truncate(sealed);
+        self.formatter = Formatter::default();
+        self.mark("panic", &[]);
     }
 
     /// Drains what is there and writes it; while the sink fails, the rings keep their events.
@@ -194,6 +215,7 @@ impl Run {
                 let start = pending.len();
                 self.formatter.event(pending, self.chain.next, &event);
                 self.chain.seal(pending, start);
+                self.sealed = pending.len();
                 self.status.written.fetch_add(1, Relaxed);
             }
         }
@@ -202,6 +224,7 @@ impl Run {
 
     fn write(&mut self) -> io::Result<()> {
         let result = self.sink.write();
+        self.sealed = self.sink.pending().len();
         match (&result, self.status.broken.swap(result.is_err(), Relaxed)) {
             (Err(error), before) => {
                 self.status.failures.fetch_add(1, Relaxed);
@@ -235,6 +258,7 @@ impl Run {
         let start = pending.len();
         self.formatter.mark(pending, self.chain.next, micros, event, fields);
         self.chain.seal(pending, start);
+        self.sealed = pending.len();
     }
 }
 

@@ -18,6 +18,7 @@ use crate::metrics::{Metrics, http, raise_to};
 use crate::plan::{self, Planner};
 use crate::pool::Target;
 use crate::sql::World;
+use crate::vital;
 use crate::worker::tls::ServerTls;
 use crate::worker::{self, Running};
 
@@ -168,6 +169,7 @@ fn sample(metrics: &Metrics, planners: &[Arc<Planner>], audit: Arc<audit::Status
         raise_to(&metrics.plan_hits, sum(|c| c.hits.saturating_add(c.refusal_hits)));
         raise_to(&metrics.plan_misses, sum(|c| c.planned));
         raise_to(&metrics.plan_evictions, sum(|c| c.evictions));
+        raise_to(&metrics.thread_deaths, vital::deaths());
         metrics.plan_entries.set(gauge(|c| c.entries));
         metrics.plan_bytes.set(gauge(|c| c.bytes));
         metrics.audit_queue_depth.set(i64::try_from(audit.queued()).unwrap_or(i64::MAX));
@@ -225,6 +227,7 @@ impl Lookout {
                 seen.store(places.iter().all(is_reachable), Ordering::Relaxed);
             }
         };
+        let look = move || vital::keep("lookout", &look);
         let thread = std::thread::Builder::new().name("lookout".to_owned()).spawn(look);
         let thread = thread.map_err(Failure::system("cannot start"))?;
         Ok(Self { reachable, closing: Arc::default(), _end: end, _thread: thread })

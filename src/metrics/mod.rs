@@ -82,6 +82,8 @@ pub struct Metrics {
     pub panics: IntCounter,
     /// `pgbulkhead_worker_deaths_total`: workers that panicked and were replaced. Each one is a bug.
     pub worker_deaths: IntCounter,
+    /// `pgbulkhead_thread_deaths_total`: other threads (acceptor, audit, planners, lookout) that panicked and began again.
+    pub thread_deaths: IntCounter,
     /// `pgbulkhead_cancel_requests_total{outcome="passed|unknown|ignored"}`.
     pub cancel_requests: IntCounterVec,
     reloads: IntCounterVec,
@@ -146,6 +148,7 @@ impl Metrics {
             login_failures: counter(r, "login_failures_total", "Clients that were turned away")?,
             panics: counter(r, "panics_total", "Panics that were caught")?,
             worker_deaths: counter(r, "worker_deaths_total", "Workers that panicked and were replaced")?,
+            thread_deaths: counter(r, "thread_deaths_total", "Other threads that panicked and began again")?,
             cancel_requests: counters(
                 r,
                 "cancel_requests_total",

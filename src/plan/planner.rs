@@ -16,6 +16,7 @@ use super::queue::{Bounds, Queue};
 use super::{Outcome, Plan, Request};
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::sql::{Planned, Statement, World};
+use crate::vital;
 
 /// What a planner may use.
 #[derive(Debug, Clone, Copy)]
@@ -132,6 +133,15 @@ impl Drop for Flight {
     }
 }
 
+/// Gives a lane back, also where its work panics.
+struct Done<'a>(&'a Shared, Arc<str>);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.queue.done(&self.1);
+    }
+}
+
 /// Whether somebody else plans the same shape already.
 enum Boarding {
     First(Flight),
@@ -182,7 +192,7 @@ impl Planner {
             std::thread::Builder::new()
                 .name(format!("planner-{number}"))
                 .stack_size(settings.stack_bytes)
-                .spawn(move || shared.work())?;
+                .spawn(move || vital::keep("planner", || shared.work()))?;
         }
         Ok(planner)
     }
@@ -307,6 +317,7 @@ impl Shared {
     /// A planning thread's life.
     fn work(&self) {
         while let Some((lane, job)) = self.queue.pop() {
+            let done = Done(self, lane);
             if !job.reply.is_closed() || job.flight.is_some() {
                 let outcome =
                     self.known(job.current.generation, &job.request).unwrap_or_else(|| self.fly(&job));
@@ -314,7 +325,7 @@ impl Shared {
                 let _ = job.reply.send(outcome);
             }
             drop(job.flight);
-            self.queue.done(&lane);
+            drop(done);
         }
     }
 

@@ -1,8 +1,10 @@
 //! One thread accepts, and hands each socket to the worker with the fewest clients.
 
+use std::future::Future;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,7 +15,11 @@ use super::orders::{Arrival, Order, Orders};
 use crate::config::model::{ClientTls, Listener};
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::session::handshake::TlsOffer;
+use crate::vital;
 use crate::wire::answer::{self, Severity};
+
+/// How long it waits where no socket can be had.
+const AFTER_A_FAILURE: Duration = Duration::from_millis(100);
 
 /// The accepting thread.
 #[derive(Debug)]
@@ -59,6 +65,14 @@ pub fn bind(listener: &Listener) -> Result<Bound, StartError> {
 
 /// Starts to accept.
 pub fn start(listeners: Vec<Bound>, workers: Vec<Orders>, most: usize) -> Result<Acceptor, StartError> {
+    start_with(listeners, move |arrival| hand_over(arrival, &workers, most))
+}
+
+/// The same with somebody else who takes what arrives. A panic ends nothing: the listeners are taken up again.
+fn start_with(
+    listeners: Vec<Bound>,
+    take: impl Fn(Arrival) + Send + 'static,
+) -> Result<Acceptor, StartError> {
     let failed = |error| StartError::Io { what: "acceptor".to_owned(), error };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let stop = Arc::new(Notify::new());
@@ -66,16 +80,21 @@ pub fn start(listeners: Vec<Bound>, workers: Vec<Orders>, most: usize) -> Result
     let thread = std::thread::Builder::new()
         .name("acceptor".to_owned())
         .spawn(move || {
-            runtime.block_on(async {
-                let local = tokio::task::LocalSet::new();
-                for listener in listeners {
-                    let workers = workers.clone();
-                    local.spawn_local(accept(listener, workers, most));
-                }
-                tokio::select! {
-                    () = local => {}
-                    () = stopped.notified() => {}
-                }
+            vital::keep("acceptor", || {
+                runtime.block_on(async {
+                    let mut all: Vec<_> =
+                        listeners.iter().map(|bound| Box::pin(accept(bound, &take))).collect();
+                    let accepting = std::future::poll_fn(|cx| {
+                        for one in &mut all {
+                            let _ = one.as_mut().poll(cx);
+                        }
+                        Poll::<()>::Pending
+                    });
+                    tokio::select! {
+                        () = accepting => {}
+                        () = stopped.notified() => {}
+                    }
+                });
             });
         })
         .map_err(failed)?;
@@ -91,24 +110,27 @@ impl Acceptor {
     }
 }
 
-async fn accept(bound: Bound, workers: Vec<Orders>, most: usize) {
-    let listener = match tokio::net::TcpListener::from_std(bound.socket) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "cannot listen");
-            return;
+/// Never ends.
+async fn accept(bound: &Bound, take: &impl Fn(Arrival)) {
+    let listener = loop {
+        match bound.socket.try_clone().and_then(tokio::net::TcpListener::from_std) {
+            Ok(listener) => break listener,
+            Err(error) => {
+                tracing::error!(%error, "cannot listen");
+                tokio::time::sleep(AFTER_A_FAILURE).await;
+            }
         }
     };
     loop {
         match listener.accept().await {
             Ok((socket, address)) => {
                 let Ok(socket) = socket.into_std() else { continue };
-                hand_over(Arrival { socket, peer: address.ip(), offer: bound.offer }, &workers, most);
+                take(Arrival { socket, peer: address.ip(), offer: bound.offer });
             }
             // Out of file descriptors, most likely: they come back as clients go.
             Err(error) => {
                 tracing::warn!(%error, "cannot accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(AFTER_A_FAILURE).await;
             }
         }
     }
@@ -127,5 +149,44 @@ fn hand_over(mut arrival: Arrival, workers: &[Orders], most: usize) {
     let living = workers.iter().filter(|worker| worker.is_alive());
     if let Some(worker) = living.min_by_key(|worker| worker.clients()) {
         worker.send(Order::Client(arrival));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpStream;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use super::*;
+
+    #[test]
+    fn acceptor_that_panics_listens_again() {
+        let bound: Vec<Bound> = (0..2)
+            .map(|_| {
+                let address = SocketAddr::from(([127, 0, 0, 1], 0));
+                bind(&Listener { address, tls: ClientTls::Disable }).unwrap()
+            })
+            .collect();
+        let addresses: Vec<SocketAddr> = bound.iter().filter_map(Bound::address).collect();
+        let taken = Arc::new(AtomicUsize::new(0));
+        let count = taken.clone();
+        let take = move |mut arrival: Arrival| {
+            assert!(count.fetch_add(1, SeqCst) != 1, "injected into the acceptor");
+            arrival.socket.write_all(b"!").unwrap();
+        };
+        let acceptor = start_with(bound, take).unwrap();
+        let visit = |address: &SocketAddr| {
+            let mut said = Vec::new();
+            TcpStream::connect(address).unwrap().read_to_end(&mut said).map(|_| said)
+        };
+        assert_eq!(visit(&addresses[0]).unwrap(), b"!");
+        // It is closed without a word, or reset.
+        assert!(visit(&addresses[0]).is_ok_and(|said| said.is_empty()));
+        for address in &addresses {
+            assert_eq!(visit(address).unwrap(), b"!");
+        }
+        acceptor.stop();
+        assert_eq!(taken.load(SeqCst), 4);
     }
 }

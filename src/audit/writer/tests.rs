@@ -166,3 +166,39 @@ fn without_a_sink_everything_has_room() {
     }
     writer.stop().unwrap();
 }
+
+/// Panics in its second write, and takes everything after that.
+struct Mine(Disk, bool);
+
+impl Write for Mine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // In the middle of a line.
+        let due = !self.1 && !self.0.0.lock().0.is_empty();
+        self.1 |= due;
+        assert!(!due, "injected into the writer");
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn writer_that_panics_goes_on_and_says_so_in_a_sound_log() {
+    let (path, disk) = (scratch(), Disk::default());
+    let audit = audit(AuditSink::None, 64);
+    let (mut rings, writer) =
+        start_with(Sink::stream(Mine(disk.clone(), false)), Chain::default(), &audit, 1).unwrap();
+    for number in 0..5 {
+        rings[0].push(event(number)).unwrap();
+    }
+    writer.stop().unwrap();
+    std::fs::write(&path, &disk.0.lock().0).unwrap();
+    let report = verify(&path).unwrap();
+    assert!(report.is_sound() && report.closed, "{report:?}");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"event\":\"panic\""), "{text}");
+    assert!((0..5).all(|n| text.contains(&format!("\"session\":{n},"))), "{text}");
+    std::fs::remove_file(path).unwrap();
+}
