@@ -195,9 +195,11 @@ impl Binder<'_> {
                 };
                 if strict { any(vec![side(&expr.lexpr), side(&expr.rexpr)]) } else { Vec::new() }
             }
-            Ok(AExprKind::AexprOpAny) if self.is_strict_operator(name, 2) => {
-                any(vec![side(&expr.lexpr), side(&expr.rexpr)])
-            }
+            // Over an empty array it is false, whatever the left side is.
+            Ok(AExprKind::AexprOpAny) if self.is_strict_operator(name, 2) => match top {
+                true => any(vec![side(&expr.lexpr), side(&expr.rexpr)]),
+                false => side(&expr.rexpr),
+            },
             Ok(AExprKind::AexprIn) if self.is_strict_operator(name, 2) => side(&expr.lexpr),
             Ok(AExprKind::AexprBetween | AExprKind::AexprNotBetween)
                 if self.is_strict_operator("<", 2)
