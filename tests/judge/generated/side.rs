@@ -76,6 +76,8 @@ pub struct Said {
     /// The tenant's rows after a statement that writes.
     pub state: Vec<Vec<Option<Vec<u8>>>>,
     pub heard: Vec<Message>,
+    /// A statement of ours around it ran into the timeout, so that nothing can be said.
+    late: bool,
 }
 
 /// The proxy and row-level security, over one database.
@@ -165,6 +167,9 @@ impl Pair {
             Ok(said) => said,
             Err(error) => return Found::Untold(format!("the oracle's connection broke: {error}")),
         };
+        if judged.late || oracle.late {
+            return Found::Untold("took too long".into());
+        }
         let how = match differs(&judged, &oracle) {
             None => return oracle.answer.error().map_or(Found::Same, |_| Found::BothFailed(state(&oracle))),
             Some(how) => how,
@@ -220,7 +225,7 @@ impl Line {
         }
         let Some(connection) = &mut self.connection else { return Err(io::Error::other("no connection")) };
         let said = run(connection, &self.side, made, state_query);
-        if said.is_err() {
+        if said.as_ref().map_or(true, |said| said.late) {
             self.connection = None;
         }
         said
@@ -231,8 +236,9 @@ fn run(connection: &mut Connection, side: &Side, made: &Made, state_query: &str)
     let sql = side.sql(&made.sql);
     connection.take_heard();
     let mut said = Said::default();
+    let late = |answer: &Answer| answer.error().is_some_and(|e| e.get(&'C').is_some_and(|c| c == "57014"));
     if made.writes {
-        connection.simple("BEGIN")?;
+        said.late |= late(&connection.simple("BEGIN")?);
     }
     said.answer = if made.extended {
         connection.extended(&Extended {
@@ -248,10 +254,11 @@ fn run(connection: &mut Connection, side: &Side, made: &Made, state_query: &str)
     if made.writes {
         if said.answer.error().is_none() {
             let state = connection.simple(&side.sql(state_query))?;
+            said.late |= late(&state);
             said.state = state.outcomes().into_iter().flat_map(|o| o.rows).collect();
             said.state.sort();
         }
-        connection.simple("ROLLBACK")?;
+        said.late |= late(&connection.simple("ROLLBACK")?);
     }
     said.heard = connection.take_heard();
     Ok(said)
