@@ -164,6 +164,11 @@ async fn the_role_is_looked_at(server: &Server) -> Result<(), String> {
     assert!(findings.iter().all(|f| f.severity == Severity::Warn), "{findings:?}");
     assert!(findings.iter().any(|f| f.message.contains("in the schemas app")), "{findings:?}");
     assert!(findings.iter().any(|f| f.message.contains("temporary tables")), "{findings:?}");
+    if server.major() >= 17 {
+        server.superuser("ccm_catalog").run("grant maintain on app.tags to app_backend");
+        let findings = look("app_backend").await?;
+        assert!(findings.iter().any(|f| f.message.contains("MAINTAIN on app.tags")), "{findings:?}");
+    }
     let findings = look("postgres").await?;
     assert!(findings.iter().any(|f| f.severity == Severity::Refuse), "{findings:?}");
     server.superuser("ccm_catalog").run(

@@ -212,3 +212,10 @@ SELECT r.rolname AS name, pg_catalog.current_setting('server_version_num')::pg_c
              ORDER BY 1 LIMIT 20) AS large_objects
 FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
 WHERE r.rolname = current_user AND d.datname = pg_catalog.current_database()";
+
+/// Relations that the role may maintain, which is a privilege since 17.
+pub(super) const MAINTAINED: &str = "
+SELECT c.oid::pg_catalog.regclass::pg_catalog.text
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = ANY($1) AND c.relkind IN ('r', 'p', 'm') AND pg_catalog.has_table_privilege(c.oid, 'MAINTAIN')
+ORDER BY 1 LIMIT 20";

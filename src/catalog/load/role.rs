@@ -2,7 +2,7 @@
 //! beyond its tables is what a hole in the proxy would be worth.
 
 use tokio_postgres::Client;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::{LoadError, failed, field, queries};
 use crate::config::model::ServerFloor;
@@ -35,6 +35,9 @@ impl std::fmt::Display for Finding {
 /// CVE-2026-120154, where ON CONFLICT's condition runs before a policy). All releases up to the one before
 /// are known not to.
 const FLOORS: [(u32, u32); 5] = [(14, 140_024), (15, 150_020), (16, 160_015), (17, 170_011), (18, 180_007)];
+
+/// The first version with the privilege to vacuum, reindex, refresh and lock what another role owns.
+const MAINTAIN: u32 = 170_000;
 
 /// Looks at the server's version and at the backend role, which `client` has logged in as and whose tables lie
 /// in `protected_schemas`. `floor` says what a server below its major's floor means.
@@ -70,7 +73,14 @@ pub async fn check_backend_role(
     findings.warn_if(flag("may_create_schemas")?, "may create schemas in this database");
     findings.warn_if(flag("may_temp")?, "may create temporary tables in this database");
     let version: i32 = field(row, what, "version")?;
-    findings.list.extend(version_finding(u32::try_from(version).unwrap_or(0), floor));
+    let version = u32::try_from(version).unwrap_or(0);
+    if version >= MAINTAIN {
+        let schemas: [(&(dyn ToSql + Sync), Type); 1] = [(&protected_schemas, Type::TEXT_ARRAY)];
+        let rows = client.query_typed(queries::MAINTAINED, &schemas).await.map_err(failed(what))?;
+        let names = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>();
+        findings.warn_list("has MAINTAIN on", &names.map_err(failed(what))?);
+    }
+    findings.list.extend(version_finding(version, floor));
     Ok(findings.list)
 }
 
