@@ -74,6 +74,10 @@ pub async fn load(client: &Client, search_path: &[String], epoch: u64) -> Result
     for row in rows(client, "ranges", queries::RANGES).await? {
         snapshot.add_range(range_of(&row)?);
     }
+    for row in rows(client, "defaults", queries::DRAWS).await? {
+        let (relation, column) = (field(&row, "defaults", "relation")?, field(&row, "defaults", "number")?);
+        snapshot.add_draw(relation, column, field(&row, "defaults", "sequence")?);
+    }
     client.batch_execute("COMMIT").await.map_err(failed("the session"))?;
     Ok(snapshot)
 }

@@ -31,6 +31,7 @@ pub struct Snapshot {
     collations: HashMap<Oid, Collation>,
     ranges: HashMap<Oid, Range>,
     multiranges: HashMap<Oid, Oid>,
+    draws: HashMap<(Oid, i16), Oid>,
 }
 
 /// A relation of any kind.
@@ -328,6 +329,17 @@ impl Snapshot {
     pub fn add_range(&mut self, range: Range) {
         self.multiranges.insert(range.multirange, range.range);
         self.ranges.insert(range.range, range);
+    }
+
+    /// Puts in that a column's default draws from a sequence.
+    pub fn add_draw(&mut self, relation: Oid, column: i16, sequence: Oid) {
+        self.draws.insert((relation, column), sequence);
+    }
+
+    /// The sequence that the default of a column draws from in any case: it is a plain `nextval` or an identity
+    /// column's, and the table has no rules.
+    pub fn drawn_by_default(&self, relation: Oid, column: i16) -> Option<Oid> {
+        self.draws.get(&(relation, column)).copied()
     }
 
     /// A relation by oid.

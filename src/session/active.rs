@@ -18,6 +18,7 @@ use super::pin::Pin;
 use super::portals::Portals;
 use super::relay::Frames;
 use super::reply::{Expect, Part as SentPart, Running};
+use super::sequences::Drawn;
 use super::server::Server;
 use super::settings::Settings;
 use super::statement::Statement;
@@ -57,6 +58,7 @@ pub struct Active {
     pub(super) ahead_failed: bool,
     pub(super) pin: Pin,
     pub(super) channels: Channels,
+    pub(super) drawn: Drawn,
     /// The process id that the client was given.
     pub(super) pid: i32,
     pub(super) released: Option<Box<Server>>,
@@ -176,6 +178,7 @@ impl Active {
             ahead_failed: false,
             pin: Pin::default(),
             channels: Channels::default(),
+            drawn: Drawn::default(),
             pid: 0,
             released: None,
             no_lease: None,
@@ -376,6 +379,7 @@ impl Active {
         }
         let kind = kind(&plan.planned.action);
         let tenant = self.tenancy.current().cloned();
+        self.drawn.passes(tenant.as_ref());
         Ok(Running { plan: plan.clone(), kind, tenant, started: host.clock(), sets: None, prepared: None })
     }
 

@@ -10,6 +10,7 @@ use super::checks;
 use super::host::{Host, Seen};
 use super::outgoing::{self, Filled};
 use super::reply::{Expect, Part, Query, Running};
+use super::sequences::asks;
 use super::tenancy::unbound;
 use crate::plan::Plan;
 use crate::policy::Refusal;
@@ -26,7 +27,7 @@ pub(super) fn plain(plan: &Plan) -> Option<(&VerifiedSql, bool)> {
             | StatementKind::Delete
             | StatementKind::Merge
     );
-    let lasts = plan.planned.holds != Lasting::Nothing || plan.planned.load.is_some();
+    let lasts = plan.planned.holds != Lasting::Nothing || plan.planned.load.is_some() || asks(plan);
     (rows && !lasts).then(|| (sql, *needs_tenant || sql.uses_tenant()))
 }
 

@@ -32,6 +32,9 @@ impl Active {
         tenant: Option<&TenantId>,
     ) -> Result<(), Stop> {
         let (runs, of) = self.know_executed(host, io, planned, execute, tenant)?;
+        if let Some(planned) = runs.planned() {
+            self.may_ask(&planned.plan, tenant, |_| None)?;
+        }
         let server_name = self.portals.server_name(message.portal);
         request::bind(io.server, &server_name, b"", message, None)?;
         self.queue.push_back(Expect::Bind(of));

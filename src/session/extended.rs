@@ -143,6 +143,7 @@ impl Active {
         let planned = cautious.as_ref().unwrap_or(planned);
         admit(planned, message, tenant.as_ref())?;
         self.may_use_cursor(host, kind(&planned.plan.planned.action), tenant.as_ref())?;
+        self.may_ask(&planned.plan, tenant.as_ref(), |number| text_format_value(message, number))?;
         let prepared = match &planned.on_server {
             OnServer::Named(prepared) => host.renewed(prepared),
             OnServer::PerBind if Self::is_inserting(&planned.plan) => {
@@ -279,6 +280,13 @@ fn text_value<'m>(message: &Bind<'m>, declared: &[Oid], number: u16) -> Option<O
     let is_text = matches!(declared.get(index).copied().unwrap_or(0), 0 | 16 | 19 | 25 | 705 | 1043);
     (is_text || message.formats.of(index) == Format::Text)
         .then(|| std::str::from_utf8(value).ok().map(Some))?
+}
+
+/// The text of a parameter that comes in the text format, nothing within for NULL.
+fn text_format_value<'m>(message: &Bind<'m>, number: u16) -> Option<Option<&'m str>> {
+    let index = usize::from(number).checked_sub(1)?;
+    let Some(value) = message.values.get(index)? else { return Some(None) };
+    (message.formats.of(index) == Format::Text).then(|| std::str::from_utf8(value).ok().map(Some))?
 }
 
 pub(super) fn too_many(what: &str) -> Refusal {

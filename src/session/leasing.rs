@@ -30,7 +30,7 @@ impl Active {
             };
             self.grant(server, io)?;
         } else if self.settings.are_stale() && self.is_clean() {
-            self.set_server(io)?;
+            self.set_server(io, false)?;
         }
         Ok(true)
     }
@@ -44,21 +44,23 @@ impl Active {
     pub fn grant(&mut self, mut server: Box<Server>, io: &mut Io<'_>) -> Result<(), Refusal> {
         // What another session has sent is none of this one's.
         server.sent.clear();
+        let discards = self.drawn.lease(&mut server);
         self.server = Some(server);
-        self.set_server(io)
+        self.set_server(io, discards)
     }
 
-    fn set_server(&mut self, io: &mut Io<'_>) -> Result<(), Refusal> {
+    fn set_server(&mut self, io: &mut Io<'_>, discards: bool) -> Result<(), Refusal> {
         let Some(server) = &mut self.server else { return Ok(()) };
         let others = server.cursors && !self.holds.is_holding();
         server.cursors &= !others;
-        if !others && !self.settings.are_stale() && self.settings.is_as(server) {
+        if !others && !discards && !self.settings.are_stale() && self.settings.is_as(server) {
             return Ok(());
         }
         let replay = self.settings.replay(server);
-        if !replay.is_empty() || others {
+        if !replay.is_empty() || others || discards {
             let close = others.then_some(OwnStatement::CloseAll);
-            outgoing::own_query(io.server, close.into_iter().chain(replay))?;
+            let discard = discards.then_some(OwnStatement::DiscardSequences);
+            outgoing::own_query(io.server, close.into_iter().chain(discard).chain(replay))?;
             self.queue.push_back(Expect::Own);
         }
         Ok(())

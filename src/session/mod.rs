@@ -16,6 +16,7 @@
 //! * [`reply`]: which answer is whose. [`tenancy`]: which tenant a transaction has. [`checks`]: values that
 //!   must be the tenant's. [`settings`]: what the session has SET.
 //! * [`outgoing`]: the only writer of SQL. [`server`]: what is known of a server connection.
+//! * [`sequences`]: whose last values a server connection shows.
 //! * [`pin`]: what holds a server connection beyond its transaction. [`channels`]: what a session listens on.
 //! * [`host`]: what a session asks of its surroundings.
 
@@ -44,6 +45,7 @@ pub mod preparing;
 pub mod refusing;
 pub mod relay;
 pub mod reply;
+pub mod sequences;
 pub mod server;
 pub mod settings;
 pub mod simple;

@@ -31,6 +31,8 @@ pub enum NameChange {
     Prepared(Box<str>, Rc<Statement>),
     /// DEALLOCATE; none: of all.
     Forgotten(Option<Box<str>>),
+    /// DISCARD SEQUENCES.
+    SequencesDiscarded,
     /// DISCARD ALL.
     Discarded,
 }
@@ -199,7 +201,9 @@ impl Active {
                 self.statements.remove(&name);
             }
             NameChange::Forgotten(None) => self.statements.clear(),
+            NameChange::SequencesDiscarded => self.drawn.discard(),
             NameChange::Discarded => {
+                self.drawn.discard();
                 self.statements.clear();
                 self.holds.close(None);
                 self.settings.reset_all();
@@ -223,7 +227,7 @@ impl Active {
             }
             Discard::All => Ok((fixed::DISCARD_ALL, Some(NameChange::Discarded))),
             Discard::Plans => Ok((fixed::DISCARD_PLANS, None)),
-            Discard::Sequences => Ok((fixed::DISCARD_SEQUENCES, None)),
+            Discard::Sequences => Ok((fixed::DISCARD_SEQUENCES, Some(NameChange::SequencesDiscarded))),
             Discard::Temp => Ok((fixed::DISCARD_TEMP, None)),
         }
     }

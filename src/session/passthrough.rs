@@ -64,6 +64,7 @@ pub fn plan(_: &World, _: &str, statement: &Statement<'_>) -> Result<Planned, Re
             "unlisten" => Lasting::Releases,
             _ => Lasting::Nothing,
         },
+        sequences: None,
         bind_checks: Vec::new(),
         cautious: None,
         pins: Vec::new(),

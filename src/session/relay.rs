@@ -347,6 +347,9 @@ impl Active {
     fn ran(&mut self, host: &mut dyn Host, running: Running, command: &[u8]) {
         let rows = backend::tag_rows(command);
         account(host, &self.who, &running, rows, None);
+        if let Some(sequences) = &running.plan.planned.sequences {
+            self.drawn.drew(sequences, running.tenant.as_ref(), rows);
+        }
         if let Some(sets) = running.sets {
             self.settings.set(sets);
         }

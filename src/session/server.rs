@@ -33,6 +33,8 @@ pub struct Server {
     pub pinned: Vec<(String, String)>,
     /// What it was sent since nothing was outstanding.
     pub sent: Sent,
+    /// A session has had it: what its sequences show last may be another's.
+    pub was_leased: bool,
     /// It has shown that it cannot serve: closed when its lease ends.
     pub spent: bool,
 }
@@ -62,6 +64,7 @@ impl Server {
             cursors: false,
             pinned: reported,
             sent: Sent::default(),
+            was_leased: false,
             spent: false,
         }
     }

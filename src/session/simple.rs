@@ -16,6 +16,7 @@ use super::names::{Executed, NameChange, no_statement};
 use super::outgoing::{self, Filled, Prepared};
 use super::refusing::aborted;
 use super::reply::{self, Expect, Part, fixed};
+use super::sequences::{Drawn, asks};
 use super::statement::Statement;
 use super::tenancy::{Tenancy, unbound};
 use super::{checks, host::Literals};
@@ -39,6 +40,8 @@ struct Ahead {
     alone: bool,
     /// How the session's prepared statements will have changed.
     names: Vec<NameChange>,
+    /// What will have been drawn from sequences.
+    drawn: Drawn,
     /// What has to be prepared on the server connection before the query is sent.
     needed: Vec<Rc<Prepared>>,
 }
@@ -85,11 +88,15 @@ impl Active {
             return self.sync(io);
         }
         let open = self.status() != TransactionStatus::Idle;
+        if parts.iter().any(|part| asks(&part.plan)) {
+            self.drawn.will_ask();
+        }
         let mut ahead = Ahead {
             tenancy: self.tenancy.clone(),
             open,
             alone: parts.len() == 1,
             names: Vec::new(),
+            drawn: if self.server.is_some() { self.drawn.clone() } else { Drawn::default() },
             needed: Vec::new(),
         };
         let mut decided: SmallVec<[Decided<'_, '_>; 1]> = SmallVec::new();
@@ -99,6 +106,10 @@ impl Active {
                 Err(Stop::Wait(flow)) => return Ok(flow),
                 Err(Stop::End(refusal)) => return Err(refusal),
                 Err(Stop::Refuse(refusal)) => {
+                    // DEALLOCATE and the like before it have run: no rollback takes them back.
+                    if decided.iter().all(|verdict| matches!(verdict, Decided::Name(..))) {
+                        self.send_query(host, io, decided)?;
+                    }
                     return self.refuse_query(host, io, &refusal, text, part.found.offset);
                 }
             }
@@ -167,6 +178,7 @@ impl Active {
                 checks::literals(plan, literals)?;
                 self.may_use_cursor(host, *kind, tenant.as_ref())?;
                 checks::load(plan, tenant.as_ref())?;
+                Self::will_show(ahead, plan, tenant.as_ref())?;
                 ahead.passes(*kind);
                 Ok(Decided::Send { sql, plan, literals, tenant })
             }
@@ -178,6 +190,7 @@ impl Active {
             }
             Action::Discard(discard) => {
                 let (answer, change) = self.may_discard(*discard, ahead.alone && !ahead.open)?;
+                ahead.drawn.discard();
                 Ok(change.map_or(Decided::Say(Cow::Borrowed(answer)), |change| Decided::Name(answer, change)))
             }
             Action::BindTenant { literal, local } => {
@@ -211,11 +224,23 @@ impl Active {
                 let tenant = ahead.tenancy.tenant(now).cloned();
                 checks::literals(plan, literals)?;
                 let runs = self.may_execute(host, execute, statement, literals, tenant.as_ref())?;
+                if let Some(planned) = runs.planned() {
+                    Self::will_show(ahead, &planned.plan, tenant.as_ref())?;
+                }
                 ahead.needed.push(runs.prepared.clone());
                 ahead.passes(StatementKind::Other);
                 Ok(Decided::Execute { sql: runs.sql(execute), runs, literals, tenant })
             }
         }
+    }
+
+    /// Whether the last values of sequences that a statement asks for will be the tenant's own when its turn comes.
+    fn will_show(ahead: &mut Ahead, plan: &Plan, tenant: Option<&TenantId>) -> Result<(), Refusal> {
+        ahead.drawn.passes(tenant);
+        let Some(sequences) = &plan.planned.sequences else { return Ok(()) };
+        ahead.drawn.may_ask(sequences, tenant, |_| None)?;
+        ahead.drawn.drew(sequences, tenant, 0);
+        Ok(())
     }
 
     /// The statement that a name will stand for when its turn comes.
@@ -225,7 +250,7 @@ impl Active {
                 NameChange::Prepared(of, statement) if **of == *name => return Some(statement.clone()),
                 NameChange::Forgotten(None) | NameChange::Discarded => return None,
                 NameChange::Forgotten(Some(of)) if **of == *name => return None,
-                NameChange::Prepared(..) | NameChange::Forgotten(_) => {}
+                NameChange::Prepared(..) | NameChange::Forgotten(_) | NameChange::SequencesDiscarded => {}
             }
         }
         self.statements.get(name).cloned()
@@ -346,6 +371,7 @@ impl Active {
         tenant: Option<TenantId>,
     ) -> Result<reply::Running, Refusal> {
         let mut running = self.running(host, plan)?;
+        self.drawn.passes(tenant.as_ref());
         running.tenant = tenant;
         if let (StatementKind::HeldCursor, Some(server)) = (running.kind, &mut self.server) {
             server.cursors = true;

@@ -7,7 +7,7 @@ use foldhash::HashSet;
 use crate::config::model;
 use crate::policy::{Refusal, Rule, SqlState};
 
-use super::bind::Binder;
+use super::bind::{Binder, unsupported};
 use super::copy::Load;
 use super::facts::Facts;
 use super::planned::{Action, Decision, Lasting, Planned, Witnessed};
@@ -46,6 +46,9 @@ fn plan_with(
         )
     })?;
     let deed = match deed {
+        Deed::Load { .. } if !binder.asks.is_empty() => {
+            return Err(unsupported("the last value of a sequence in COPY", -1));
+        }
         Deed::Load { load, insert: Some(insert) } => return inserted(world, role, statement, load, &insert),
         deed => deed,
     };
@@ -94,6 +97,7 @@ fn plan_with(
         parameters,
         tenant_type: decided.tenant_type,
         holds: decided.holds,
+        sequences: decided.sequences,
         bind_checks: decided.bind_checks,
         cautious: None,
         pins,
@@ -134,6 +138,8 @@ fn inserted(
         parameters: 0,
         pins: every_pin(statement),
         load: Some(Arc::new(load)),
+        // There may be no row.
+        sequences: None,
         ..planned
     })
 }
@@ -146,6 +152,7 @@ pub(in crate::sql) struct Decided {
     pub relations: Vec<(String, model::Operation)>,
     pub edits: Vec<super::Edit>,
     pub holds: Lasting,
+    pub sequences: Option<Box<super::sequences::Sequences>>,
     pub channel: Option<String>,
     pub reason: String,
 }

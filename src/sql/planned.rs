@@ -10,6 +10,7 @@ use crate::policy::Rule;
 use super::VerifiedSql;
 use super::copy::Load;
 use super::leaksafe::BindCheck;
+use super::sequences::Sequences;
 use super::settings::SettingChange;
 
 /// A planned statement.
@@ -27,6 +28,8 @@ pub struct Planned {
     pub cautious: Option<Box<Planned>>,
     /// What it leaves to the server session beyond its transaction, or takes from it.
     pub holds: Lasting,
+    /// What it draws from sequences, and which last values it asks for; none for most.
+    pub sequences: Option<Box<Sequences>>,
     /// Literals that a decision looked at: the plan holds for exactly these tokens.
     pub pins: Vec<Pin>,
     /// COPY FROM STDIN only: how its rows become the tenant's.
@@ -64,6 +67,7 @@ impl Planned {
             + self.bind_checks.len().saturating_mul(64)
             + self.cautious.as_ref().map_or(0, |cautious| cautious.bytes())
             + self.load.as_ref().map_or(0, |load| load.bytes())
+            + self.sequences.as_ref().map_or(0, |sequences| sequences.bytes())
     }
 }
 

@@ -55,6 +55,9 @@ impl Binder<'_> {
                 self.may_set_config = is_of_values_alone(select);
                 let calls = set_config_outputs(select);
                 self.select(None, &[], select)?;
+                if std::mem::take(&mut self.may_set_config) {
+                    self.draws_outputs(select);
+                }
                 match std::mem::take(&mut self.set_config) {
                     changes if changes.is_empty() => send(StatementKind::Select),
                     // One within another expression might not be evaluated.
@@ -64,6 +67,7 @@ impl Binder<'_> {
             }
             Some(NodeEnum::InsertStmt(insert)) => {
                 self.insert(&[], insert)?;
+                self.draws_inserted(insert);
                 send(StatementKind::Insert)
             }
             Some(NodeEnum::UpdateStmt(update)) => {
@@ -90,6 +94,12 @@ impl Binder<'_> {
             Some(NodeEnum::TransactionStmt(transaction)) => transaction_deed(transaction),
             Some(NodeEnum::VariableSetStmt(set)) => set_statement(set),
             Some(NodeEnum::VariableShowStmt(show)) => {
+                if show.name.eq_ignore_ascii_case("all") {
+                    let message =
+                        "SHOW ALL shows settings that are not on the list of those that may be read";
+                    return Err(Refusal::new(SqlState::DENIED, settings::RULE, message)
+                        .hint("Name the setting: SHOW name."));
+                }
                 if !settings::may_show(&show.name) {
                     return Err(settings::refused(&show.name, -1));
                 }
@@ -130,9 +140,12 @@ impl Binder<'_> {
                 self.own_channel(&mut notify.conditionname);
                 send(StatementKind::Notify)
             }
+            Some(NodeEnum::LockStmt(lock)) => {
+                self.lock_tables(lock)?;
+                Ok(Deed::Send { kind: StatementKind::Other, needs_tenant: true })
+            }
             Some(
                 NodeEnum::TruncateStmt(_)
-                | NodeEnum::LockStmt(_)
                 | NodeEnum::DoStmt(_)
                 | NodeEnum::CallStmt(_)
                 | NodeEnum::VacuumStmt(_)

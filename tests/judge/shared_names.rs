@@ -1,4 +1,4 @@
-//! What all sessions of a server share by a number or a name: advisory locks and channels. Each tenant has its own,
+//! What all sessions of a server share by a number or a name: advisory locks, channels and what sequences gave last. Each tenant has its own,
 //! and within a tenant they mean what they mean in PostgreSQL.
 
 use super::support::fixture::{Proxy, Server};
@@ -9,13 +9,14 @@ pub fn judge(server: &Server) -> Result<(), String> {
     server.create_database("shared_names");
     let proxy = Proxy::start(env!("CARGO_BIN_EXE_pgbulkhead"), server, "shared_names");
     let mut failures = Vec::new();
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 7] = [
         ("transaction locks", transaction_locks),
         ("session locks", session_locks),
         ("a client that goes", client_that_goes),
         ("kept connections", kept_connections),
         ("notifications", notifications),
         ("subscriptions", subscriptions),
+        ("last values", last_values),
     ];
     for (name, part) in parts {
         if let Err(error) = part(&proxy) {
@@ -242,4 +243,80 @@ fn subscriptions(proxy: &Proxy) -> Checked {
     is(&mut one, "select count(*) from pg_listening_channels()", "42501")?;
     is(&mut one, "select count(*) from pg_locks", "42P01")?;
     is(&mut one, "unlisten *", "")
+}
+
+/// `currval` and `lastval` show what the same transaction drew, and never what another session left.
+fn last_values(proxy: &Proxy) -> Checked {
+    const INSERT: &str = "insert into notes (text_) values ('s')";
+    const NOTES: &str = "select currval('notes_id_seq') = (select max(id) from notes)";
+    const UNDEFINED: &str = "55000";
+    let (mut one, mut other) = (open(proxy, "tenant_a")?, open(proxy, "tenant_b")?);
+
+    let leave = |other: &mut Connection| {
+        other.simple(&format!("{INSERT}; select nextval('documents_id_seq')")).map(|_| ())
+    };
+    leave(&mut other)?;
+    // Outside of a transaction nothing is known of the connection.
+    is(&mut one, "select lastval()", UNDEFINED)?;
+    is(&mut one, "select currval('notes_id_seq')", UNDEFINED)?;
+    // Each client is a new one: one that has asked begins anew by itself.
+    let draws = [
+        "select nextval('notes_id_seq') > 0",
+        "insert into notes (text_) select 's' where false",
+        "select case when true then nextval('notes_id_seq') end > 0",
+    ];
+    for draw in draws {
+        leave(&mut other)?;
+        let mut client = open(proxy, "tenant_a")?;
+        client.simple(&format!("begin; {draw}"))?;
+        is(&mut client, "select lastval()", UNDEFINED)?;
+        is(&mut client, "rollback", "")?;
+    }
+    let draws = [
+        INSERT,
+        "insert into notes values (1, default, 's')",
+        "insert into notes (text_) select 's'",
+        "select nextval('notes_id_seq')",
+    ];
+    for draw in draws {
+        leave(&mut other)?;
+        let mut client = open(proxy, "tenant_a")?;
+        client.simple("begin")?;
+        client.simple(draw)?;
+        is(&mut client, "select currval('notes_id_seq') = lastval()", "t")?;
+        is(&mut client, "select currval('documents_id_seq')", UNDEFINED)?;
+        is(&mut client, "rollback", "")?;
+    }
+    leave(&mut other)?;
+    is(&mut one, &format!("{INSERT}; {NOTES}"), "t")?;
+    is(&mut one, &format!("{INSERT}; discard sequences; {NOTES}"), UNDEFINED)?;
+    is(&mut one, "begin", "")?;
+    is(&mut one, "insert into notes (text_) select 's' where false", "")?;
+    is(&mut one, "select lastval()", UNDEFINED)?;
+    is(&mut one, "rollback", "")?;
+    // Where the session has asked before, the server itself knows what a CASE has drawn.
+    is(&mut one, "begin", "")?;
+    is(&mut one, "select case when true then nextval('notes_id_seq') end > 0", "t")?;
+    is(&mut one, "select lastval() = currval('notes_id_seq')", "t")?;
+    is(&mut one, "rollback", "")?;
+    by_parameter(&mut one)
+}
+
+fn by_parameter(one: &mut Connection) -> Checked {
+    let current = "select currval($1)::text";
+    let none: &[&str] = &[];
+    is(one, "begin", "")?;
+    with(one, "insert into notes (text_) values ('s')", none)?;
+    let names =
+        ["notes_id_seq", "APP.notes_id_seq", "documents_id_seq", "invoice_no", "app.nothing", "16384"];
+    let states = [None, None, Some("55000"), Some("42P01"), Some("42P01"), Some("42P01")];
+    for (name, state) in names.into_iter().zip(states) {
+        is(one, "savepoint s", "")?;
+        let said = with(one, current, &[name])?;
+        if state.map_or(said.parse::<i64>().is_err(), |state| said != state) {
+            return Err(format!("currval of {name} says {said}").into());
+        }
+        is(one, "rollback to s", "")?;
+    }
+    is(one, "rollback", "")
 }

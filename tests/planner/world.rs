@@ -50,6 +50,7 @@ pub fn planned(statement: &Statement<'_>) -> Result<Planned, Refusal> {
         parameters: 0,
         tenant_type: None,
         holds: Lasting::Nothing,
+        sequences: None,
         bind_checks: Vec::new(),
         cautious: None,
         load: None,

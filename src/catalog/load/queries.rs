@@ -63,6 +63,26 @@ JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind NOT IN ('i', 'I', 't')
 ORDER BY a.attrelid, a.attnum";
 
+/// Columns whose default is a plain call of nextval (as `pg_get_expr` prints it with an empty search path), and
+/// identity columns, of tables without rules.
+pub(super) const DRAWS: &str = "
+SELECT d.adrelid AS relation, d.adnum AS number, s.oid AS sequence
+FROM pg_catalog.pg_attrdef d
+JOIN pg_catalog.pg_class c ON c.oid = d.adrelid
+JOIN pg_catalog.pg_depend p ON p.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND p.objid = d.oid
+  AND p.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+JOIN pg_catalog.pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
+WHERE NOT c.relhasrules
+  AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~ '^nextval\\(''([^'']|'''')*''::regclass\\)$'
+UNION ALL
+SELECT p.refobjid, p.refobjsubid::pg_catalog.int2, p.objid
+FROM pg_catalog.pg_depend p
+JOIN pg_catalog.pg_class s ON s.oid = p.objid AND s.relkind = 'S'
+JOIN pg_catalog.pg_class c ON c.oid = p.refobjid AND NOT c.relhasrules
+JOIN pg_catalog.pg_attribute a ON a.attrelid = p.refobjid AND a.attnum = p.refobjsubid AND a.attidentity <> ''
+WHERE p.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND p.objsubid = 0
+  AND p.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND p.deptype = 'i'";
+
 /// Unique indexes on plain columns without a predicate. INCLUDE columns are no part of a key; an index
 /// that is not valid promises nothing; one that is checked late (`indimmediate`) is a primary key, but not
 /// unique at every moment.

@@ -3,8 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{CoercionForm, FuncCall, Node, SqlValueFunctionOp};
 
-use crate::catalog::{Oid, RelationKind};
-use crate::config::model::{Operation, SequenceAccess};
+use crate::catalog::Oid;
 use crate::policy::{Refusal, SqlState};
 
 use super::super::build;
@@ -12,14 +11,16 @@ use super::super::functions::{AdvisoryLock, FunctionVerdict, Functions, RULE, Sp
 use super::super::leaksafe::{BindCheck, BindRule};
 use super::super::planned::Lasting;
 use super::super::rewrite::scoped;
+use super::super::sequences::Asked;
 use super::super::settings::{self, Given, SettingChange};
-use super::types::{identifiers, string_constant};
+use super::types::string_constant;
 use super::{Binder, Facts, Scope};
 
 impl Binder<'_> {
     /// Binds a call: the function, then everything that a call can hold.
     pub fn call(&mut self, scope: &Scope<'_>, call: &mut FuncCall, facts: &mut Facts) -> Result<(), Refusal> {
         let location = call.location;
+        self.drop_void(call);
         let arguments = if call.agg_star { 0 } else { call.args.len() };
         let arguments = if call.agg_within_group { arguments + call.agg_order.len() } else { arguments };
         let name: Vec<String> = build::names(&call.funcname)
@@ -56,6 +57,28 @@ impl Binder<'_> {
             Some(window) => self.window_definition(scope, window, facts),
             None => Ok(()),
         }
+    }
+
+    /// A parameter of type void is no argument: it stands for an OUT parameter of a function that JDBC calls
+    /// (ParseFuncOrColumn of parse_func.c drops it likewise).
+    fn drop_void(&mut self, call: &mut FuncCall) {
+        const VOID: Oid = 2278;
+        if call.agg_within_group {
+            return;
+        }
+        let types = &self.statement.parameter_types;
+        let mut highest = self.parameters;
+        call.args.retain(|argument| {
+            let Some(NodeEnum::ParamRef(parameter)) = &argument.node else { return true };
+            let Ok(number) = u16::try_from(parameter.number) else { return true };
+            let declared = usize::from(number).checked_sub(1).and_then(|at| types.get(at));
+            let void = declared == Some(&VOID);
+            if void {
+                highest = highest.max(number);
+            }
+            !void
+        });
+        self.parameters = highest;
     }
 
     /// The types of a call's arguments as far as they are known, in the server's order; those of WITHIN GROUP
@@ -129,11 +152,8 @@ impl Binder<'_> {
                 self.pin(at);
                 self.input_type(&text, at)?;
             }
-            SpecialFunction::Currval | SpecialFunction::Lastval => {
-                return refuse(
-                    "shows the last value of a server connection that tenants share: use RETURNING",
-                );
-            }
+            SpecialFunction::Currval => self.currval(call)?,
+            SpecialFunction::Lastval => self.asks.push(Asked::Last),
             SpecialFunction::SetConfig => self.set_config(call)?,
             SpecialFunction::PgNotify => scoped::notify_channel(self, call)?,
             SpecialFunction::AdvisoryLock(lock) => {
@@ -175,50 +195,6 @@ impl Binder<'_> {
         self.set_config.push(change);
         Ok(())
     }
-
-    /// `nextval('sequence')`: of a sequence that a column owns, where the role may insert into its table (an
-    /// INSERT would show the same), or of one that a rule lists.
-    fn nextval(&mut self, call: &FuncCall) -> Result<(), Refusal> {
-        let location = call.location;
-        let argument = call.args.first().and_then(|arg| match &arg.node {
-            Some(NodeEnum::TypeCast(cast)) => string_constant(cast.arg.as_ref()?),
-            _ => string_constant(arg),
-        });
-        let Some((text, at)) = argument else {
-            return Err(
-                Refusal::new(SqlState::DENIED, RULE, "nextval needs its sequence as a literal").at(location)
-            );
-        };
-        self.pin(at);
-        let path = identifiers(&text).unwrap_or_default();
-        let (schema, name) = match path.as_slice() {
-            [name] => (None, name.as_str()),
-            [schema, name] => (Some(schema.as_str()), name.as_str()),
-            _ => (None, ""),
-        };
-        let undefined = || {
-            Refusal::new(SqlState::UNDEFINED_TABLE, RULE, format!("relation \"{text}\" does not exist"))
-                .at(at)
-        };
-        let sequence = self.catalog.find_relation(schema, name).ok_or_else(undefined)?.clone();
-        if sequence.kind != RelationKind::Sequence {
-            return Err(undefined());
-        }
-        let by_rule = self.policy.sequence_access(sequence.oid).contains(&SequenceAccess::Nextval);
-        let by_owner =
-            sequence.owned_by.and_then(|(table, _)| self.catalog.relation(table)).is_some_and(|table| {
-                !matches!(self.policy.tenancy(table.oid), crate::policy::Tenancy::Denied)
-                    && self.policy.access(self.role, table).allows(Operation::Insert)
-            });
-        if by_rule || by_owner {
-            Ok(())
-        } else {
-            let message = format!("sequence {}.{} may not be drawn from", sequence.schema, sequence.name);
-            Err(Refusal::new(SqlState::DENIED, RULE, message)
-                .hint("List it under [[sequences]] with access = [\"nextval\"].")
-                .at(location))
-        }
-    }
 }
 
 fn setting_change(name: &Node, value: &Node, local: &Node) -> Option<SettingChange> {
@@ -246,7 +222,7 @@ fn text_argument(node: &Node) -> Option<Given<Option<String>>> {
 
 /// A parameter, also with a cast: what is checked is the value as the client gives it, whose text a cast to text or
 /// boolean leaves as it is.
-fn parameter_argument(node: &Node) -> Option<u16> {
+pub(in crate::sql) fn parameter_argument(node: &Node) -> Option<u16> {
     match &node.node {
         Some(NodeEnum::ParamRef(parameter)) => u16::try_from(parameter.number).ok(),
         Some(NodeEnum::TypeCast(cast)) => {

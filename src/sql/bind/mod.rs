@@ -36,14 +36,17 @@ use crate::policy::{Access, Policy, Refusal, Rule, SqlState};
 use super::leaksafe::{BindCheck, LeakSafe};
 use super::plan::Decided;
 use super::planned::{Edit, Lasting};
+use super::sequences::{Asked, Sequences};
 use super::settings::SettingChange;
 use super::{Statement, World};
 
+pub(in crate::sql) use call::parameter_argument;
 pub(in crate::sql) use expression::Facts;
 pub(in crate::sql) use from::{columns_of, is_system};
 pub(in crate::sql) use scope::{ColumnKind, Item, ItemColumn, Level, Place, Scope, Source};
 pub(in crate::sql) use select::{Output, Single, star_of};
 pub(in crate::sql) use target::{push_old_and_new, push_row, push_target};
+pub(in crate::sql) use types::{identifiers, string_constant};
 pub(in crate::sql) use with::Cte;
 
 /// The rule of what may be read and written.
@@ -85,6 +88,12 @@ pub(in crate::sql) struct Binder<'a> {
     pub set_config: Vec<SettingChange>,
     /// What the statement leaves to the server session, or takes from it.
     pub holds: Lasting,
+    /// Sequences that nextval draws from, as often as it is called.
+    pub drawn: Vec<Oid>,
+    /// Last values of sequences that are asked for.
+    pub asks: Vec<Asked>,
+    /// What is drawn for certain.
+    pub sequences: Sequences,
     /// The client's channel, in LISTEN, UNLISTEN and NOTIFY.
     pub channel: Option<String>,
     /// Names of WITH RECURSIVE lists that are not defined yet, innermost list last.
@@ -118,6 +127,9 @@ impl<'a> Binder<'a> {
             may_set_config: false,
             set_config: Vec::new(),
             holds: Lasting::Nothing,
+            drawn: Vec::new(),
+            asks: Vec::new(),
+            sequences: Sequences::default(),
             channel: None,
             forward_names: Vec::new(),
             query_depth: 0,
@@ -128,7 +140,8 @@ impl<'a> Binder<'a> {
     }
 
     /// What was decided, once the statement is bound.
-    pub fn decided(self) -> Decided {
+    pub fn decided(mut self) -> Decided {
+        let sequences = self.sequences();
         let reason = match self.tenant_type {
             Some(_) => "every relation with tenants' rows is restricted to the tenant",
             None if self.touched.is_empty() => "no relation is touched",
@@ -141,6 +154,7 @@ impl<'a> Binder<'a> {
             relations: self.touched.into_iter().map(|(_, name, operation)| (name, operation)).collect(),
             edits: self.edits,
             holds: self.holds,
+            sequences,
             channel: self.channel,
             reason: reason.to_owned(),
         }

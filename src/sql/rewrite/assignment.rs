@@ -19,6 +19,7 @@ use crate::policy::{Access, Refusal, Rule, SqlState, Tenancy};
 use super::super::bind::{Binder, Facts, Scope, denied_column, kind_of, unsupported};
 use super::super::build;
 use super::predicate::{parent_exists, tenant_value};
+use super::row_source::RowSource;
 use super::sentinel::{Violation, raise};
 
 /// A key of a relation that has to point at a row of the tenant's.
@@ -235,8 +236,23 @@ impl Binder<'_> {
             Tenancy::Tenant { column, .. } => Some(*column),
             Tenancy::Child { .. } | Tenancy::Shared | Tenancy::Denied => None,
         };
+        let proofs = proofs(self, relation, tenancy);
+        let guarded = |column: &i16| {
+            Some(*column) == tenant_column || proofs.iter().any(|p| p.own_columns().any(|own| own == *column))
+        };
+        let mut rows: Vec<RowSource> = Vec::new();
+        for (_, number) in written.iter().filter(|(column, _)| guarded(column)) {
+            if !rows.iter().any(|row| row.place(*number).is_some()) {
+                rows.extend(self.row_source(targets, *number)?);
+            }
+        }
         for (column, number) in &written {
             if Some(*column) == tenant_column {
+                let in_row = rows.iter_mut().find_map(|row| row.place(*number).map(|place| (row, place)));
+                if let Some((row, place)) = in_row {
+                    self.guard_tenant_in_row(relation, *column, row, place)?;
+                    continue;
+                }
                 let Some(target) = simple_target(targets, *number) else {
                     return Err(unsupported("this assignment to the tenant column", -1));
                 };
@@ -252,9 +268,10 @@ impl Binder<'_> {
                 self.edit(location, "the tenant column gets the tenant's value, or the statement raises");
             }
         }
-        for proof in proofs(self, relation, tenancy) {
-            self.prove_assignment(relation, &proof, &written, targets)?;
+        for proof in &proofs {
+            self.prove_assignment(relation, proof, &written, targets, &mut rows)?;
         }
+        rows.into_iter().for_each(|row| row.close(targets));
         Ok(())
     }
 
@@ -304,6 +321,7 @@ impl Binder<'_> {
         proof: &Proof,
         written: &[(i16, usize)],
         targets: &mut [Node],
+        rows: &mut [RowSource],
     ) -> Result<(), Refusal> {
         let numbers: Vec<(i16, usize)> = written
             .iter()
@@ -312,6 +330,13 @@ impl Binder<'_> {
             .collect();
         if numbers.is_empty() {
             return Ok(());
+        }
+        for row in rows {
+            let places: Vec<(i16, usize)> =
+                numbers.iter().filter_map(|(column, number)| Some((*column, row.place(*number)?))).collect();
+            if !places.is_empty() && places.len() == numbers.len() {
+                return self.prove_key_in_row(relation, proof, row, &places);
+            }
         }
         let mut values = Vec::new();
         for (column, number) in &numbers {
@@ -453,7 +478,7 @@ fn is_bare_column(value: &Node) -> bool {
     }
 }
 
-fn scalar(select: pg_query::protobuf::SelectStmt) -> Node {
+pub(super) fn scalar(select: pg_query::protobuf::SelectStmt) -> Node {
     build::node(NodeEnum::SubLink(Box::new(pg_query::protobuf::SubLink {
         sub_link_type: pg_query::protobuf::SubLinkType::ExprSublink as i32,
         subselect: Some(build::boxed(NodeEnum::SelectStmt(Box::new(select)))),

@@ -18,12 +18,17 @@ impl Binder<'_> {
         self.bind_from(None, &names, &mut level, &mut delete.using_clause, &mut facts)?;
         let target = self.target_of(&mut level, delete.relation.as_mut(), Operation::Delete)?;
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
-        delete.where_clause =
-            self.condition_of(&scope, Clause::Where, delete.where_clause.take(), &mut facts)?;
+        let positioned = self.positioned(&target, delete.where_clause.as_deref(), &delete.using_clause)?;
+        if !positioned {
+            delete.where_clause =
+                self.condition_of(&scope, Clause::Where, delete.where_clause.take(), &mut facts)?;
+        }
         let columns = self.returning(&scope, &target, delete.returning_clause.as_mut(), &mut facts)?;
         self.demand_reads(&target, &facts)?;
         placement::apply(self, &level, &mut delete.using_clause, &mut delete.where_clause)?;
-        self.restrict_target(&target, &mut delete.where_clause)?;
+        if !positioned {
+            self.restrict_target(&target, &mut delete.where_clause)?;
+        }
         self.fence_ctes(&names, delete.with_clause.as_mut());
         Ok(Output { columns, tenanted: true, facts: Facts::default(), ..Output::default() })
     }

@@ -65,14 +65,15 @@ impl Binder<'_> {
         if insert.cols.is_empty() && insert.select_stmt.is_some() {
             insert.cols = relation.columns.iter().take(width).map(|c| column_target(&c.name)).collect();
         }
-        let mut columns = Vec::new();
+        let (mut columns, mut parts) = (Vec::new(), Vec::new());
         for node in &mut insert.cols {
             let Some(NodeEnum::ResTarget(column)) = &mut node.node else {
                 return Err(unsupported("this column list", -1));
             };
             let number = target_column(relation, &target.access, column)?;
             if !column.indirection.is_empty() {
-                return Err(unsupported("an INSERT into a part of a column", column.location));
+                self.subscripts(column)?;
+                parts.extend(number);
             }
             columns.extend(number);
         }
@@ -85,7 +86,15 @@ impl Binder<'_> {
             Tenancy::Child { .. } | Tenancy::Shared | Tenancy::Denied => None,
         };
         let mut needed = Vec::new();
-        for proof in proofs(self, relation, &target.tenancy) {
+        let proofs = proofs(self, relation, &target.tenancy);
+        let decides = |part: &i16| {
+            tenant.is_some_and(|(column, _)| column == *part)
+                || proofs.iter().any(|proof| proof.own_columns().any(|own| own == *part))
+        };
+        if parts.iter().any(decides) {
+            return Err(unsupported("an INSERT into a part of a key", -1));
+        }
+        for proof in proofs {
             if self.must_prove(relation, &proof, &columns)? {
                 needed.push(proof);
             }
@@ -101,6 +110,23 @@ impl Binder<'_> {
             return Err(unsupported(&format!("an INSERT into {} with no parent key", relation.name), -1));
         }
         Ok(RowRule { tenant, proofs: needed, columns, several })
+    }
+
+    /// Binds the subscripts of `INSERT INTO t (a[1])`, which can name nothing of the row.
+    fn subscripts(&mut self, column: &mut ResTarget) -> Result<(), Refusal> {
+        let level = Level::at(0);
+        let scope = Scope { outer: None, level: &level, window: None, ctes: &[] };
+        let mut facts = Facts::default();
+        for step in &mut column.indirection {
+            match &mut step.node {
+                Some(NodeEnum::AIndices(indices)) => {
+                    self.optional(&scope, &mut indices.lidx, &mut facts)?;
+                    self.optional(&scope, &mut indices.uidx, &mut facts)?;
+                }
+                _ => return Err(unsupported("an INSERT into a field of a column", column.location)),
+            }
+        }
+        Ok(())
     }
 
     /// A key is proved when all of it is written; it need not be when none of it is and it stays null.

@@ -37,12 +37,17 @@ impl Binder<'_> {
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
         let (relation, tenancy) = (target.relation.clone(), target.tenancy.clone());
         self.assignments(&scope, &relation, &tenancy, &target.access, &mut update.target_list, &mut facts)?;
-        update.where_clause =
-            self.condition_of(&scope, Clause::Where, update.where_clause.take(), &mut facts)?;
+        let positioned = self.positioned(&target, update.where_clause.as_deref(), &update.from_clause)?;
+        if !positioned {
+            update.where_clause =
+                self.condition_of(&scope, Clause::Where, update.where_clause.take(), &mut facts)?;
+        }
         let columns = self.returning(&scope, &target, update.returning_clause.as_mut(), &mut facts)?;
         self.demand_reads(&target, &facts)?;
         placement::apply(self, &level, &mut update.from_clause, &mut update.where_clause)?;
-        self.restrict_target(&target, &mut update.where_clause)?;
+        if !positioned {
+            self.restrict_target(&target, &mut update.where_clause)?;
+        }
         self.fence_ctes(&names, update.with_clause.as_mut());
         Ok(Output { columns, tenanted: true, facts: Facts::default(), ..Output::default() })
     }

@@ -1,8 +1,8 @@
 //! Statements and query levels: which clauses there are, and what each holds.
 
 use sqlparser::ast::{
-    CopySource, CopyTarget, Cte, Declare, Distinct, Fetch, Ident, LimitClause, LockClause, Query, Select,
-    SelectFlavor, SetExpr, Statement, Table, With,
+    CopySource, CopyTarget, Cte, Declare, Distinct, Fetch, Ident, LimitClause, Lock, LockClause,
+    LockTableMode, Query, Select, SelectFlavor, SetExpr, Statement, Table, With,
 };
 
 use super::Walk;
@@ -34,6 +34,19 @@ impl Walk<'_> {
                         Some(query) => self.query(query, scope),
                         None => self.cannot_read("DECLARE without a query"),
                     }
+                }
+            }
+            Statement::Lock(Lock { tables, lock_mode, nowait: _ }) => {
+                for table in tables {
+                    let named = self.leaf_named(&table.name, None);
+                    self.target(named, &table.name.to_string());
+                }
+                let weak = matches!(
+                    lock_mode,
+                    Some(LockTableMode::AccessShare | LockTableMode::RowShare | LockTableMode::RowExclusive)
+                );
+                if !weak {
+                    self.contradict("LOCK TABLE in a mode that stops other tenants".to_owned());
                 }
             }
             _ => self.cannot_read("a statement of another kind"),

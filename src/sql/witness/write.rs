@@ -10,9 +10,9 @@
 use std::borrow::Cow;
 
 use sqlparser::ast::{
-    AccessExpr, Assignment, AssignmentTarget, ConflictTarget, Delete, DoUpdate, Expr, FromTable, Insert,
-    ObjectName, OnConflict, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, TableObject, Update,
-    UpdateTableFromKind, Value,
+    AccessExpr, Assignment, AssignmentTarget, ConflictTarget, Delete, DoUpdate, Expr, FromTable, GroupByExpr,
+    Insert, JoinConstraint, JoinOperator, ObjectName, OnConflict, OnConflictAction, OnInsert, Query, Select,
+    SelectItem, SetExpr, TableFactor, TableObject, TableWithJoins, Update, UpdateTableFromKind, Value,
 };
 
 use super::Walk;
@@ -20,7 +20,7 @@ use super::facts::{ForeignKey, Tenancy};
 use super::key::{Key, Written};
 use super::level::{Leaf, leaf_of};
 use super::names;
-use super::predicate::{Access, bare};
+use super::predicate::{Access, bare, guard};
 use super::scope::Scope;
 
 impl Walk<'_> {
@@ -355,13 +355,54 @@ fn assigned(assignment: &Assignment) -> Vec<(Option<Cow<'_, str>>, Option<&Expr>
     match target {
         AssignmentTarget::ColumnName(name) => vec![(whole_column(name), Some(value))],
         AssignmentTarget::Tuple(names) => {
-            let values: &[Expr] = match bare(value) {
-                Expr::Tuple(values) if values.len() == names.len() => values,
-                _ => &[],
+            let values: Vec<&Expr> = match bare(value) {
+                Expr::Tuple(values) => values.iter().collect(),
+                Expr::Subquery(query) => row_of(query).unwrap_or_default(),
+                _ => Vec::new(),
             };
-            names.iter().enumerate().map(|(i, name)| (whole_column(name), values.get(i))).collect()
+            let values = if values.len() == names.len() { values } else { Vec::new() };
+            names.iter().enumerate().map(|(i, name)| (whole_column(name), values.get(i).copied())).collect()
         }
     }
+}
+
+/// The values of a sub-select that gives a row in any case, so that none of them is null for the lack of one: a SELECT of
+/// nothing but outputs from `(SELECT …) x LEFT JOIN … ON true`, whose left side is one row.
+fn row_of(query: &Query) -> Option<Vec<&Expr>> {
+    let SetExpr::Select(select) = plain_body(query)? else { return None };
+    let [TableWithJoins { relation, joins }] = select.from.as_slice() else { return None };
+    let TableFactor::Derived { lateral: false, subquery, .. } = relation else { return None };
+    let SetExpr::Select(one) = plain_body(subquery)? else { return None };
+    let [join] = joins.as_slice() else { return None };
+    let (JoinOperator::Left(on) | JoinOperator::LeftOuter(on)) = &join.join_operator else { return None };
+    let always = matches!(on, JoinConstraint::On(Expr::Value(value)) if value.value == Value::Boolean(true));
+    let single = matches!(one.projection.as_slice(), [SelectItem::UnnamedExpr(Expr::Value(_))]);
+    if !always || !single || !one.from.is_empty() || !is_bare(one) || !is_bare(select) {
+        return None;
+    }
+    // What returns a set could return none.
+    let value = |item| value_of(item).filter(|value| guard(value).is_some() || is_column(value));
+    select.projection.iter().map(value).collect()
+}
+
+fn is_column(value: &Expr) -> bool {
+    matches!(bare(value), Expr::CompoundIdentifier(_))
+}
+
+/// The body of a query that has nothing around it.
+fn plain_body(query: &Query) -> Option<&SetExpr> {
+    let plain = query.with.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && query.locks.is_empty();
+    plain.then_some(&*query.body)
+}
+
+/// Whether a SELECT gives a row for each row of its FROM.
+fn is_bare(select: &Select) -> bool {
+    let ungrouped =
+        matches!(&select.group_by, GroupByExpr::Expressions(by, with) if by.is_empty() && with.is_empty());
+    select.selection.is_none() && select.having.is_none() && select.distinct.is_none() && ungrouped
 }
 
 fn whole_column(name: &ObjectName) -> Option<Cow<'_, str>> {
