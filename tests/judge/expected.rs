@@ -97,11 +97,15 @@ impl Report {
     }
 }
 
-/// The ids of a judge in the file: `judge id` a line.
+/// The ids of a judge in the file: `judge id -- why` a line.
 fn expected(judge: &str) -> BTreeSet<String> {
     let text = corpus(PATH);
     let lines = text.lines().filter_map(|line| line.split_once(' '));
-    lines.filter(|(of, _)| *of == judge).map(|(_, id)| id.to_owned()).collect()
+    lines.filter(|(of, _)| *of == judge).map(|(_, id)| without_why(id).to_owned()).collect()
+}
+
+fn without_why(line: &str) -> &str {
+    line.split_once(" --").map_or(line, |(id, _)| id)
 }
 
 fn bless<'a>(judge: &str, refused: impl Iterator<Item = &'a String>) {
@@ -112,7 +116,8 @@ fn bless<'a>(judge: &str, refused: impl Iterator<Item = &'a String>) {
         .filter(|line| line.split_once(' ').is_none_or(|(of, _)| of != judge))
         .map(Into::into)
         .collect();
-    lines.extend(refused.map(|id| format!("{judge} {id}")));
+    let known = |line: &str| text.lines().find(|of| without_why(of) == line).map(Into::into);
+    lines.extend(refused.map(|id| format!("{judge} {id}")).map(|line| known(&line).unwrap_or(line)));
     lines.sort();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(PATH);
     std::fs::write(path, lines.join("\n") + "\n").expect("the file of expected refusals");

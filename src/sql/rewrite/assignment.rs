@@ -10,13 +10,15 @@
 //! The tenant's own value is what is written, so that nothing which only becomes equal to it by rounding,
 //! trimming or arithmetic is ever stored.
 
+use std::collections::HashSet;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, Node, ResTarget};
 
 use crate::catalog::{ForeignKey, Oid, Relation};
 use crate::policy::{Access, Refusal, Rule, SqlState, Tenancy};
 
-use super::super::bind::{Binder, Facts, Scope, denied_column, kind_of, unsupported};
+use super::super::bind::{Binder, FORM, Facts, Scope, denied_column, kind_of, unsupported};
 use super::super::build;
 use super::predicate::{parent_exists, tenant_value};
 use super::row_source::RowSource;
@@ -221,6 +223,7 @@ impl Binder<'_> {
     ) -> Result<(), Refusal> {
         one_by_one(targets);
         let mut written: Vec<(i16, usize)> = Vec::new();
+        let mut whole = HashSet::new();
         let mut row_source = None;
         for (number, node) in targets.iter_mut().enumerate() {
             let Some(NodeEnum::ResTarget(target)) = &mut node.node else {
@@ -228,6 +231,10 @@ impl Binder<'_> {
             };
             let column = target_column(relation, access, target)?;
             if let Some(column) = column {
+                if target.indirection.is_empty() && !whole.insert(column) {
+                    let message = format!("multiple assignments to same column \"{}\"", target.name);
+                    return Err(Refusal::new(SqlState::SYNTAX, FORM, message).at(target.location));
+                }
                 written.push((column, number));
             }
             self.assigned_value(scope, target, &mut row_source, facts)?;

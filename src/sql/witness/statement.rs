@@ -38,8 +38,13 @@ impl Walk<'_> {
             }
             Statement::Lock(Lock { tables, lock_mode, nowait: _ }) => {
                 for table in tables {
+                    let printed = table.name.to_string();
                     let named = self.leaf_named(&table.name, None);
-                    self.target(named, &table.name.to_string());
+                    let known =
+                        self.target(named, &printed).is_some_and(|leaf| leaf.tenancy != Tenancy::Unknown);
+                    if !known {
+                        self.contradict(format!("{printed} is locked, and is not known"));
+                    }
                 }
                 let weak = matches!(
                     lock_mode,

@@ -243,6 +243,7 @@ impl Walk<'_> {
         }
         let set: Vec<_> = assignments.iter().flat_map(assigned).collect();
         let assigned = |column: &str| set.iter().find(|(c, _)| c.as_deref() == Some(column));
+        let once = |column: &str| set.iter().filter(|(c, _)| c.as_deref() == Some(column)).count() <= 1;
         let kept = match &leaf.tenancy {
             Tenancy::Tenant { column, null_is_shared: _ } => set
                 .iter()
@@ -251,13 +252,14 @@ impl Walk<'_> {
             Tenancy::Child { parents } => parents.iter().all(|parent| {
                 let value = |column: &str| assigned(column).and_then(|(_, value)| *value);
                 let touched = parent.columns.iter().any(|(c, _)| assigned(c).is_some());
-                !touched
-                    || self.prover.has_own_parent(
-                        parent,
-                        None,
-                        &Key { value: &value, kept: Some(leaf), nullable: parents.len() > 1 },
-                    )
-                    || (parents.len() > 1 && parent.columns.iter().all(|(c, _)| is_unset(value(c))))
+                parent.columns.iter().all(|(c, _)| once(c))
+                    && (!touched
+                        || self.prover.has_own_parent(
+                            parent,
+                            None,
+                            &Key { value: &value, kept: Some(leaf), nullable: parents.len() > 1 },
+                        )
+                        || (parents.len() > 1 && parent.columns.iter().all(|(c, _)| is_unset(value(c)))))
             }),
             Tenancy::Shared => true,
             Tenancy::Catalog | Tenancy::Unknown => false,
@@ -272,7 +274,8 @@ impl Walk<'_> {
                 None => Written::Kept,
                 Some((_, value)) => Written::of(*value),
             };
-            if unknown || (touched && !self.prover.holds_key(&key, None, Some(leaf), &written)) {
+            let twice = key.target.columns.iter().any(|(c, _)| !once(c));
+            if unknown || twice || (touched && !self.prover.holds_key(&key, None, Some(leaf), &written)) {
                 self.unproved_key(leaf, &key);
             }
         }
