@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn what_holds_others_data_is_denied() {
         let held = "pg_stats pg_stats_ext pg_stats_ext_exprs pg_statistic pg_statistic_ext_data pg_stat_activity \
-                    pg_stat_all_tables pg_statio_all_tables pg_largeobject pg_largeobject_metadata pg_authid pg_shadow \
+                    pg_stat_all_tables pg_stat_user_tables pg_statio_user_tables pg_largeobject pg_largeobject_metadata pg_authid pg_shadow \
                     pg_user_mapping pg_user_mappings pg_locks pg_prepared_statements pg_prepared_xacts pg_cursors \
                     pg_file_settings pg_hba_file_rules pg_config pg_db_role_setting pg_subscription pg_foreign_server \
                     pg_replication_slots pg_backend_memory_contexts pg_aios pg_wait_events no_such_relation";
@@ -95,6 +95,17 @@ mod tests {
             Catalogs::verdict("pg_catalog", "pg_sequences"),
             CatalogVerdict::Allowed { denied_columns: &["last_value"] }
         );
+        // What is read and hit counts every tenant's blocks; Sequelize asks for names.
+        let CatalogVerdict::Allowed { denied_columns } =
+            Catalogs::verdict("pg_catalog", "pg_statio_all_tables")
+        else {
+            unreachable!("the names of pg_statio_all_tables are allowed")
+        };
+        for kind in ["heap", "idx", "toast", "tidx"] {
+            for what in ["read", "hit"] {
+                assert!(denied_columns.contains(&format!("{kind}_blks_{what}").as_str()));
+            }
+        }
         assert_eq!(
             Catalogs::verdict("pg_catalog", "pg_index"),
             CatalogVerdict::Allowed { denied_columns: &[] }
