@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::catalog::{Oid, Operator, Snapshot};
 
 use super::candidates::{Candidate, Choice, choose};
+use super::coerce::can_coerce;
 use super::polymorphic::{instantiate, is_polymorphic};
 use super::{
     CastPath, Context, OperatorMatch, Resolution, array_type, base_type, coercion, element_type, oid,
@@ -115,12 +116,9 @@ fn choose_operator(
     if let Some(operator) = exact {
         return real(operator.clone());
     }
-    let candidates = candidates(catalog, schema, name, left.is_some());
-    let choice = match left {
-        Some(left) => choose(catalog, &[left, right], candidates),
-        None => choose(catalog, &[right], candidates),
-    };
-    match choice {
+    let inputs = [left.unwrap_or_default(), right];
+    let inputs = if left.is_some() { inputs.as_slice() } else { inputs.get(1..).unwrap_or_default() };
+    match choose(catalog, inputs, candidates(catalog, schema, name, inputs)) {
         Choice::One(candidate) => real(candidate.object),
         Choice::None => Resolution::NotFound,
         Choice::Many => Resolution::Ambiguous,
@@ -168,19 +166,31 @@ fn exact<'a>(
         .map(|(_, operator)| operator)
 }
 
-/// OpernameGetCandidates: of several with the same types, the one whose schema comes first.
+/// OpernameGetCandidates: of several with the same types, the one whose schema comes first. Those that cannot take the
+/// inputs are left out at once: an operator like `=` has more than sixty of them.
 fn candidates(
     catalog: &Snapshot,
     schema: Option<&str>,
     name: &str,
-    binary: bool,
+    inputs: &[Oid],
 ) -> Vec<Candidate<Arc<Operator>>> {
+    let binary = inputs.len() == 2;
     let mut found: Vec<Candidate<Arc<Operator>>> = Vec::new();
     for operator in catalog.operators_named(name).iter().filter(|o| (o.left != 0) == binary) {
+        let types = [operator.left, operator.right];
+        let arguments = if binary { types.as_slice() } else { types.get(1..).unwrap_or_default() };
+        if !can_coerce(catalog, inputs, arguments) {
+            continue;
+        }
         let Some(place) = place(catalog, schema, &operator.schema) else { continue };
-        let arguments = if binary { vec![operator.left, operator.right] } else { vec![operator.right] };
-        let candidate =
-            Candidate { object: operator.clone(), arguments, place, gathered: 0, defaulted: 0, tied: false };
+        let candidate = Candidate {
+            object: operator.clone(),
+            arguments: arguments.to_vec(),
+            place,
+            gathered: 0,
+            defaulted: 0,
+            tied: false,
+        };
         match found.iter_mut().find(|f| f.arguments == candidate.arguments) {
             Some(same) if same.place > place => *same = candidate,
             Some(_) => {}
