@@ -60,11 +60,8 @@ pub struct General {
     pub reserve_timeout: Duration,
     /// Server connections per (database, worker) that the clients of one tenant may hold at once; none: all.
     pub max_tenant_connections: Option<usize>,
-    /// Server connections per (database, worker) that may be kept beyond their transactions, for cursors WITH HOLD;
-    /// none: half of the pool.
-    pub max_held_connections: Option<usize>,
-    /// Those of them at most that clients keep beyond a transaction (session advisory locks, LISTEN); three
-    /// quarters of the pool where it says nothing.
+    /// Server connections per (database, worker) that clients may keep beyond a transaction (cursors WITH HOLD, session
+    /// advisory locks, LISTEN); none: three quarters of the pool.
     pub max_pinned: Option<usize>,
     /// Worker threads; PERF: one up to four cores.
     pub workers: usize,
@@ -98,6 +95,8 @@ pub struct General {
     pub plan_cache_bytes: usize,
     /// Longest statement that is planned, in bytes.
     pub max_statement_bytes: usize,
+    /// Longest Bind, in bytes: it is kept whole until it is sent.
+    pub max_bind_bytes: usize,
     /// Where statements go whose rewritten text failed verification.
     pub quarantine_file: Option<PathBuf>,
     /// What the witness's silence means.
@@ -125,7 +124,6 @@ impl Default for General {
             reserve_pool_size: 0,
             reserve_timeout: Duration::from_secs(5),
             max_tenant_connections: None,
-            max_held_connections: None,
             max_pinned: None,
             // One up to four processors, then one for each four.
             workers: std::thread::available_parallelism().map_or(1, |all| all.get().div_ceil(4)),
@@ -144,6 +142,7 @@ impl Default for General {
             plan_cache_entries: 10_000,
             plan_cache_bytes: 64 << 20,
             max_statement_bytes: 1 << 20,
+            max_bind_bytes: 256 << 20,
             quarantine_file: None,
             witness: Witness::WhenPossible,
             server_floor: ServerFloor::Warn,

@@ -32,10 +32,10 @@ macro_rules! differing {
 fn general(new: &General, old: &General) -> Vec<String> {
     differing!("general", General, new, old;
         listen, metrics_listen, pool_mode, default_pool_size, min_pool_size, reserve_pool_size, reserve_timeout,
-        max_tenant_connections, max_held_connections, max_pinned, workers, max_client_conn, client_login_timeout,
+        max_tenant_connections, max_pinned, workers, max_client_conn, client_login_timeout,
         client_write_timeout, checkout_timeout, server_connect_timeout, idle_timeout, server_lifetime,
         server_check_delay, tcp_keepalive, tcp_user_timeout, track_application_name, query_timeout,
-        plan_cache_entries, plan_cache_bytes, max_statement_bytes, quarantine_file, witness, server_floor, tls,
+        plan_cache_entries, plan_cache_bytes, max_statement_bytes, max_bind_bytes, quarantine_file, witness, server_floor, tls,
         listeners, tls_cert_file, tls_key_file)
 }
 

@@ -68,7 +68,7 @@ pub struct Metrics {
     pub servers_idle: IntGauge,
     /// `…{state="leased"}`.
     pub servers_leased: IntGauge,
-    /// `pgbulkhead_server_connections_held`: kept beyond their transactions for cursors WITH HOLD.
+    /// `pgbulkhead_server_connections_held`: kept beyond their transactions.
     pub servers_held: IntGauge,
     /// `pgbulkhead_clients_waiting`: for a server connection.
     pub clients_waiting: IntGauge,
@@ -135,7 +135,7 @@ impl Metrics {
             servers_held: gauge(
                 r,
                 "server_connections_held",
-                "Connections that are kept for cursors WITH HOLD",
+                "Connections that are kept beyond their transactions",
             )?,
             clients_waiting: gauge(r, "clients_waiting", "Clients that wait for a server connection")?,
             lease_wait: histogram(

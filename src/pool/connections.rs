@@ -37,7 +37,6 @@ pub(super) struct State {
     pub(super) queue: Queue,
     /// Idle, leased, being checked, and waiting for a cancel to settle.
     pub(super) open: usize,
-    pub(super) pinned: usize,
     pub(super) connecting: usize,
     pub(super) checking: usize,
     /// Leases by whom they are for; kept where tenants have a limit.
@@ -88,11 +87,6 @@ impl Pool {
         }
     }
 
-    /// Connections that are kept beyond a transaction.
-    pub fn pinned(&self) -> usize {
-        self.state.borrow().pinned
-    }
-
     /// A connection, if one is idle and fit, and nobody waits who could have it.
     pub fn try_lease(self: &Rc<Self>, payer: Option<&TenantId>) -> Option<Lease> {
         let payer = payer.filter(|_| self.limits.per_tenant.is_some()).cloned();
@@ -130,7 +124,7 @@ impl Pool {
             let held = state.held.entry(payer.clone()).or_default();
             *held = held.saturating_add(1);
         }
-        Lease { pool: self.clone(), payer, connection: Some(connection), pinned: false }
+        Lease { pool: self.clone(), payer, connection: Some(connection) }
     }
 
     /// A lease has ended.

@@ -15,28 +15,9 @@ pub struct Lease {
     pub(super) pool: Rc<Pool>,
     pub(super) payer: Payer,
     pub(super) connection: Option<Connection>,
-    pub(super) pinned: bool,
 }
 
 impl Lease {
-    /// Counts the connection as one that is kept beyond a transaction; false where there are too many of them.
-    pub fn pin(&mut self) -> bool {
-        let mut state = self.pool.state.borrow_mut();
-        if !self.pinned && state.pinned < self.pool.limits.pinned {
-            state.pinned = state.pinned.saturating_add(1);
-            self.pinned = true;
-        }
-        self.pinned
-    }
-
-    /// It is not kept any longer.
-    pub fn unpin(&mut self) {
-        if std::mem::take(&mut self.pinned) {
-            let mut state = self.pool.state.borrow_mut();
-            state.pinned = state.pinned.saturating_sub(1);
-        }
-    }
-
     /// The socket.
     pub fn stream(&mut self) -> Option<&mut Stream> {
         self.connection.as_mut().map(|connection| &mut connection.stream)
@@ -67,7 +48,6 @@ impl Lease {
     /// Gives the connection back. The caller says with `server` that nothing is outstanding on it and that no
     /// byte of a message is unwritten. A cancel that is on its way arrives before the connection is used again.
     pub fn give_back(mut self, server: Box<Server>) {
-        self.unpin();
         let Some(mut connection) = self.connection.take() else { return };
         connection.stream.belongs_to(None);
         let pool = self.pool.clone();
@@ -102,7 +82,6 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.unpin();
         if let Some(connection) = self.connection.take() {
             // No Terminate: a frame may be half written.
             drop(connection);

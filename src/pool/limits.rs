@@ -15,8 +15,6 @@ pub struct Limits {
     pub reserve_timeout: Duration,
     /// Leases of one tenant at once; none: all.
     pub per_tenant: Option<usize>,
-    /// Those of them at most that are kept beyond a transaction.
-    pub pinned: usize,
     /// An idle connection is closed after this, unless `least` are open.
     pub idle_timeout: Duration,
     /// A connection is not used again after this, or up to a tenth of it earlier, by chance.

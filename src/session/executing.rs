@@ -133,6 +133,9 @@ impl Active {
                     return Err(Stop::Wait(Flow::Drain));
                 }
                 let (answer, change) = self.may_discard(*discard, idle)?;
+                if change.is_some() {
+                    self.give_up(io)?;
+                }
                 change.into_iter().for_each(|change| self.rename(change));
                 self.say_in_batch(io, answer);
                 return Ok(());

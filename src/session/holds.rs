@@ -88,7 +88,7 @@ impl Holds {
 pub fn too_many_held() -> Refusal {
     let message = "too many server connections are kept for cursors WITH HOLD";
     Refusal::new(SqlState("53400"), Rule("cursor"), message)
-        .hint("The operator's max_held_connections limits them; a cursor inside of a transaction needs none.")
+        .hint("A cursor inside of a transaction needs none; or raise max_pinned.")
 }
 
 #[cfg(test)]

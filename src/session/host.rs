@@ -46,19 +46,11 @@ pub trait Host {
     /// A server connection, if one is free at once for this tenant (none: nobody's yet).
     fn lease(&mut self, tenant: Option<&TenantId>) -> Option<Box<Server>>;
 
-    /// The lease is going to be kept beyond its transaction, for a cursor WITH HOLD, until it is given back; false
-    /// where too many are.
+    /// The lease is going to be kept beyond its transaction (a cursor WITH HOLD, a session's advisory lock, LISTEN), until
+    /// it is given back; false where too many are.
     fn hold(&mut self) -> bool {
         true
     }
-
-    /// Keeps the leased server connection beyond its transaction; false where too many are kept already.
-    fn pin(&mut self) -> bool {
-        true
-    }
-
-    /// The leased server connection need not be kept any longer.
-    fn unpin(&mut self) {}
 
     /// The server-side statement for this rendered text and these parameter types, shared by all sessions.
     fn intern(&mut self, text: RenderedText, types: &[Oid]) -> Rc<Prepared>;

@@ -91,6 +91,17 @@ impl Active {
         Ok(())
     }
 
+    /// DISCARD ALL: gives advisory locks and channels back. What the server then says decides about the lease.
+    pub(super) fn give_up(&mut self, io: &mut Io<'_>) -> Result<(), Refusal> {
+        if self.pin.is_held() && self.server.is_some() {
+            let both = [OwnStatement::UnlockAll, OwnStatement::UnlistenAll];
+            outgoing::own_query(io.server, both.into_iter())?;
+            self.queue.push_back(Expect::Own);
+            self.pin.given();
+        }
+        Ok(())
+    }
+
     /// A statement is sent that may leave something to the server session: the lease is kept. 53300 where too many
     /// are.
     pub(super) fn hold(&mut self, host: &mut dyn Host, plan: &Plan) -> Result<(), Refusal> {
@@ -99,7 +110,7 @@ impl Active {
             Lasting::Releases => self.pin.given(),
             Lasting::Takes => {
                 self.channels.may_listen()?;
-                if !self.lease_per_session && !self.pin.is_held() && !host.pin() {
+                if !self.lease_per_session && !self.pin.is_held() && !host.hold() {
                     let message = "too many sessions keep a server connection for advisory locks or LISTEN";
                     return Err(Refusal::new(SqlState::TOO_MANY, Rule("pin"), message).hint(
                         "Use pg_advisory_xact_lock, which ends with its transaction, or raise max_pinned.",

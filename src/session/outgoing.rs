@@ -192,6 +192,10 @@ pub enum OwnStatement<'a> {
     CloseAll,
     /// `DISCARD SEQUENCES`
     DiscardSequences,
+    /// `SELECT pg_advisory_unlock_all()`
+    UnlockAll,
+    /// `UNLISTEN *`
+    UnlistenAll,
     /// Whether anything holds the server session beyond its transaction: gives a row, of no columns, if so.
     StillHeld,
 }
@@ -219,6 +223,10 @@ pub fn own_query<'a>(
                 OwnStatement::ResetAll => out.extend_from_slice(b"RESET ALL"),
                 OwnStatement::CloseAll => out.extend_from_slice(b"CLOSE ALL"),
                 OwnStatement::DiscardSequences => out.extend_from_slice(b"DISCARD SEQUENCES"),
+                OwnStatement::UnlockAll => {
+                    out.extend_from_slice(b"SELECT pg_catalog.pg_advisory_unlock_all()");
+                }
+                OwnStatement::UnlistenAll => out.extend_from_slice(b"UNLISTEN *"),
                 OwnStatement::StillHeld => out.extend_from_slice(STILL_HELD),
             }
             out.push(b';');

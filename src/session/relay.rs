@@ -236,12 +236,11 @@ impl Active {
         Ok(told.map_or(Seen::Nothing, Seen::Instead))
     }
 
-    fn pin_answered(&mut self, host: &mut dyn Host, tag: &[u8]) {
+    fn pin_answered(&mut self, tag: &[u8]) {
         let held = self.pin.is_held();
         self.pin.answered(tag);
         if held && !self.pin.is_held() {
             self.channels.clear();
-            host.unpin();
         }
     }
 
@@ -310,7 +309,7 @@ impl Active {
         self.frames.columns = None;
         match self.queue.front_mut() {
             Some(Expect::Own) if tag == b'C' => {
-                self.pin_answered(host, command);
+                self.pin_answered(command);
                 return Ok(Seen::Nothing);
             }
             Some(Expect::Execute(_)) => {

@@ -341,7 +341,13 @@ impl Active {
             self.queue.push_back(Expect::Query(query));
             self.portals.simple_query();
         } else {
-            self.say_ahead(&mut query, io.client);
+            let is_discarded = |verdict: &Decided| matches!(verdict, Decided::Name(_, NameChange::Discarded));
+            if decided.iter().any(is_discarded) {
+                self.give_up(io)?;
+            }
+            let mut said = Vec::new();
+            self.say_ahead(&mut query, &mut said);
+            self.say(io, said);
         }
         Ok(())
     }

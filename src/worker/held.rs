@@ -1,5 +1,5 @@
-//! Leases that are kept beyond their transactions, for cursors WITH HOLD: counted, and limited, so that clients that
-//! forget to close them do not keep all server connections from the others.
+//! Leases that are kept beyond their transactions, for cursors WITH HOLD, session advisory locks and LISTEN: counted, and
+//! limited, so that clients that forget to give them back do not keep all server connections from the others.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -101,16 +101,6 @@ impl Host for Surroundings<'_> {
         self.held.is_some()
     }
 
-    fn pin(&mut self) -> bool {
-        self.lease.as_mut().is_some_and(Lease::pin)
-    }
-
-    fn unpin(&mut self) {
-        if let Some(lease) = self.lease {
-            lease.unpin();
-        }
-    }
-
     fn intern(&mut self, text: RenderedText, types: &[Oid]) -> Rc<Prepared> {
         match self.database {
             Some(database) => database.interned.borrow_mut().intern(text, types),

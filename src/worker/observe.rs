@@ -50,7 +50,7 @@ pub trait Metrics: std::fmt::Debug + Send + Sync {
     fn pools(&self, worker: usize, idle: usize, leased: usize, waiting: usize) {
         let _ = (worker, idle, leased, waiting);
     }
-    /// How many server connections of a worker are kept for cursors WITH HOLD; told about every second.
+    /// How many server connections of a worker are kept beyond their transactions; told about every second.
     fn held(&self, worker: usize, held: usize) {
         let _ = (worker, held);
     }

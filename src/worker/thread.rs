@@ -34,8 +34,6 @@ use crate::wire::frame::FrameLimits;
 
 /// Bytes that are read at once (PERF: 16 KiB is as good as 64).
 const SCRATCH: usize = 16 * 1024;
-/// Longest Bind and CopyData.
-const LONGEST_VALUE: usize = 256 * 1024 * 1024;
 /// So that a worker that panics at once does not do so without a pause.
 const BEFORE_ANOTHER: Duration = Duration::from_millis(100);
 /// How long a server connection that was idle may take to show that it lives.
@@ -213,7 +211,6 @@ impl Worker {
                     reserve: configured.reserve_pool_size.unwrap_or(general.reserve_pool_size),
                     reserve_timeout: general.reserve_timeout,
                     per_tenant: configured.max_tenant_connections.or(general.max_tenant_connections),
-                    pinned: general.max_pinned.unwrap_or_else(|| most_pinned(size)),
                     idle_timeout: general.idle_timeout,
                     server_lifetime: general.server_lifetime,
                     check_delay: general.server_check_delay,
@@ -226,7 +223,7 @@ impl Worker {
                     planner: planner.clone(),
                     table: RefCell::new(table),
                     texts: RefCell::default(),
-                    holding: Holding::at_most(general.max_held_connections.unwrap_or(limits.size / 2)),
+                    holding: Holding::at_most(general.max_pinned.unwrap_or_else(|| most_pinned(size))),
                     pool: Pool::new(Rc::new(target), limits),
                     interned: RefCell::default(),
                     statements: RefCell::default(),
@@ -237,7 +234,7 @@ impl Worker {
         let limits = sql::Limits { max_bytes: general.max_statement_bytes, ..sql::Limits::default() };
         let terms = Terms {
             tls: TlsOffer::Never,
-            limits: FrameLimits { statement: general.max_statement_bytes, value: LONGEST_VALUE },
+            limits: FrameLimits { statement: general.max_statement_bytes, value: general.max_bind_bytes },
             lease_per_session: general.pool_mode == PoolMode::Session,
             application_name: general.track_application_name,
         };

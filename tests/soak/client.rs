@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, pin_mut};
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt, pin_mut};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::net::TcpStream;
@@ -20,8 +21,19 @@ use super::stage::{ROWS, Stage, connect};
 const HANGS: Duration = Duration::from_secs(90);
 
 /// The kinds of traffic.
-const KINDS: [&str; 9] =
-    ["simple", "prepared", "pipeline", "transaction", "error", "refused", "cancel", "vanish", "copy"];
+const KINDS: [&str; 11] = [
+    "simple",
+    "prepared",
+    "pipeline",
+    "transaction",
+    "error",
+    "refused",
+    "cancel",
+    "vanish",
+    "copy",
+    "load",
+    "half a load",
+];
 
 /// What clients have done.
 #[derive(Debug, Default)]
@@ -87,7 +99,7 @@ impl Client {
             }
             let kind = KINDS[self.random.random_range(0..KINDS.len())];
             // It costs a login each time.
-            if kind == "vanish" && self.random.random_ratio(7, 8) {
+            if matches!(kind, "vanish" | "half a load") && self.random.random_ratio(7, 8) {
                 continue;
             }
             let answer = timeout(HANGS, self.request(&connection, kind)).await;
@@ -108,6 +120,8 @@ impl Client {
             "refused" => self.refused(connection).await,
             "cancel" => self.cancel(connection).await,
             "copy" => self.copy(connection).await,
+            "load" => self.load(connection).await,
+            "half a load" => self.half_a_load().await,
             _ => self.vanish().await,
         }
     }
@@ -270,6 +284,67 @@ impl Client {
         let front = format!("{mark}\t{0}\tT{0}-", self.tenant);
         assert_eq!(text.lines().count(), usize::try_from(ROWS).expect("a small number"));
         assert!(text.lines().all(|line| line.starts_with(&front)), "another request's or tenant's row");
+        Ok(())
+    }
+
+    /// Lines for COPY FROM, in pieces that end anywhere; the last line of a bad load is none.
+    fn lines(&mut self, mark: &str, rows: usize, bad: bool) -> Vec<Bytes> {
+        let line = |row| format!("{0}\tT{1}-C{0}-{mark}-{row}\n", self.number, self.tenant);
+        let mut text: String = (0..rows).map(line).collect();
+        text.push_str(if bad { "no number\tx\n" } else { "" });
+        let mut rest = Bytes::from(text);
+        let mut pieces = Vec::new();
+        while !rest.is_empty() {
+            pieces.push(rest.split_to(self.random.random_range(1..400).min(rest.len())));
+        }
+        pieces
+    }
+
+    /// COPY FROM in a transaction that sees its rows, all of them; or none, where the last one is bad.
+    async fn load(&mut self, connection: &tokio_postgres::Client) -> Result<(), Error> {
+        let (mark, bad, keep) = (self.mark(), self.random.random_ratio(1, 4), self.random.random_ratio(1, 4));
+        let pieces = self.lines(&mark, 40, bad);
+        connection.batch_execute("begin").await?;
+        let sink = connection.copy_in("copy writes (client, body) from stdin").await?;
+        pin_mut!(sink);
+        for piece in pieces {
+            sink.send(piece).await?;
+        }
+        match sink.as_mut().finish().await {
+            Err(error) if bad && error.code() == Some(&SqlState::INVALID_TEXT_REPRESENTATION) => {
+                return connection.batch_execute("rollback").await;
+            }
+            loaded => assert_eq!((loaded?, bad), (40, false)),
+        }
+        let seen = "select count(*), min(tenant_id), max(tenant_id) from writes where starts_with(body, $1)";
+        let body = format!("T{}-C{}-{mark}-", self.tenant, self.number);
+        let row = connection.query_one(seen, &[&body]).await?;
+        let tenant = i32::try_from(self.tenant).expect("a small number");
+        assert_eq!((row.get::<_, i64>(0), row.get(1), row.get(2)), (40, tenant, tenant), "not its own rows");
+        connection.batch_execute(if keep { "commit" } else { "rollback" }).await
+    }
+
+    /// Goes away in the middle of a COPY FROM, of which nothing is written.
+    async fn half_a_load(&mut self) -> Result<(), Error> {
+        let mark = format!("HALF-{}", self.mark());
+        let pieces = self.lines(&mark, 40, false);
+        let stream = TcpStream::connect(self.stage.address).await.expect("the proxy accepts");
+        let mut config = tokio_postgres::Config::new();
+        config.user(format!("tenant{}", self.tenant)).dbname("soak").password("pencil");
+        let (client, connection) = config.connect_raw(stream, NoTls).await?;
+        let driven = tokio::spawn(connection);
+        if let Ok(sink) = client.copy_in("copy writes (client, body) from stdin").await {
+            pin_mut!(sink);
+            let most = self.random.random_range(0..pieces.len());
+            for piece in pieces.into_iter().take(most) {
+                if sink.send(piece).await.is_err() {
+                    break;
+                }
+            }
+            // Closes the socket before the end of the COPY could be sent.
+            driven.abort();
+            let _ = driven.await;
+        }
         Ok(())
     }
 

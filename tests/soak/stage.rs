@@ -111,6 +111,9 @@ impl Stage {
             "select count(*) from app.writes where body not like format('T%s-C%s-%%', tenant_id, client)";
         let strange: i64 = client.query_one(strange, &[]).await.expect("a count").get(0);
         assert_eq!(strange, 0, "a row was written for another tenant or by another client");
+        let half = "select count(*) from app.writes where body like '%-HALF-%'";
+        let half: i64 = client.query_one(half, &[]).await.expect("a count").get(0);
+        assert_eq!(half, 0, "a COPY whose client had gone was written");
     }
 
     /// Waits until nobody is connected, waits or holds a lease.

@@ -307,3 +307,32 @@ pub fn an_error_of_the_proxys_own_set_ends_the_connection(stage: &Stage) {
     relay.honest();
     assert_eq!(b.ask(&query(OWN)), "T D[2|40] C[SELECT 1] Z[I]");
 }
+
+/// W30: the same before a pipeline: no batch of it takes the error, or what follows it, for its own answer, and the
+/// server's answers to the batches reach nobody.
+pub fn an_error_of_the_proxys_own_set_before_a_pipeline_is_nobodys_answer(stage: &Stage) {
+    let relay = Relay::start(stage.server.port());
+    let proxy = stage.in_front_of(relay.port, "w30-set-pipeline");
+    let mut b = Connection::of(&proxy, "tenant_b");
+    let batch = [once(OWN, &[]), sync()].concat();
+    for at in 0..3 {
+        let mut a = Connection::of(&proxy, "tenant_a");
+        assert_eq!(a.ask(&query("set statement_timeout = '7s'")), "C[SET] Z[I]");
+        assert_eq!(a.ask(&query("set lock_timeout = '3s'")), "C[SET] Z[I]");
+        assert_eq!(b.ask(&query(OWN)), "T D[2|40] C[SELECT 1] Z[I]");
+        // The first answers of the server are to the proxy's own statements.
+        let mut seen = 0;
+        relay.alter(move |of_server| {
+            seen += usize::from(of_server.tag == b'C' && of_server.body.starts_with(b"SET"));
+            if of_server.tag != b'C' || seen != at.min(1) + 1 {
+                return Deed::Pass;
+            }
+            seen = usize::MAX / 2;
+            Deed::Instead(message(b'E', b"SERROR\0C22023\0Mno\0\0"))
+        });
+        a.say(&batch.repeat(1 + at));
+        assert_eq!(a.until_closed(), "E[08006]");
+        relay.honest();
+        assert_eq!(b.ask(&query(OWN)), "T D[2|40] C[SELECT 1] Z[I]");
+    }
+}

@@ -80,6 +80,7 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W30" order::an_error_of_the_proxys_own_parse_is_the_clients_bind
     "W30" order::flush_and_every_sync_are_answered
     "W30" hostile::an_error_of_the_proxys_own_set_ends_the_connection
+    "W30" hostile::an_error_of_the_proxys_own_set_before_a_pipeline_is_nobodys_answer
     "W31" vanish::a_vanished_clients_answer_reaches_nobody
     "W32" vanish::a_server_cut_at_any_byte_costs_its_connection_alone
     "W32" vanish::a_statement_timeout_leaves_the_session_usable
@@ -107,6 +108,7 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W46" frames::bytes_that_are_no_utf8_are_refused
     "W47" hostile::bytes_on_an_idle_connection_reach_nobody
     "W48" vanish::nothing_of_a_session_is_left_for_the_next
+    "W48" vanish::discard_all_gives_locks_and_channels_back
     "W50" records::the_audit_log_holds_one_line_an_event
     "W51" records::metrics_are_bounded_and_name_nobody
     "W52" records::unfinished_logins_end_and_disturb_nobody

@@ -175,3 +175,22 @@ pub fn a_killed_backend_is_told_and_replaced(stage: &Stage) {
     assert!(end.contains("E[57P01]") || end.contains("E[08006]"), "{end}");
     probe(&proxy);
 }
+
+/// W48: DISCARD ALL gives back what a session keeps on the server beyond its transactions, and with it the connection.
+pub fn discard_all_gives_locks_and_channels_back(stage: &Stage) {
+    let proxy = stage.narrow("w48-discard");
+    let discard = [query("discard all"), [once("discard all", &[]), sync()].concat()];
+    for (taking, discard) in ["select pg_advisory_lock(7)", "listen news"].into_iter().zip(discard) {
+        let mut a = Connection::of(&proxy, "tenant_a");
+        let mut b = Connection::of(&proxy, "tenant_b");
+        a.ask(&query(taking));
+        b.say(&query(OWN));
+        assert!(b.is_silent_for(Duration::from_millis(300)), "{taking}: the connection is kept");
+        let answer = a.ask(&discard);
+        assert!(answer.ends_with("C[DISCARD ALL] Z[I]"), "{answer}");
+        assert_eq!(b.hear(), "T D[2|40] C[SELECT 1] Z[I]");
+        let held = "select count(*) from pg_locks where locktype = 'advisory'";
+        assert_eq!(stage.superuser().values(held), [["0"]]);
+        a.is_usable();
+    }
+}

@@ -14,6 +14,14 @@ use super::values::{
 /// Reads `[general]`.
 pub(super) fn general(mut section: Section<'_>, listeners: Vec<Listener>) -> Option<General> {
     let d = General::default();
+    if let Some((_, place)) = section.spanned("max_held_connections", number(0, 10_000)) {
+        let help = "write `max_pinned`: cursors WITH HOLD, session advisory locks and LISTEN count together";
+        section.complain(
+            place,
+            "`max_held_connections` is part of `max_pinned`".to_owned(),
+            Some(help.to_owned()),
+        );
+    }
     let general = General {
         listen: section.or("listen", d.listen, filled(address)),
         metrics_listen: section.optional("metrics_listen", address),
@@ -23,7 +31,6 @@ pub(super) fn general(mut section: Section<'_>, listeners: Vec<Listener>) -> Opt
         reserve_pool_size: section.or("reserve_pool_size", d.reserve_pool_size, number(0, 10_000)),
         reserve_timeout: section.or("reserve_timeout", d.reserve_timeout, duration),
         max_tenant_connections: section.optional("max_tenant_connections", number(1, 10_000)),
-        max_held_connections: section.optional("max_held_connections", number(0, 10_000)),
         max_pinned: section.optional("max_pinned", number(0, 10_000)),
         workers: section.or("workers", d.workers, number(1, 256)),
         max_client_conn: section.or("max_client_conn", d.max_client_conn, number(1, 1_000_000)),
@@ -45,6 +52,7 @@ pub(super) fn general(mut section: Section<'_>, listeners: Vec<Listener>) -> Opt
             d.max_statement_bytes,
             size(1 << 10, 64 << 20),
         ),
+        max_bind_bytes: section.or("max_bind_bytes", d.max_bind_bytes, size(1 << 16, 1 << 30)),
         quarantine_file: section.optional("quarantine_file", path),
         witness: section.or("witness", d.witness, one_of(&WITNESSES)),
         server_floor: section.or("server_floor", d.server_floor, one_of(&SERVER_FLOORS)),

@@ -88,7 +88,6 @@ fn limits(size: usize) -> Limits {
     Limits {
         size,
         least: 0,
-        pinned: size,
         reserve: 0,
         reserve_timeout: SECOND,
         per_tenant: None,

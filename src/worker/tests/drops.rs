@@ -266,7 +266,7 @@ impl Rig {
         let certificate = postgres.certificate();
         let injector = Arc::new(Injector::new());
         let general = format!(
-            "default_pool_size = 1\nserver_check_delay = \"1h\"\nmax_held_connections = 1\ntls = \"allow\"\n\
+            "default_pool_size = 1\nserver_check_delay = \"1h\"\nmax_pinned = 1\ntls = \"allow\"\n\
              tls_cert_file = \"{0}/cert.pem\"\ntls_key_file = \"{0}/key.pem\"",
             certificate.display()
         );
