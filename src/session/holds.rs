@@ -77,6 +77,9 @@ impl Holds {
 
     /// The transaction has ended.
     pub fn transaction_ended(&mut self, committed: bool) {
+        if self.declared.is_empty() {
+            return;
+        }
         let declared = std::mem::take(&mut self.declared);
         if committed {
             self.held.extend(declared.into_iter().map(|(_, name)| name));

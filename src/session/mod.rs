@@ -47,6 +47,7 @@ pub mod relay;
 pub mod reply;
 pub mod sequences;
 pub mod server;
+pub mod setting_texts;
 pub mod settings;
 pub mod simple;
 pub mod startup;
@@ -229,7 +230,9 @@ impl Session {
         if active.sync_failed_copy(io).is_err() {
             return Err(Lost::Own);
         }
-        io.server.append(&mut active.resend);
+        if !active.resend.is_empty() {
+            io.server.append(&mut active.resend);
+        }
         if self.want == Want::Drain {
             self.resume(host, io);
         }

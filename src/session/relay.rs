@@ -97,7 +97,9 @@ impl Run<'_> {
 impl Active {
     /// Passes on what the server sent.
     pub fn relay(&mut self, host: &mut dyn Host, out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Lost> {
-        out.append(&mut self.held);
+        if !self.held.is_empty() {
+            out.append(&mut self.held);
+        }
         if self.frames.partial.is_empty() {
             let used = self.relay_run(host, out, bytes)?;
             self.frames.partial.extend_from_slice(bytes.get(used..).unwrap_or_default());

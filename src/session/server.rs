@@ -1,14 +1,14 @@
 //! What is known of a server connection: its transaction status, its prepared statements, its settings. The
 //! pool keeps it beside the socket; a session has it while it has the lease.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::again::Sent;
-use super::outgoing::{Prepared, SettingText};
+use super::outgoing::Prepared;
+use super::setting_texts::SettingTexts;
 use crate::wire::backend::TransactionStatus;
 
 /// Statements that one server connection keeps prepared.
@@ -24,7 +24,7 @@ pub struct Server {
     /// Its prepared statements.
     pub prepared: PreparedSet,
     /// Settings that sessions made and that still hold.
-    pub settings: BTreeMap<String, SettingText>,
+    pub settings: SettingTexts,
     /// Names that a SET was sent for: the server may report them.
     pub touched: Vec<String>,
     /// A cursor WITH HOLD was declared on it: before another session has it, all are closed.
@@ -59,7 +59,7 @@ impl Server {
             status: TransactionStatus::Idle,
             pid: None,
             prepared: PreparedSet::default(),
-            settings: BTreeMap::new(),
+            settings: SettingTexts::default(),
             touched: Vec::new(),
             cursors: false,
             pinned: reported,
@@ -80,7 +80,7 @@ impl Server {
 
     /// RESET ALL is sent: what was set before may be reported once more.
     pub fn touch_all(&mut self) {
-        for name in self.settings.keys() {
+        for name in self.settings.names() {
             if !self.touched.contains(name) {
                 self.touched.push(name.clone());
             }

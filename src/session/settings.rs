@@ -2,11 +2,11 @@
 //! connection. The server undoes a SET with the savepoint or transaction that it was made in (`AtEOXact_GUC`,
 //! utils/misc/guc.c), and so does this.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::outgoing::{OwnStatement, SettingText};
 use super::server::Server;
+use super::setting_texts::SettingTexts;
 use crate::sql::{Change, SavepointDeed};
 
 /// Savepoints that are followed at most. A session beyond it keeps its settings as they were.
@@ -16,8 +16,8 @@ const MOST_SAVEPOINTS: usize = 65_536;
 #[derive(Debug, Default)]
 pub struct Settings {
     /// What the session was started with: RESET goes back to it.
-    base: BTreeMap<String, SettingText>,
-    wanted: BTreeMap<String, SettingText>,
+    base: SettingTexts,
+    wanted: SettingTexts,
     /// What the open transaction has changed, before its first savepoint.
     pending: Pending,
     /// The same behind each savepoint.
@@ -153,9 +153,9 @@ impl Settings {
             return Vec::new();
         }
         let stale: Vec<String> =
-            server.settings.keys().filter(|name| !self.wanted.contains_key(*name)).cloned().collect();
+            server.settings.names().filter(|name| self.wanted.get(name).is_none()).cloned().collect();
         let changed: Vec<(&String, &SettingText)> =
-            self.wanted.iter().filter(|(name, text)| server.settings.get(*name) != Some(*text)).collect();
+            self.wanted.iter().filter(|(name, text)| server.settings.get(name) != Some(*text)).collect();
         for name in stale.iter().chain(changed.iter().map(|(name, _)| *name)) {
             server.touch(name);
         }
@@ -174,11 +174,11 @@ mod tests {
     }
 
     fn wanted(settings: &Settings) -> Vec<String> {
-        settings.wanted.values().map(|text| format!("{text:?}")).collect()
+        settings.wanted.iter().map(|(_, text)| format!("{text:?}")).collect()
     }
 
     fn names(settings: &Settings) -> Vec<&str> {
-        settings.wanted.keys().map(String::as_str).collect()
+        settings.wanted.names().map(String::as_str).collect()
     }
 
     #[test]

@@ -6,10 +6,12 @@ use super::reader::Reader;
 
 /// `Q`: the text of a simple query.
 pub fn query(body: &[u8]) -> Result<&str, WireError> {
-    let mut reader = Reader::new(body);
-    let text = reader.c_bytes()?;
-    reader.finish()?;
-    std::str::from_utf8(text).map_err(|_| WireError::Encoding)
+    let end = memchr::memchr(0, body).ok_or(WireError::Unterminated)?;
+    let (text, rest) = body.split_at_checked(end).ok_or(WireError::Short)?;
+    match rest.len().saturating_sub(1) {
+        0 => std::str::from_utf8(text).map_err(|_| WireError::Encoding),
+        trailing => Err(WireError::Trailing(trailing)),
+    }
 }
 
 /// `P`.

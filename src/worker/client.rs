@@ -217,7 +217,7 @@ impl Client {
             to_server.clear();
             self.worker.outs.set((to_client, to_server));
         }
-        if *self.session.want() == Want::Bytes && !self.fresh.is_empty() {
+        if !self.fresh.is_empty() && *self.session.want() == Want::Bytes {
             self.fresh = Vec::new();
         }
         let running = self.lease.is_some() && self.session.active().is_some_and(|active| active.is_running());
@@ -230,12 +230,11 @@ impl Client {
         if let Some(server) = self.session.take_released() {
             *self.handle.key.borrow_mut() = None;
             self.held = None;
-            if let Some(lease) = self.lease.take()
-                && self.unsent_to_server.is_empty()
-            {
-                lease.give_back(server);
+            let lease = self.lease.take();
+            match lease {
+                Some(lease) if self.unsent_to_server.is_empty() => lease.give_back(server),
+                _ => self.unsent_to_server = Unsent::default(),
             }
-            self.unsent_to_server = Unsent::default();
         }
     }
 
