@@ -8,7 +8,7 @@ use foldhash::quality::RandomState;
 
 use super::Plan;
 use crate::sql::alike::{Alike, Pattern, head};
-use crate::sql::{Bounded, Normalised};
+use crate::sql::{Bounded, Limits, Normalised};
 
 /// Sets of texts that begin alike; a power of two.
 const SETS: usize = 512;
@@ -32,6 +32,13 @@ struct Entry {
 }
 
 impl Entry {
+    /// The same as [`Self::find`] for a text that is surely alike, at a glance.
+    #[inline]
+    fn find_again(&self, role: &Arc<str>, text: &str) -> Option<Alike> {
+        let same_role = Arc::ptr_eq(&self.role, role) && self.plan.planned.pins.is_empty();
+        if same_role { self.pattern.find_with_integers(text) } else { None }
+    }
+
     #[inline]
     fn find(&self, role: &Arc<str>, text: Bounded<'_>) -> Option<Alike> {
         if !Arc::ptr_eq(&self.role, role) && self.role != *role {
@@ -51,18 +58,27 @@ impl Entry {
 
 impl TextTable {
     /// The plan of a text of this role under this generation of plans, and the text's statement. As in the plan
-    /// table, pinned tokens are compared.
+    /// table, pinned tokens are compared. `hint` is where the session found its last one, since sessions repeat
+    /// themselves.
     #[inline]
     pub fn find(
         &mut self,
         generation: u64,
         role: &Arc<str>,
-        text: Bounded<'_>,
+        text: &str,
+        limits: &Limits,
+        hint: &mut usize,
     ) -> Option<(&Arc<Plan>, Alike)> {
-        if generation != self.generation {
+        if generation != self.generation || text.len() > limits.max_bytes {
             return None;
         }
-        let set = self.set(text.text())?;
+        let last = self.sets.get(*hint).and_then(|set| set.first()?.as_ref());
+        if let Some(alike) = last.and_then(|entry| entry.find_again(role, text)) {
+            return Some((&self.sets.get(*hint)?.first()?.as_ref()?.plan, alike));
+        }
+        let text = Bounded::new(text, limits).ok()?;
+        *hint = self.place(text.text());
+        let set = self.sets.get_mut(*hint)?;
         for way in 0..WAYS {
             let Some(alike) = set.get(way)?.as_ref().and_then(|entry| entry.find(role, text)) else {
                 continue;
@@ -90,14 +106,15 @@ impl TextTable {
             self.sets.resize_with(SETS, Default::default);
         }
         let entry = Entry { role: role.clone(), pattern, plan: plan.clone() };
-        if let Some(last) = self.set(text.text()).and_then(|set| set.last_mut()) {
+        let place = self.place(text.text());
+        if let Some(last) = self.sets.get_mut(place).and_then(|set| set.last_mut()) {
             *last = Some(entry);
         }
     }
 
     #[inline]
-    fn set(&mut self, text: &str) -> Option<&mut [Option<Entry>; WAYS]> {
+    fn place(&self, text: &str) -> usize {
         let hash = self.hasher.hash_one(head(text));
-        self.sets.get_mut(usize::try_from(hash).unwrap_or_default() & (SETS - 1))
+        usize::try_from(hash).unwrap_or_default() & (SETS - 1)
     }
 }

@@ -238,22 +238,28 @@ impl Active {
             return Ok(Flow::Drain);
         }
         self.check_expiry(host)?;
-        let refusal = self.no_lease.take();
-        match (tag, refusal) {
-            (b'Q', Some(refusal)) => self.refuse_query(host, io, &refusal, "", 0),
-            (b'S', _) => self.sync(io),
-            (b'H', _) => self.flush(io),
-            (_, Some(refusal)) => self.refuse_message(host, io, &refusal, "", 0),
-            (b'Q', None) => match frontend::query(body) {
+        if self.no_lease.is_some()
+            && let Some(refusal) = self.no_lease.take()
+        {
+            match tag {
+                b'Q' => return self.refuse_query(host, io, &refusal, "", 0),
+                b'S' | b'H' => {}
+                _ => return self.refuse_message(host, io, &refusal, "", 0),
+            }
+        }
+        match tag {
+            b'S' => self.sync(io),
+            b'H' => self.flush(io),
+            b'Q' => match frontend::query(body) {
                 Ok(text) => self.query(host, io, text),
                 Err(error) => self.refuse_query(host, io, &error.into(), "", 0),
             },
-            (b'F', None) => {
+            b'F' => {
                 let message = "function calls by the fast path are refused";
                 let refusal = Refusal::new(SqlState::NOT_SUPPORTED, Rule("fast-path"), message);
                 self.refuse_query(host, io, &refusal, "", 0)
             }
-            (tag, None) => self.extended(host, io, tag, body),
+            tag => self.extended(host, io, tag, body),
         }
     }
 

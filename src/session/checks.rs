@@ -11,6 +11,9 @@ use crate::wire::frontend::{Bind, Format};
 
 /// Checks that a plan's pinned literals are those it was made for.
 pub fn literals(plan: &Plan, literals: &Literals<'_>) -> Result<(), Refusal> {
+    if plan.planned.pins.is_empty() {
+        return Ok(());
+    }
     let pinned = plan.planned.pins.iter().all(|pin| literals.token(pin.index) == Some(pin.token.as_str()));
     if !pinned {
         let message = "the plan is for other literals";

@@ -58,11 +58,8 @@ pub fn split(bytes: &[u8], phase: FramePhase, limits: FrameLimits) -> Result<Fra
     let (soft, hard) = caps(tag, phase, limits)?;
     let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(Frame::Incomplete) };
     let announced = u32::from_be_bytes(*length);
-    let wrong = WireError::Length { tag, length: announced };
-    let body = usize::try_from(announced).ok().and_then(|n| n.checked_sub(4)).ok_or(wrong.clone())?;
-    if body > hard {
-        return Err(wrong);
-    }
+    let body = usize::try_from(announced).ok().and_then(|n| n.checked_sub(4)).filter(|body| *body <= hard);
+    let Some(body) = body else { return Err(WireError::Length { tag, length: announced }) };
     if body > soft {
         return Ok(Frame::Oversize { tag, length: body.saturating_add(HEADER) });
     }

@@ -55,6 +55,8 @@ pub struct Client {
     pub(super) waiting: Option<Waiting>,
     pub(super) planning: Option<Planning>,
     pub(super) fresh: Vec<Fresh>,
+    /// Where the statement that it sent last was found.
+    hint: usize,
     /// The process id of its cancel key.
     key: Option<i32>,
     held: Option<Held>,
@@ -115,6 +117,7 @@ impl Client {
             waiting: None,
             planning: None,
             fresh: Vec::new(),
+            hint: 0,
             key: None,
             held: None,
         }
@@ -190,32 +193,35 @@ impl Client {
         cx: &mut Context<'_>,
         work: impl FnOnce(&mut Session, &mut Surroundings<'_>, &mut Io<'_>) -> R,
     ) -> R {
-        let (mut to_client, mut to_server) = self.worker.outs.take();
+        let worker = self.worker.clone();
+        let (to_client, to_server) = &mut *worker.outs.borrow_mut();
+        // A session that panicked has left something.
+        to_client.clear();
+        to_server.clear();
         let mut host = Surroundings {
-            worker: &self.worker,
+            worker: &worker,
             session: self.id,
             seat: self.seat,
             handle: &self.handle,
             database: self.database.as_ref(),
             lease: &mut self.lease,
             fresh: &self.fresh,
+            hint: &mut self.hint,
             key: &mut self.key,
             end_point: self.end_point.as_ref(),
             held: &mut self.held,
         };
-        let mut io = Io { client: &mut to_client, server: &mut to_server };
+        let mut io = Io { client: to_client, server: to_server };
         let result = work(&mut self.session, &mut host, &mut io);
         if let Some(stream) = self.lease.as_mut().and_then(Lease::stream) {
-            self.unsent_to_server.put(cx, stream, &to_server);
+            self.unsent_to_server.put(cx, stream, to_server);
         }
         self.release();
         if let Socket::Open(stream) = &mut self.socket {
-            self.unsent.put(cx, stream, &to_client);
+            self.unsent.put(cx, stream, to_client);
         }
-        if to_client.capacity() <= KEPT_OUT && to_server.capacity() <= KEPT_OUT {
-            to_client.clear();
-            to_server.clear();
-            self.worker.outs.set((to_client, to_server));
+        if to_client.capacity() > KEPT_OUT || to_server.capacity() > KEPT_OUT {
+            (*to_client, *to_server) = (Vec::new(), Vec::new());
         }
         if !self.fresh.is_empty() && *self.session.want() == Want::Bytes {
             self.fresh = Vec::new();
@@ -359,9 +365,10 @@ impl Client {
         if !stream.may_be_readable() {
             return false;
         }
-        let mut scratch = self.worker.take_scratch();
+        let worker = self.worker.clone();
+        let mut scratch = worker.scratch.borrow_mut();
         let polled = stream.poll_read(cx, &mut scratch);
-        let moved = match polled {
+        match polled {
             Poll::Pending => false,
             Poll::Ready(Ok(length @ 1..)) => {
                 let bytes = scratch.get(..length).unwrap_or_default();
@@ -376,9 +383,7 @@ impl Client {
                 self.lose_server(cx, &lost("the server closed the connection"));
                 true
             }
-        };
-        self.worker.scratch.set(scratch);
-        moved
+        }
     }
 
     /// The client is read when the server has taken everything that was sent before, and when what it says can
@@ -396,9 +401,10 @@ impl Client {
         if !stream.may_be_readable() {
             return Ok(false);
         }
-        let mut scratch = self.worker.take_scratch();
+        let worker = self.worker.clone();
+        let mut scratch = worker.scratch.borrow_mut();
         let polled = stream.poll_read(cx, &mut scratch);
-        let moved = match polled {
+        match polled {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(length @ 1..)) => {
                 if self.database.is_none() {
@@ -409,9 +415,7 @@ impl Client {
                 Ok(true)
             }
             Poll::Ready(_) => Err(Gone),
-        };
-        self.worker.scratch.set(scratch);
-        moved
+        }
     }
 
     /// The client is gone: a clean server connection goes back, any other is closed, and what runs on it
@@ -426,6 +430,7 @@ impl Client {
             database: self.database.as_ref(),
             lease: &mut self.lease,
             fresh: &self.fresh,
+            hint: &mut self.hint,
             key: &mut self.key,
             end_point: None,
             held: &mut self.held,

@@ -28,6 +28,7 @@ pub struct Surroundings<'a> {
     pub(super) database: Option<&'a Rc<Database>>,
     pub(super) lease: &'a mut Option<Lease>,
     pub(super) fresh: &'a [Fresh],
+    pub(super) hint: &'a mut usize,
     pub(super) key: &'a mut Option<i32>,
     pub(super) end_point: Option<&'a Arc<[u8]>>,
     pub(super) held: &'a mut Option<Held>,
@@ -68,9 +69,9 @@ impl Host for Surroundings<'_> {
 
     fn seen<'t>(&mut self, who: &Principal, text: &'t str) -> Option<Seen<'t>> {
         let database = self.database.filter(|_| self.fresh.is_empty())?;
-        let bounded = Bounded::new(text, &self.worker.limits).ok()?;
         let mut texts = database.texts.borrow_mut();
-        let (plan, alike) = texts.find(database.planner.generation(), &who.role, bounded)?;
+        let generation = database.planner.generation();
+        let (plan, alike) = texts.find(generation, &who.role, text, &self.worker.limits, self.hint)?;
         let statement = text.get(alike.statement.clone())?;
         let literals = Literals { text: statement, ranges: alike.literals };
         Some(Seen { plan: plan.clone(), offset: alike.statement.start, literals })

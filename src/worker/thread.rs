@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Waker;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hashbrown::HashTable;
 use tokio::runtime::Runtime;
@@ -62,10 +62,13 @@ pub struct Worker {
     pub(super) normaliser: RefCell<Normaliser>,
     pub(super) limits: sql::Limits,
     pub(super) terms: Terms,
-    pub(super) scratch: Cell<Vec<u8>>,
-    pub(super) outs: Cell<(Vec<u8>, Vec<u8>)>,
+    /// The read buffer that all sessions share.
+    pub(super) scratch: RefCell<Box<[u8]>>,
+    /// What the session that works says to its client and to its server connection.
+    pub(super) outs: RefCell<(Vec<u8>, Vec<u8>)>,
     pub(super) stopping: Cell<Stopping>,
-    started: Instant,
+    /// The system's monotonic clock then, microseconds.
+    started: u64,
     /// Microseconds from 1970 to `started`, as the system's clock had it when it was last asked.
     wall: Cell<u64>,
     /// The clock as it was read for the session that is being polled.
@@ -245,10 +248,10 @@ impl Worker {
             normaliser: RefCell::new(Normaliser::new(limits)),
             limits,
             terms,
-            scratch: Cell::default(),
-            outs: Cell::default(),
+            scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            outs: RefCell::default(),
             stopping: Cell::new(Stopping::No),
-            started: Instant::now(),
+            started: monotonic(),
             wall: Cell::new(wall_clock()),
             moment: Cell::default(),
             due: Cell::new(u64::MAX),
@@ -332,9 +335,7 @@ impl Worker {
     /// Microseconds since the worker began. The clock is read once for each time a session is polled.
     pub(super) fn clock(&self) -> u64 {
         self.moment.get().unwrap_or_else(|| {
-            let passed = self.started.elapsed();
-            let seconds = passed.as_secs().saturating_mul(1_000_000);
-            let now = seconds.saturating_add(u64::from(passed.subsec_micros()));
+            let now = monotonic().saturating_sub(self.started);
             self.moment.set(Some(now));
             now
         })
@@ -348,15 +349,6 @@ impl Worker {
     /// Microseconds since 1970: the same clock, set by the system's every second.
     pub(super) fn wall(&self) -> u64 {
         self.wall.get().saturating_add(self.clock())
-    }
-
-    /// The read buffer that all sessions share, for the time of one read.
-    pub(super) fn take_scratch(&self) -> Vec<u8> {
-        let mut scratch = self.scratch.take();
-        if scratch.len() < SCRATCH {
-            scratch.resize(SCRATCH, 0);
-        }
-        scratch
     }
 }
 
@@ -382,6 +374,13 @@ impl Drop for Present {
         self.worker.settings.metrics.client_gone();
         self.clients.fetch_sub(1, Relaxed);
     }
+}
+
+/// Microseconds on the system's monotonic clock.
+fn monotonic() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000);
+    seconds.saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0) / 1000)
 }
 
 /// Microseconds since 1970 by the system's clock.
