@@ -203,7 +203,8 @@ token() {
 }
 
 # Nanoseconds of CPU that all threads of a process have used.
-cpu_of() { cat "/proc/$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%d", sum }'; }
+# Nanoseconds. Not by %d, which some awks cut at 2^31.
+cpu_of() { cat "/proc/$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 
 # Runs pgbench against a port and prints "transactions tps latency-in-µs".
 bench() {
