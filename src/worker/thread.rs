@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Waker;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hashbrown::HashTable;
 use tokio::runtime::Runtime;
@@ -67,8 +67,7 @@ pub struct Worker {
     /// What the session that works says to its client and to its server connection.
     pub(super) outs: RefCell<(Vec<u8>, Vec<u8>)>,
     pub(super) stopping: Cell<Stopping>,
-    /// The system's monotonic clock then, microseconds.
-    started: u64,
+    started: Instant,
     /// Microseconds from 1970 to `started`, as the system's clock had it when it was last asked.
     wall: Cell<u64>,
     /// The clock as it was read for the session that is being polled.
@@ -251,7 +250,7 @@ impl Worker {
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             outs: RefCell::default(),
             stopping: Cell::new(Stopping::No),
-            started: monotonic(),
+            started: Instant::now(),
             wall: Cell::new(wall_clock()),
             moment: Cell::default(),
             due: Cell::new(u64::MAX),
@@ -335,7 +334,9 @@ impl Worker {
     /// Microseconds since the worker began. The clock is read once for each time a session is polled.
     pub(super) fn clock(&self) -> u64 {
         self.moment.get().unwrap_or_else(|| {
-            let now = monotonic().saturating_sub(self.started);
+            let passed = self.started.elapsed();
+            let seconds = passed.as_secs().saturating_mul(1_000_000);
+            let now = seconds.saturating_add(u64::from(passed.subsec_micros()));
             self.moment.set(Some(now));
             now
         })
@@ -374,13 +375,6 @@ impl Drop for Present {
         self.worker.settings.metrics.client_gone();
         self.clients.fetch_sub(1, Relaxed);
     }
-}
-
-/// Microseconds on the system's monotonic clock.
-fn monotonic() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000);
-    seconds.saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0) / 1000)
 }
 
 /// Microseconds since 1970 by the system's clock.
