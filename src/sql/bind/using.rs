@@ -151,7 +151,10 @@ impl Binder<'_> {
                     std::mem::take(&mut sub.lateral)
                 }
                 Some(NodeEnum::RangeVar(cte)) => {
-                    cte.alias = alias;
+                    // Its columns have their names; those of SEARCH and CYCLE can be given no others
+                    // (addRangeTableEntryForCTE of parse_relation.c).
+                    let colnames = cte.alias.take().map(|alias| alias.colnames).unwrap_or_default();
+                    cte.alias = Some(Alias { aliasname: inner.clone(), colnames });
                     false
                 }
                 _ => return false,
