@@ -109,7 +109,13 @@ impl Binder<'_> {
             NodeEnum::NullTest(test) => self.optional(scope, &mut test.arg, facts),
             NodeEnum::BooleanTest(test) => self.optional(scope, &mut test.arg, facts),
             NodeEnum::NamedArgExpr(arg) => self.optional(scope, &mut arg.arg, facts),
-            NodeEnum::GroupingFunc(grouping) => self.all(scope, &mut grouping.args, facts),
+            NodeEnum::GroupingFunc(grouping) => {
+                // Its arguments stand in GROUP BY already; what depends on a key does not count.
+                let grouped = facts.grouped.clone();
+                self.all(scope, &mut grouping.args, facts)?;
+                facts.grouped = grouped;
+                Ok(())
+            }
             NodeEnum::SqlvalueFunction(function) => self.value_function(function.op, function.location),
             NodeEnum::XmlExpr(xml) => {
                 self.targets(scope, &mut xml.named_args, facts)?;

@@ -23,6 +23,11 @@ impl Binder<'_> {
         join: &mut JoinExpr,
         facts: &mut Facts,
     ) -> Result<Vec<usize>, Refusal> {
+        if let Some(alias) = &join.join_using_alias
+            && !is_plain_name(&alias.aliasname)
+        {
+            return Err(super::unsupported("a quoted name for the columns of USING", -1));
+        }
         let number = level.joins;
         level.joins += 1;
         let kind = JoinType::try_from(join.jointype).unwrap_or(JoinType::Undefined);
@@ -124,4 +129,10 @@ fn null_sides(level: &Level, kind: JoinType, left: &[usize], right: &[usize]) {
             item.nulled.set(true);
         }
     }
+}
+
+/// Whether a name can stand without quotes: the printer writes that of `USING (…) AS name` as it is.
+fn is_plain_name(name: &str) -> bool {
+    let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    first && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }

@@ -184,6 +184,8 @@ impl Binder<'_> {
         let scope = Scope { outer, level: &level, window: None, ctes };
         select.where_clause =
             self.condition_of(&scope, Clause::Where, select.where_clause.take(), &mut facts)?;
+        // What FROM and WHERE read need not be in GROUP BY.
+        facts.grouped.retain(|(depth, ..)| *depth < level.depth);
         level.grouped.set(!select.group_clause.is_empty() || select.having_clause.is_some());
         self.expand_stars(&scope, &mut select.target_list, explicit)?;
         let columns = self.target_list(&scope, &mut select.target_list, &mut facts)?;

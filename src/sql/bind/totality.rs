@@ -199,8 +199,7 @@ impl Binder<'_> {
         let ty = found.ty?;
         let (base, bounded) = match &found.kind {
             ColumnKind::Base { relation, number } => {
-                let trusted = self.catalog.relation(*relation).is_some_and(|r| r.trusted_opclasses);
-                (trusted, self.is_bounded(*relation, *number))
+                (self.has_trusted_indexes(*relation), self.is_bounded(*relation, *number))
             }
             ColumnKind::System => (true, true),
             ColumnKind::Expression { total } => (*total, false),
@@ -218,6 +217,11 @@ impl Binder<'_> {
                 _ => None,
             },
         })
+    }
+
+    /// Whether what an index of the relation compares its keys with is trusted: a condition may be looked up in it.
+    pub fn has_trusted_indexes(&self, relation: Oid) -> bool {
+        self.catalog.relation(relation).is_some_and(|r| r.trusted_opclasses)
     }
 
     /// A value of the column cannot be longer than PostgreSQL's functions can take: `varchar(n)`, `char(n)`,

@@ -71,7 +71,8 @@ impl Binder<'_> {
             }) && found.ty.is_some_and(|ty| self.is_plain_value(ty.oid))
         };
         let plain = |found: &Found| match found.kind {
-            ColumnKind::Base { .. } | ColumnKind::System | ColumnKind::Expression { total: true } => true,
+            ColumnKind::Base { relation, .. } => self.has_trusted_indexes(relation),
+            ColumnKind::System | ColumnKind::Expression { total: true } => true,
             ColumnKind::Expression { total: false } | ColumnKind::Virtual => fenced(found),
             ColumnKind::Denied => false,
         };

@@ -19,6 +19,8 @@
 //! stands in `CASE WHEN pg_catalog.now() IS NOT NULL`, because the planner's statistics go through a fence
 //! and not through a CASE. HAVING waits behind `count(*) >= 0`, which keeps it above the scan.
 
+use std::collections::BTreeSet;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExprKind, Node};
 
@@ -36,8 +38,8 @@ pub(in crate::sql) enum Clause {
     Where,
     /// ON, of MERGE too.
     On,
-    /// ON of a FULL JOIN. PostgreSQL wants an equality there that it can hash or merge, so one between two
-    /// columns stays bare: it is evaluated at the join alone, whose sides are fences.
+    /// ON of a FULL JOIN. PostgreSQL wants an equality there that it can hash or merge, so one stays bare
+    /// where it is evaluated above fences alone.
     FullJoin,
 }
 
@@ -167,12 +169,17 @@ impl Binder<'_> {
     /// Which predicates a conjunct waits for, and which derived tables have to be fences because of it.
     fn guard_of(&self, scope: &Scope<'_>, own: &Facts) -> Guard {
         let depth = scope.level.depth;
+        // An aggregate in WHERE or ON is one of a level around, which has been grouped for it: of the only one that
+        // is read.
+        let around: BTreeSet<usize> = own.reads.iter().map(|(d, _)| *d).filter(|d| *d < depth).collect();
+        let aggregated = own.aggregate && around.len() == 1;
         let mut guard: Guard = Vec::new();
         let mut derived = false;
         for at in own.reads.iter().filter(|(d, _)| *d <= depth) {
             let Some(item) = item_at(scope, *at) else { continue };
             if has_predicate(item) {
-                if !is_grouped(scope, at.0) {
+                let grouped = is_grouped(scope, at.0) || aggregated && at.0 < depth;
+                if !grouped {
                     guard.push(*at);
                 }
             } else if self.is_tenanted(&item.source) {

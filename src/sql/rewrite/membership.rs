@@ -125,10 +125,13 @@ impl Binder<'_> {
         tests.into_iter().zip(&output.columns).all(|(test, column)| {
             let aggregated = output.single == Some(Single::Aggregated);
             let plain = aggregated
-                || matches!(
-                    column.kind,
-                    ColumnKind::Base { .. } | ColumnKind::System | ColumnKind::Expression { total: true }
-                );
+                || match column.kind {
+                    ColumnKind::Base { relation, .. } => self.has_trusted_indexes(relation),
+                    ColumnKind::System | ColumnKind::Expression { total: true } => true,
+                    ColumnKind::Expression { total: false } | ColumnKind::Virtual | ColumnKind::Denied => {
+                        false
+                    }
+                };
             let types = self.type_of(scope, test).zip(column.ty);
             plain && self.is_total(scope, test) && types.is_some_and(|(l, r)| self.equality_is_total(l, r))
         })

@@ -24,6 +24,7 @@ impl Maker {
             }
             2 => self.scalar_query(ty),
             3 => format!("nullif({}, {})", self.simple(ty), self.simple(ty)),
+            4 if self.rng.chance(30) => self.of_row(ty).unwrap_or_else(|| self.simple(ty)),
             _ => self.function(ty),
         }
     }
@@ -179,7 +180,7 @@ impl Maker {
         let rows: Vec<String> = self.visible_items(|i| i.has_row);
         let stored: Vec<String> = self.visible_items(|i| i.has_row && i.table.is_some());
         let tables: Vec<String> = self.visible_items(|i| i.table.is_some_and(|t| !t.name.starts_with("v_")));
-        match self.rng.below(5) {
+        match self.rng.below(6) {
             0 if !rows.is_empty() => format!("{} IS NOT NULL", self.rng.pick(&rows).clone()),
             1 if !stored.is_empty() => format!("app.leak({})", self.rng.pick(&stored).clone()),
             2 if !rows.is_empty() => {
@@ -188,6 +189,7 @@ impl Maker {
             }
             3 if !tables.is_empty() => format!("{}.tableoid > 0", self.rng.pick(&tables).clone()),
             4 if !tables.is_empty() => format!("{}.ctid IS NOT NULL", self.rng.pick(&tables).clone()),
+            5 => self.row_condition().unwrap_or_else(|| "true".into()),
             _ => "now() IS NOT NULL".into(),
         }
     }

@@ -66,8 +66,15 @@ impl Maker {
                 {
                     format!("{} NATURAL {kind} {right}", first.text)
                 } else {
-                    let using = self.rng.pick(&common).name.clone();
-                    format!("{} {kind} {right} USING ({using})", first.text)
+                    let using = self.rng.pick(&common).clone();
+                    let mut text = format!("{} {kind} {right} USING ({})", first.text, using.name);
+                    if self.rng.chance(20) {
+                        let alias = self.fresh("j");
+                        text = format!("{text} AS {alias}");
+                        let columns = vec![Col { values: Values::Unknown, ..using }];
+                        level.items.push(Item { alias, columns, table: None, has_row: false });
+                    }
+                    text
                 }
             }
             _ => {
@@ -247,6 +254,12 @@ impl Maker {
     }
 
     fn function_item(&mut self, left: Option<&Level>) -> (String, Item) {
+        if let Some(left) = left
+            && self.rng.chance(40)
+            && let Some(item) = self.document_item(left)
+        {
+            return item;
+        }
         if let Some(left) = left {
             self.levels.push(left.clone());
         }

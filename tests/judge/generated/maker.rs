@@ -50,6 +50,8 @@ pub struct Maker {
     pub levels: Vec<Level>,
     pub named: Vec<Named>,
     pub parameters: Vec<Parameter>,
+    /// The server's major version.
+    pub major: u32,
     /// Literals become parameters now and then.
     pub extended: bool,
     /// Sub-selects and deep expressions that may still be made.
@@ -62,7 +64,7 @@ pub struct Maker {
 }
 
 impl Maker {
-    pub fn new(seed: u64, extended: bool) -> Self {
+    pub fn new(seed: u64, major: u32, extended: bool) -> Self {
         let mut rng = Rng::new(seed);
         let budget = 2 + rng.below(10);
         Self {
@@ -70,6 +72,7 @@ impl Maker {
             levels: Vec::new(),
             named: Vec::new(),
             parameters: Vec::new(),
+            major,
             extended,
             budget,
             plain: false,

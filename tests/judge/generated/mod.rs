@@ -5,19 +5,23 @@
 //! oracle does not have is another tenant's row, seen.
 //!
 //! `PGBULKHEAD_FUZZ_SEED` chooses where the numbers start, `PGBULKHEAD_FUZZ_COUNT` how many statements are
-//! made, `PGBULKHEAD_FUZZ_SECONDS` ends early. What is found is shrunk by hand and goes to `tests/generated/cases`, which always run.
+//! made, `PGBULKHEAD_FUZZ_SKIP` leaves out the first ones of them, `PGBULKHEAD_FUZZ_SECONDS` ends early. What is found is shrunk by hand and goes to `tests/generated/cases`, which always run.
 
 mod cases;
 mod compared;
 mod expression;
 mod from;
 mod maker;
+mod merge;
 mod query;
 mod rng;
+mod row;
 mod schema;
 mod settings;
 mod side;
+mod table_functions;
 mod tally;
+mod window;
 mod write;
 
 use std::ops::Range;
@@ -39,9 +43,10 @@ pub fn judge(server: &Server) -> Result<(), String> {
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
     let first = number("PGBULKHEAD_FUZZ_SEED").unwrap_or(1).wrapping_mul(1_000_000);
     let count = number("PGBULKHEAD_FUZZ_COUNT").unwrap_or(20_000);
+    let skipped = number("PGBULKHEAD_FUZZ_SKIP").unwrap_or(0);
     println!("generated: {count} statements from number {first}, round by round of {ROUND}");
     let until = number("PGBULKHEAD_FUZZ_SECONDS").map(|s| Instant::now() + Duration::from_secs(s));
-    let next = AtomicU64::new(0);
+    let next = AtomicU64::new(skipped);
     let tally = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
         for number in 0..LANES {

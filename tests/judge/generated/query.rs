@@ -47,7 +47,8 @@ impl Maker {
         };
         let (left, columns) = self.select(Some(&chosen));
         let (right, others) = scoped(self, |maker| maker.query(Some(&chosen)));
-        let kind = *self.rng.pick(&["UNION ALL", "UNION", "INTERSECT", "EXCEPT", "UNION ALL"]);
+        let kinds = ["UNION ALL", "UNION", "INTERSECT", "EXCEPT", "UNION ALL", "INTERSECT ALL", "EXCEPT ALL"];
+        let kind = *self.rng.pick(&kinds);
         let columns: Vec<Col> = columns
             .into_iter()
             .zip(others)
@@ -138,10 +139,11 @@ impl Maker {
         let mut outputs = Vec::new();
         let mut columns: Vec<Col> = Vec::new();
         let windows = !self.plain && self.rng.chance(12);
+        let named = windows && self.rng.chance(30);
         let mut special = false;
         for ty in &chosen {
             let name = self.output_name(&columns);
-            if windows && let Some(window) = self.window(*ty) {
+            if windows && let Some(window) = self.window(*ty, named) {
                 special = true;
                 outputs.push(format!("{window} AS {name}"));
                 columns.push(Col { name, ty: *ty, values: Values::Unknown });
@@ -161,6 +163,7 @@ impl Maker {
             columns.push(column);
         }
         let outputs = outputs.join(", ");
+        let rest = &if named { format!("{rest}{}", self.window_clause()) } else { rest.to_owned() };
         let distinct = match self.rng.below(14) {
             0 | 1 => "DISTINCT ",
             2 => "DISTINCT ON (1) ",
@@ -210,36 +213,6 @@ impl Maker {
         }
     }
 
-    /// A window function whose values do not depend on how ties are broken.
-    fn window(&mut self, ty: Ty) -> Option<String> {
-        let was = std::mem::replace(&mut self.plain, true);
-        let (key, other) = (self.some_type(), self.some_type());
-        let key = self.expression(key);
-        let partition = if self.rng.chance(50) {
-            format!("PARTITION BY {} ", self.expression(other))
-        } else {
-            String::new()
-        };
-        let frame = *self.rng.pick(&[
-            "",
-            " GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW",
-            " RANGE UNBOUNDED PRECEDING",
-        ]);
-        let over = format!("OVER ({partition}ORDER BY {key}{frame})");
-        let filter =
-            if self.rng.chance(25) { format!("FILTER (WHERE {}) ", self.condition()) } else { String::new() };
-        let made = match ty {
-            Ty::Big if self.rng.chance(50) => Some(format!("rank() {over}")),
-            Ty::Big => Some(format!("count(*) {filter}{over}")),
-            Ty::Int | Ty::Text | Ty::Num | Ty::Time => {
-                Some(format!("max({}) {filter}{over}", self.expression(ty)))
-            }
-            _ => None,
-        };
-        self.plain = was;
-        made
-    }
-
     /// GROUP BY: outputs are its keys, or aggregates.
     fn grouped(&mut self, types: Option<&[Ty]>, rest: &str) -> (String, Vec<Col>) {
         let was = std::mem::replace(&mut self.plain, true);
@@ -253,6 +226,14 @@ impl Maker {
         let mut columns: Vec<Col> = Vec::new();
         for ty in &chosen {
             let name = self.output_name(&columns);
+            if *ty == Ty::Int
+                && self.rng.chance(40)
+                && let Some((grouped, _)) = self.at(&keys, |maker| maker.column(|_| true))
+            {
+                outputs.push(format!("grouping({grouped}) AS {name}"));
+                columns.push(Col { name, ty: *ty, values: Values::Unknown });
+                continue;
+            }
             let key =
                 self.at(&keys, |maker| maker.rng.chance(50).then(|| maker.column(|c| c.ty == *ty)).flatten());
             let (value, values) = match key {
@@ -330,11 +311,12 @@ impl Maker {
         }
         let names: Vec<String> = chosen.iter().map(|(item, column)| format!("{item}.{column}")).collect();
         let all = names.join(", ");
-        let clause = match (names.len(), self.rng.below(6)) {
+        let clause = match (names.len(), self.rng.below(7)) {
             (0, _) => String::new(),
             (2, 0) => format!(" GROUP BY ROLLUP ({all})"),
             (2, 1) => format!(" GROUP BY GROUPING SETS (({}), ({}), ())", names[0], names[1]),
             (2, 2) => format!(" GROUP BY CUBE ({all})"),
+            (2, 3) => format!(" GROUP BY DISTINCT ROLLUP ({all}), GROUPING SETS (({}), ({all}))", names[0]),
             _ => format!(" GROUP BY {all}"),
         };
         (keys, clause)

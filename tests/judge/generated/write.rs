@@ -1,6 +1,6 @@
 //! Statements that write: every source, ON CONFLICT, RETURNING, row assignment, MERGE, and a whole statement.
 
-use super::maker::{Col, Item, Level, Maker, Named, Parameter, scoped};
+use super::maker::{Col, Item, Level, Maker, Named, Parameter};
 use super::schema::{TABLES, Table, Ty, Values};
 
 /// A statement, and how it is sent.
@@ -15,15 +15,15 @@ pub struct Made {
 /// The statement of a seed.
 pub fn made(seed: u64, major: u32) -> Made {
     let extended = seed % 2 == 1;
-    let mut maker = Maker::new(seed.wrapping_mul(0x5851_F42D_4C95_7F2D), extended);
+    let mut maker = Maker::new(seed.wrapping_mul(0x5851_F42D_4C95_7F2D), major, extended);
     let (sql, writes) = match maker.rng.below(100) {
         0..70 => (maker.query(None).0, false),
         70..74 => (maker.copied(), false),
         74..77 => (maker.data_modifying(), true),
-        77..84 => (maker.insert().0, true),
-        84..91 => (maker.update().0, true),
-        91..96 => (maker.delete().0, true),
-        _ if major >= 15 => (maker.merge(), true),
+        77..84 => (maker.with_names(|maker| maker.insert().0), true),
+        84..91 => (maker.with_names(|maker| maker.update().0), true),
+        91..96 => (maker.with_names(|maker| maker.delete().0), true),
+        _ if major >= 15 => (maker.with_names(Maker::merge), true),
         _ => (maker.delete().0, true),
     };
     Made { sql, parameters: maker.parameters, extended: maker.extended, writes }
@@ -36,13 +36,19 @@ impl Maker {
         format!("COPY ({query}) TO STDOUT")
     }
 
-    fn target(&mut self) -> &'static Table {
+    /// A statement, now and then below WITH.
+    fn with_names(&mut self, make: impl FnOnce(&mut Self) -> String) -> String {
+        let with = if self.rng.chance(12) && self.spend() { self.with() } else { String::new() };
+        format!("{with}{}", make(self))
+    }
+
+    pub fn target(&mut self) -> &'static Table {
         let writable: Vec<&Table> = TABLES.iter().filter(|t| t.writable).collect();
         writable[self.rng.below(writable.len())]
     }
 
     /// A target with its item in a level of its own.
-    fn open_target(&mut self, table: &'static Table) -> String {
+    pub fn open_target(&mut self, table: &'static Table) -> String {
         let name = self.relation_name(table);
         let (text, alias) = if self.rng.chance(50) {
             let alias = self.fresh("x");
@@ -57,7 +63,7 @@ impl Maker {
     }
 
     /// RETURNING; the columns that were written hold anything now.
-    fn returning(&mut self, written: &[&str]) -> (String, Vec<Col>) {
+    pub fn returning(&mut self, written: &[&str]) -> (String, Vec<Col>) {
         if !self.rng.chance(45) {
             return (String::new(), Vec::new());
         }
@@ -68,6 +74,16 @@ impl Maker {
                     column.values = Values::Unknown;
                 }
             }
+        }
+        let level = &self.levels[top];
+        let target = level.items[0].clone();
+        if self.rng.chance(20) && target.table.is_some_and(|t| t.whole) {
+            return (format!(" RETURNING {}.*", target.alias), target.columns);
+        }
+        if self.major >= 18 && self.rng.chance(20) {
+            let column = self.rng.pick(&target.columns).name.clone();
+            let column = |row: &str, name: &str| format!("{row}.{column} AS {name}");
+            return (format!(" RETURNING {}, {}", column("old", "o0"), column("new", "o1")), Vec::new());
         }
         let mut outputs = Vec::new();
         let mut columns = Vec::new();
@@ -89,7 +105,8 @@ impl Maker {
         self.levels.push(level);
         let (returning, outputs) = self.returning(&["*"]);
         self.levels.pop();
-        (format!("INSERT INTO {text} ({columns}) {rows}{conflict}{returning}"), outputs)
+        let overriding = *self.rng.pick(&["", "", "", "", "", "", " OVERRIDING SYSTEM VALUE"]);
+        (format!("INSERT INTO {text} ({columns}){overriding} {rows}{conflict}{returning}"), outputs)
     }
 
     /// A column list and a source that gives new rows of A's.
@@ -139,7 +156,7 @@ impl Maker {
         (names, format!("SELECT {} FROM app.templates s WHERE {condition}", values.join(", ")))
     }
 
-    fn new_value(&mut self, table: &Table, name: &str, ty: Ty, values: Values, fresh: usize) -> String {
+    pub fn new_value(&mut self, table: &Table, name: &str, ty: Ty, values: Values, fresh: usize) -> String {
         let small = 1 + self.rng.below(3);
         match (name, values) {
             (_, Values::Tenant) => match self.rng.below(12) {
@@ -202,11 +219,17 @@ impl Maker {
         let condition =
             if self.rng.chance(60) { format!(" WHERE {}", self.condition()) } else { String::new() };
         self.levels.pop();
-        format!(" ON CONFLICT ({key}) DO UPDATE SET {set}{condition}")
+        let arbiter = match table.key {
+            ["id"] if table.groups_by_key && key == "id" && self.rng.chance(25) => {
+                format!("ON CONSTRAINT {}_pkey", table.name)
+            }
+            _ => format!("({key})"),
+        };
+        format!(" ON CONFLICT {arbiter} DO UPDATE SET {set}{condition}")
     }
 
     /// A SET list and the columns it writes.
-    fn assignments(&mut self, table: &'static Table) -> (String, Vec<&'static str>) {
+    pub fn assignments(&mut self, table: &'static Table) -> (String, Vec<&'static str>) {
         let settable: Vec<_> = table
             .columns
             .iter()
@@ -244,7 +267,18 @@ impl Maker {
             };
             return (format!("({}, {}) = {row}", chosen[0].name, chosen[1].name), names);
         }
-        let all: Vec<_> = chosen.iter().map(|c| format!("{} = {}", c.name, value(self, c))).collect();
+        let all: Vec<_> = chosen
+            .iter()
+            .map(|c| match c.ty {
+                // A part of the column.
+                Ty::Texts if self.rng.chance(30) => format!("{}[2] = {}", c.name, self.expression(Ty::Text)),
+                Ty::Texts if self.rng.chance(20) => {
+                    format!("{}[1:1] = {}", c.name, self.expression(Ty::Texts))
+                }
+                Ty::Json if self.rng.chance(30) => format!("{}['z'] = {}", c.name, self.expression(Ty::Json)),
+                _ => format!("{} = {}", c.name, value(self, c)),
+            })
+            .collect();
         (all.join(", "), names)
     }
 
@@ -303,106 +337,6 @@ impl Maker {
         let joined = if joined.is_empty() { String::new() } else { format!(" AND {joined}") };
         let using = from.replacen(" FROM ", " USING ", 1);
         (format!("DELETE FROM {text}{using} WHERE ({condition}){joined}{returning}"), outputs)
-    }
-
-    fn merge(&mut self) -> String {
-        let table = loop {
-            let table = self.target();
-            if table.key.len() == 1 && !table.name.starts_with('"') && !table.name.starts_with("v_") {
-                break table;
-            }
-        };
-        let key = table.key[0];
-        let text = self.open_target(table);
-        let target = self.levels.last().map(|l| l.items[0].alias.clone()).unwrap_or_default();
-        // A source in which each key stands once.
-        let (source, columns) = match self.rng.below(3) {
-            0 => {
-                let columns: Vec<Col> = table.columns.iter().map(super::from::col).collect();
-                (format!("{} AS src", self.relation_name(table)), columns)
-            }
-            _ => {
-                let condition = scoped(self, |maker| {
-                    let item = Item {
-                        alias: "z".into(),
-                        columns: table.columns.iter().map(super::from::col).collect(),
-                        table: Some(table),
-                        has_row: true,
-                    };
-                    let was = std::mem::replace(
-                        &mut maker.levels,
-                        vec![Level { items: vec![item], ambiguous: Vec::new() }],
-                    );
-                    let condition = maker.condition();
-                    maker.levels = was;
-                    condition
-                });
-                let columns: Vec<Col> = table
-                    .columns
-                    .iter()
-                    .filter(|c| c.name == key || c.name == "tenant_id")
-                    .map(super::from::col)
-                    .collect();
-                let names: Vec<_> = columns.iter().map(|c| format!("z.{}", c.name)).collect();
-                let union = match table.name {
-                    "settings" => " UNION ALL SELECT 1, 'k77'",
-                    _ => " UNION ALL SELECT 1, 7777777",
-                };
-                (
-                    format!(
-                        "(SELECT {} FROM app.{} z WHERE {condition}{union}) AS src",
-                        names.join(", "),
-                        table.name
-                    ),
-                    columns,
-                )
-            }
-        };
-        let source_item = Item { alias: "src".into(), columns, table: None, has_row: false };
-        let mut both = self.levels.pop().unwrap_or_default();
-        let only_source = Level { items: vec![source_item.clone()], ambiguous: Vec::new() };
-        both.items.push(source_item);
-        self.levels.push(both);
-        let leak = if self.rng.chance(60) { self.leak() } else { None };
-        let on = leak.map_or(String::new(), |l| format!(" AND ({l})"));
-        let mut arms = String::new();
-        for _ in 0..1 + self.rng.below(2) {
-            let condition =
-                if self.rng.chance(60) { format!(" AND {}", self.condition()) } else { String::new() };
-            let action = match self.rng.below(4) {
-                0 => "DELETE".into(),
-                1 => "DO NOTHING".into(),
-                _ => format!("UPDATE SET {}", self.assignments(table).0),
-            };
-            arms.push_str(&format!(" WHEN MATCHED{condition} THEN {action}"));
-        }
-        self.levels.pop();
-        self.levels.push(only_source);
-        if self.rng.chance(60) {
-            let condition = if self.rng.chance(40) {
-                format!(" AND {}", self.leak().unwrap_or_else(|| "true".into()))
-            } else {
-                String::new()
-            };
-            let all: Vec<_> = table.columns.iter().filter(|c| c.ty != Ty::Search).collect();
-            let names = all.iter().map(|c| c.name).collect::<Vec<_>>().join(", ");
-            let values: Vec<_> = all
-                .iter()
-                .map(|c| {
-                    if c.name == key {
-                        format!("src.{key}")
-                    } else {
-                        self.new_value(table, c.name, c.ty, c.values, 7_654_321)
-                    }
-                })
-                .collect();
-            arms.push_str(&format!(
-                " WHEN NOT MATCHED{condition} THEN INSERT ({names}) VALUES ({})",
-                values.join(", ")
-            ));
-        }
-        self.levels.pop();
-        format!("MERGE INTO {text} USING {source} ON {target}.{key} = src.{key}{on}{arms}")
     }
 
     /// WITH entries that write, below a SELECT.
