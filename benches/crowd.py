@@ -34,7 +34,7 @@ class Client:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.password = password
         self.inbox = b""
-        self.left = 1
+        self.asked = False
         self.ready = False
         body = struct.pack("!I", 196608)
         for word in ("user", user, "database", "ccm"):
@@ -66,13 +66,13 @@ class Client:
                 self.socket.sendall(message(b"p", b"SCRAM-SHA-256\0" + struct.pack("!I", len(first)) + first))
             elif kind == 11:
                 self.socket.sendall(message(b"p", self.proof(body[4:].decode())))
-        elif tag == b"Z" and self.left:
+        elif tag == b"Z" and not self.asked:
             self.ask()
         elif tag == b"Z":
             self.ready = True
 
     def ask(self):
-        self.left -= 1
+        self.asked = True
         self.ready = False
         self.socket.sendall(message(b"Q", QUERY.encode() + b"\0"))
 

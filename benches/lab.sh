@@ -112,7 +112,8 @@ log_connections = 0
 log_disconnections = 0
 EOF
   chmod 644 "$lab/bouncer-$port.ini"
-  unprivileged pgbouncer "$lab/bouncer-$port.ini" >"$lab/bouncer-$port.log" 2>&1 &
+  # Another user begins with the usual limit of open files.
+  unprivileged sh -c 'ulimit -n "$(ulimit -Hn)"; exec pgbouncer "$0"' "$lab/bouncer-$port.ini" >"$lab/bouncer-$port.log" 2>&1 &
   wait_for_port "$port"
   started+=("$(pid_of "$port")")
 }
@@ -202,8 +203,7 @@ token() {
   printf '%s.%s.%s' "$head" "$body" "$signature"
 }
 
-# Nanoseconds of CPU that all threads of a process have used.
-# Nanoseconds. Not by %d, which some awks cut at 2^31.
+# Nanoseconds of CPU that all threads of a process have used. (%d of mawk ends at 2 s.)
 cpu_of() { cat "/proc/$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 
 # Runs pgbench against a port and prints "transactions tps latency-in-µs".

@@ -24,7 +24,9 @@ sql -d ccm -v rows=$((megabytes * 1000)) <<'EOF'
 create table app.large (tenant_id int not null, id bigint primary key, body text not null);
 alter table app.large alter column body set storage plain;
 insert into app.large select 1, n, repeat('x', 970) from generate_series(1, :rows) n;
+create table app.intake (tenant_id int not null default 1, id bigint, body text not null);
 grant select on app.large to app_backend;
+grant select, insert on app.intake to app_backend;
 vacuum analyze app.large;
 EOF
 start_bouncer "$bouncer_port" app_backend
@@ -38,7 +40,9 @@ field() { awk -v f="$2:" '$1 == f { print $2 }' "/proc/$1/status"; }
 gather() {
   coproc CROWD { exec python3 "$benches/crowd.py" "$1" "$2" pencil "$3" 2>"$lab/crowd.err"; }
   crowd_pid=$CROWD_PID
-  exec 7<&"${CROWD[0]}" 8>&"${CROWD[1]}"
+  local from=${CROWD[0]} to=${CROWD[1]}
+  exec 7<&"$from" 8>&"$to"
+  exec {from}<&- {to}>&-
   read -r told <&7 && [ "$told" = ready ] || fail "$(tail -3 "$lab/crowd.err")"
   sleep 2
 }
@@ -78,15 +82,18 @@ crowd() {
   disperse
 }
 
-# A large answer: CPU of the proxy for each GB, and how far its memory grew.
+seq 1 $((megabytes * 1000)) | awk '{ x = sprintf("%970s", ""); gsub(/ /, "x", x); printf "%d\t%s\n", $1, x }' >"$lab/intake"
+
+# A large answer, or a large load: CPU of the proxy for each GB, and how far its memory grew.
 stream() {
   local name=$1 port=$2 user=$3 pid=$4 what=$5 command=$6 before cpu round
   before=$(field "$pid" VmRSS)
   echo 5 >"/proc/$pid/clear_refs" 2>/dev/null || true
-  for round in 1 2 3; do
+  for round in 1 2 3 4 5; do
     cpu=$(cpu_of "$pid")
-    PGPASSWORD=pencil psql -X -q -At -h 127.0.0.1 -p "$port" -U "$user" -d ccm -c "$command" >/dev/null
+    PGPASSWORD=pencil psql -X -q -At -h 127.0.0.1 -p "$port" -U "$user" -d ccm -c "$command" <"$lab/intake" >/dev/null
     echo $(($(cpu_of "$pid") - cpu)) >>"$lab/$name-$what.cpu"
+    sql -d ccm -c 'truncate app.intake'
   done
   awk -v n="$name" -v w="$what" -v mb="$megabytes" -v ns="$(median <"$lab/$name-$what.cpu")" \
     -v grown=$(($(field "$pid" VmHWM) - before)) \
@@ -105,9 +112,12 @@ for what in idle crowd; do
   "$what" pgbouncer "$bouncer_port" app_backend "$bouncer"
   "$what" pgbulkhead "$proxy_port" tenant_1 "$proxy"
 done
-for what in SELECT COPY; do
-  command='select body from large'
-  [ "$what" = SELECT ] || command='copy (select body from large) to stdout'
+for what in SELECT COPY-TO COPY-FROM; do
+  case $what in
+    SELECT) command='select body from large' ;;
+    COPY-TO) command='copy (select body from large) to stdout' ;;
+    COPY-FROM) command='copy intake (id, body) from stdin' ;;
+  esac
   stream pgbouncer "$bouncer_port" app_backend "$bouncer" "$what" "$command"
   stream pgbulkhead "$proxy_port" tenant_1 "$proxy" "$what" "$command"
 done
