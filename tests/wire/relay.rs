@@ -111,6 +111,14 @@ fn with<R>(rules: &Mutex<Rules>, work: impl FnOnce(&mut Rules) -> R) -> R {
 
 fn relay(mut client: TcpStream, port: u16, rules: &Arc<Mutex<Rules>>) -> io::Result<()> {
     let mut server = TcpStream::connect(("127.0.0.1", port))?;
+    // Whoever cuts all connections from now on cuts this one too, however little of it has been relayed.
+    with(rules, |rules| -> io::Result<()> {
+        if rules.script.is_some() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        rules.open.extend([client.try_clone()?, server.try_clone()?]);
+        Ok(())
+    })?;
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;
     }
@@ -137,10 +145,6 @@ fn relay(mut client: TcpStream, port: u16, rules: &Arc<Mutex<Rules>>) -> io::Res
         }
     }
     let ends = (client.try_clone()?, server.try_clone()?);
-    with(rules, |rules| -> io::Result<()> {
-        rules.open.extend([client.try_clone()?, server.try_clone()?]);
-        Ok(())
-    })?;
     let of_sender = rules.clone();
     std::thread::spawn(move || {
         let (mut client, mut server) = ends;
