@@ -1,11 +1,12 @@
 //! A connected socket: tokio's while it is being connected, and from then on its worker's.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::reactor::{Reactor, Source};
@@ -21,7 +22,8 @@ pub enum Tcp {
     Lost,
 }
 
-/// A socket of a thread's own.
+/// A socket of a thread's own. It is read and written by system calls without the C library's wrappers, which look at
+/// each call whether the thread is to be cancelled.
 #[derive(Debug)]
 pub struct Own {
     socket: mio::net::TcpStream,
@@ -130,7 +132,7 @@ impl Own {
             return Ok(None);
         }
         let room = scratch.len();
-        let read = self.retry(|mut socket| socket.read(scratch))?;
+        let read = self.retry(|socket| Ok(recv(socket, &mut *scratch, RecvFlags::empty())?.1))?;
         if read.is_some_and(|length| length < room) {
             self.source.was_emptied();
         }
@@ -143,7 +145,7 @@ impl Own {
             return Ok(None);
         }
         loop {
-            match (&self.socket).write(bytes) {
+            match send(&self.socket, bytes, SendFlags::NOSIGNAL).map_err(io::Error::from) {
                 Ok(taken) => {
                     if taken < bytes.len() {
                         self.source.is_full();
@@ -232,6 +234,7 @@ impl AsyncWrite for Tcp {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::task::Wake;

@@ -159,16 +159,22 @@ impl Active {
                     out.extend_from_slice(&instead);
                 }
             }
-            self.say_what_waits(&mut run, out);
-            if matches!(self.queue.front(), Some(Expect::Insert(_))) {
-                run.flush(out);
-                self.end_inserting(host, out);
-                self.invite_rows(out);
-                self.say_what_waits(&mut run, out);
+            if self.queue.front().is_some_and(Expect::is_the_proxys_turn) {
+                self.take_turn(host, &mut run, out);
             }
         }
         run.flush(out);
         Ok(run.at)
+    }
+
+    fn take_turn(&mut self, host: &mut dyn Host, run: &mut Run<'_>, out: &mut Vec<u8>) {
+        self.say_what_waits(run, out);
+        if matches!(self.queue.front(), Some(Expect::Insert(_))) {
+            run.flush(out);
+            self.end_inserting(host, out);
+            self.invite_rows(out);
+            self.say_what_waits(run, out);
+        }
     }
 
     /// Answers of the proxy's own whose turn has come.

@@ -65,6 +65,18 @@ pub enum Expect {
     Own,
 }
 
+impl Expect {
+    /// Whether the proxy goes on without the server: it has something to say, or rows to insert.
+    #[inline]
+    pub fn is_the_proxys_turn(&self) -> bool {
+        match self {
+            Self::Say(_) | Self::Insert(_) => true,
+            Self::Query(query) => query.has_to_say(),
+            _ => false,
+        }
+    }
+}
+
 /// A statement that was sent.
 #[derive(Debug)]
 pub struct Running {
@@ -149,6 +161,7 @@ impl Query {
     }
 
     /// Whether it is the turn of an answer of the proxy's own.
+    #[inline]
     pub fn has_to_say(&self) -> bool {
         matches!(self.parts.get(self.done), Some(Part::Said(_) | Part::Named(..)))
     }

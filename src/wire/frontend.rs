@@ -6,11 +6,13 @@ use super::reader::Reader;
 
 /// `Q`: the text of a simple query.
 pub fn query(body: &[u8]) -> Result<&str, WireError> {
-    let end = memchr::memchr(0, body).ok_or(WireError::Unterminated)?;
-    let (text, rest) = body.split_at_checked(end).ok_or(WireError::Short)?;
-    match rest.len().saturating_sub(1) {
-        0 => std::str::from_utf8(text).map_err(|_| WireError::Encoding),
-        trailing => Err(WireError::Trailing(trailing)),
+    match body.split_last() {
+        // Looking at each byte is quicker than a search that finds nothing.
+        Some((0, text)) if !text.iter().fold(false, |any, byte| any | (*byte == 0)) => utf8(text),
+        _ => {
+            let end = memchr::memchr(0, body).ok_or(WireError::Unterminated)?;
+            Err(WireError::Trailing(body.len().saturating_sub(end).saturating_sub(1)))
+        }
     }
 }
 
@@ -227,6 +229,9 @@ mod tests {
         assert_eq!(query(b"select 1"), Err(WireError::Unterminated));
         assert_eq!(query(b"select 1\0Q\0\0\0\x09"), Err(WireError::Trailing(5)));
         assert_eq!(query(b"\xc0\x27\0"), Err(WireError::Encoding));
+        assert_eq!(query(b"\0"), Ok(""));
+        assert_eq!(query(b"select\0 0123456789abcdef\0"), Err(WireError::Trailing(18)));
+        assert_eq!(query(b"select 0123456789abcdef\0x\0"), Err(WireError::Trailing(2)));
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub struct Client {
     login_deadline: Option<u64>,
     write_deadline: Option<u64>,
     query_deadline: Option<u64>,
+    /// There is a `query_timeout`.
+    timed: bool,
     pub(super) waiting: Option<Waiting>,
     pub(super) planning: Option<Planning>,
     pub(super) fresh: Vec<Fresh>,
@@ -97,6 +99,7 @@ impl Client {
         };
         let login_deadline = worker.after(worker.settings.config.general.client_login_timeout);
         worker.wake_at(login_deadline);
+        let timed = worker.settings.config.general.query_timeout.is_some();
         Self {
             session: Session::new(Terms { tls: origin.offer, ..worker.terms }),
             worker,
@@ -114,6 +117,7 @@ impl Client {
             login_deadline: Some(login_deadline),
             write_deadline: None,
             query_deadline: None,
+            timed,
             waiting: None,
             planning: None,
             fresh: Vec::new(),
@@ -151,6 +155,34 @@ impl Client {
     fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
         #[cfg(test)]
         self.worker.settings.metrics.round(self.id);
+        let mut moved = false;
+        if !self.is_calm() {
+            moved = self.look_around(cx)?;
+            if matches!(self.session.want(), Want::End) {
+                return Ok(moved);
+            }
+        }
+        moved |= self.read_server(cx);
+        moved |= self.read_client(cx)?;
+        Ok(moved && self.may_go_on())
+    }
+
+    /// Whether nothing is to be done but to read: what most rounds find.
+    #[inline]
+    fn is_calm(&self) -> bool {
+        matches!(self.socket, Socket::Open(_))
+            && matches!(self.session.want(), Want::Bytes)
+            && self.unsent.is_empty()
+            && self.unsent_to_server.is_empty()
+            && self.login_deadline.is_none()
+            && self.write_deadline.is_none()
+            && !self.timed
+            && self.worker.stopping.get() == Stopping::No
+            && !self.handle.review.get()
+    }
+
+    /// Everything but reading; whether something was done.
+    fn look_around(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
         let mut moved = self.write_client(cx)?;
         moved |= self.write_server(cx);
         self.watch_deadlines(cx)?;
@@ -164,9 +196,7 @@ impl Client {
             _ => moved |= self.advance(cx)?,
         }
         moved |= self.look_at_first_byte(cx)?;
-        moved |= self.read_server(cx);
-        moved |= self.read_client(cx)?;
-        Ok(moved && self.may_go_on())
+        Ok(moved)
     }
 
     /// Whether there may be more to do at once.
@@ -176,15 +206,7 @@ impl Client {
             Socket::Open(client) => client.may_be_readable(),
             _ => true,
         };
-        readable
-            || server.is_some_and(Stream::may_be_readable)
-            || *self.session.want() != Want::Bytes
-            || !self.unsent.is_empty()
-            || !self.unsent_to_server.is_empty()
-            || self.worker.settings.config.general.query_timeout.is_some()
-            || self.worker.stopping.get() != Stopping::No
-            || self.handle.review.get()
-            || self.login_deadline.is_some()
+        readable || server.is_some_and(Stream::may_be_readable) || !self.is_calm()
     }
 
     /// Lets the session work, and writes what it says.
@@ -213,11 +235,15 @@ impl Client {
         };
         let mut io = Io { client: to_client, server: to_server };
         let result = work(&mut self.session, &mut host, &mut io);
-        if let Some(stream) = self.lease.as_mut().and_then(Lease::stream) {
+        if !to_server.is_empty()
+            && let Some(stream) = self.lease.as_mut().and_then(Lease::stream)
+        {
             self.unsent_to_server.put(cx, stream, to_server);
         }
         self.release();
-        if let Socket::Open(stream) = &mut self.socket {
+        if !to_client.is_empty()
+            && let Socket::Open(stream) = &mut self.socket
+        {
             self.unsent.put(cx, stream, to_client);
         }
         if to_client.capacity() > KEPT_OUT || to_server.capacity() > KEPT_OUT {

@@ -19,9 +19,6 @@ impl Unsent {
 
     /// Writes at once what the socket takes, and keeps the rest. A socket that fails shows it at the next read.
     pub(super) fn put(&mut self, cx: &mut Context<'_>, stream: &mut Stream, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
         let mut sent = 0usize;
         if self.bytes.is_empty() {
             sent = stream.write_at_once(bytes);
