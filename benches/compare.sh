@@ -2,21 +2,14 @@
 # Throughput, proxy CPU and latency side by side: directly to the server, through PgBouncer (transaction pooling,
 # does nothing but pool), through PgBulkhead (isolation, audit and metrics on), and row-level security as
 # applications use it (BEGIN, SET LOCAL, query, COMMIT, through PgBouncer). A point select of one tenant's table.
-# All cases take turns in each round; the table shows medians and ratios to PgBouncer in the same round.
+# Through PgBouncer it runs as it is, for any tenant's row, and with `tenant_id = 1 and` written by hand: what the server
+# does for the predicate costs the same whoever writes it. All cases take turns in each round; the table shows
+# medians, and ratios to PgBouncer in the same round.
 #
 #   benches/compare.sh [--seconds 10] [--rounds 5] [--clients 16] [--modes "simple extended prepared"]
 . "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
 seconds=10 rounds=5 clients=16 modes="simple extended prepared"
-while [ $# -gt 0 ]; do
-  case $1 in
-    --seconds) seconds=$2 ;;
-    --rounds) rounds=$2 ;;
-    --clients) clients=$2 ;;
-    --modes) modes=$2 ;;
-    *) fail "unknown argument: $1" ;;
-  esac
-  shift 2
-done
+options "seconds rounds clients modes" "$@"
 need pgbench postgresql
 need pgbouncer pgbouncer
 need openssl openssl
@@ -36,6 +29,7 @@ printf '%s\nbegin;\nset local app.tenant = 1;\n%s\ncommit;\n' "$variable" "$sele
 printf '%s\nbegin\\; set local app.tenant = 1;\n%s\ncommit;\n' "$variable" "$select" >"$lab/rls_packed.pgbench"
 printf "%s\nbegin\\\\; set local pgbulkhead.tenant_token = '%s';\n%s\ncommit;\n" "$variable" "$token" "$select" >"$lab/token.pgbench"
 printf '%s\nbegin;\n%s\ncommit;\n' "$variable" "$select" >"$lab/transaction.pgbench"
+sed 's/where /where tenant_id = 1 and /' "$benches/point.pgbench" >"$lab/by_hand.pgbench"
 
 # One turn of a case: appends "transactions/s, latency in µs, proxy's CPU in µs per transaction, context switches".
 turn() {
@@ -49,27 +43,21 @@ turn() {
   say "  $name $(tail -1 "$lab/$name.turns")"
 }
 
-four() {
-  local name=$1
-  shift
-  turn "$name.direct" "$server_port" app_backend "" "$@"
-  turn "$name.pgbouncer" "$bouncer_port" app_backend "$bouncer" "$@"
-  turn "$name.pgbulkhead" "$proxy_port" tenant_1 "$proxy" "$@"
+# All ways to the server for a point select in one protocol. PgBouncer before 1.21 keeps no prepared statements in
+# transaction pooling: it is compared with its extended.
+each_way() {
+  local name=$1 mode=$2 bouncers=${2/prepared/extended}
+  shift 2
+  turn "$name.direct" "$server_port" app_backend "" -M "$mode" "$@" -f "$benches/point.pgbench"
+  turn "$name.pgbouncer" "$bouncer_port" app_backend "$bouncer" -M "$bouncers" "$@" -f "$benches/point.pgbench"
+  turn "$name.by_hand" "$bouncer_port" app_backend "$bouncer" -M "$bouncers" "$@" -f "$lab/by_hand.pgbench"
+  turn "$name.pgbulkhead" "$proxy_port" tenant_1 "$proxy" -M "$mode" "$@" -f "$benches/point.pgbench"
 }
 
 one_round() {
-  local mode many=$seconds
-  for mode in $modes; do
-    # PgBouncer before 1.21 keeps no prepared statements in transaction pooling: it is compared with its extended.
-    if [ "$mode" = prepared ]; then
-      turn prepared.direct "$server_port" app_backend "" -M prepared -c "$clients" -f "$benches/point.pgbench"
-      turn prepared.pgbouncer "$bouncer_port" app_backend "$bouncer" -M extended -c "$clients" -f "$benches/point.pgbench"
-      turn prepared.pgbulkhead "$proxy_port" tenant_1 "$proxy" -M prepared -c "$clients" -f "$benches/point.pgbench"
-    else
-      four "$mode" -M "$mode" -c "$clients" -f "$benches/point.pgbench"
-    fi
-  done
-  four one_client -M simple -c 1 -f "$benches/point.pgbench"
+  local mode
+  for mode in $modes; do each_way "$mode" "$mode" -c "$clients"; done
+  each_way one_client simple -c 1
   turn tx.pgbouncer_rls "$bouncer_rls_port" app_rls "$bouncer_rls" -M simple -c "$clients" -f "$lab/rls.pgbench"
   turn tx.pgbouncer_rls_packed "$bouncer_rls_port" app_rls "$bouncer_rls" -M simple -c "$clients" -f "$lab/rls_packed.pgbench"
   turn tx.pgbouncer "$bouncer_port" app_backend "$bouncer" -M simple -c "$clients" -f "$lab/transaction.pgbench"
@@ -92,17 +80,23 @@ column() { awk -v c="$2" '{ print $c }' "$lab/$1.turns" | median; }
 # Median over the rounds of one case's figure divided by another's in the same round.
 ratio() { paste "$lab/$1.turns" "$lab/$2.turns" | awk -v c="$3" '$(c + 3) > 0 { print $c / $(c + 3) }' | median; }
 row() {
-  printf '| %s | %s | %.0f | %.0f | %.1f | %.2f | %.2f |\n' "$1" "$2" "$(column "$3" 1)" "$(column "$3" 2)" \
+  printf '| %s | %s | %.0f | %.0f | %.1f | %.2f | %.2f |' "$1" "$2" "$(column "$3" 1)" "$(column "$3" 2)" \
     "$(column "$3" 3)" "$(ratio "$3" "$4" 1)" "$(ratio "$3" "$4" 3)"
+  [ -z "${5:-}" ] || printf ' %.2f | %.2f |' "$(ratio "$3" "$5" 1)" "$(ratio "$3" "$5" 3)"
+  printf '\n'
+}
+rows_of() {
+  row "$1" direct "$2.direct" "$2.pgbouncer" "$2.by_hand"
+  row "$1" pgbouncer "$2.pgbouncer" "$2.pgbouncer" "$2.by_hand"
+  row "$1" 'pgbouncer, predicate by hand' "$2.by_hand" "$2.pgbouncer" "$2.by_hand"
+  row "$1" pgbulkhead "$2.pgbulkhead" "$2.pgbouncer" "$2.by_hand"
 }
 
 machine
 printf '%s clients, %s rounds of %s s\n\n' "$clients" "$rounds" "$seconds"
-printf '| protocol | through | transactions/s | latency µs | proxy CPU µs each | tps × PgBouncer | CPU × PgBouncer |\n|---|---|---|---|---|---|---|\n'
-for mode in $modes; do
-  for through in direct pgbouncer pgbulkhead; do row "$mode" "$through" "$mode.$through" "$mode.pgbouncer"; done
-done
-for through in direct pgbouncer pgbulkhead; do row "simple, one client" "$through" "one_client.$through" one_client.pgbouncer; done
+printf '| protocol | through | transactions/s | latency µs | proxy CPU µs each | tps × PgBouncer | CPU × PgBouncer | tps × by hand | CPU × by hand |\n|---|---|---|---|---|---|---|---|---|\n'
+for mode in $modes; do rows_of "$mode" "$mode"; done
+rows_of 'simple, one client' one_client
 printf '\n| transaction | through | transactions/s | latency µs | proxy CPU µs each | tps × RLS | CPU × RLS |\n|---|---|---|---|---|---|---|\n'
 row 'BEGIN, SET LOCAL, query, COMMIT (RLS)' pgbouncer tx.pgbouncer_rls tx.pgbouncer_rls
 row 'BEGIN; SET LOCAL in one packet, query, COMMIT (RLS)' pgbouncer tx.pgbouncer_rls_packed tx.pgbouncer_rls

@@ -11,6 +11,19 @@ fail() {
   exit 1
 }
 
+# Sets what a script has defaults for from its command line: options "seconds rounds" --seconds 5.
+options() {
+  local known=" $1 " name
+  shift
+  while [ $# -gt 0 ]; do
+    name=${1#--}
+    [ "$1" = "--$name" ] && [ -z "${known##* "$name" *}" ] || fail "unknown argument: $1 (there are:$(sed 's/ *\([a-z][a-z]*\)/ --\1/g' <<<"$known"))"
+    [ $# -ge 2 ] || fail "$1 wants a value"
+    printf -v "$name" '%s' "$2"
+    shift 2
+  done
+}
+
 profile=${BENCH_PROFILE:-release}
 program=${BENCH_PROGRAM:-${CARGO_TARGET_DIR:-$root/target}/$profile/pgbulkhead}
 base=${BENCH_PORT:-26400}

@@ -5,14 +5,7 @@
 #   benches/memory.sh [--clients 5000] [--megabytes 200]
 . "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
 clients=5000 megabytes=200
-while [ $# -gt 0 ]; do
-  case $1 in
-    --clients) clients=$2 ;;
-    --megabytes) megabytes=$2 ;;
-    *) fail "unknown argument: $1" ;;
-  esac
-  shift 2
-done
+options "clients megabytes" "$@"
 need pgbench postgresql
 need pgbouncer pgbouncer
 need python3 python3-minimal

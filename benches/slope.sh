@@ -6,17 +6,7 @@
 #   benches/slope.sh [--tenants 100000] [--relations 10000] [--statements 10000] [--seconds 5] [--rounds 9]
 . "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
 tenants=100000 relations=10000 statements=10000 seconds=5 rounds=9
-while [ $# -gt 0 ]; do
-  case $1 in
-    --tenants) tenants=$2 ;;
-    --relations) relations=$2 ;;
-    --statements) statements=$2 ;;
-    --seconds) seconds=$2 ;;
-    --rounds) rounds=$2 ;;
-    *) fail "unknown argument: $1" ;;
-  esac
-  shift 2
-done
+options "tenants relations statements seconds rounds" "$@"
 need pgbench postgresql
 
 start_server 4 2000

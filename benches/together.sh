@@ -5,16 +5,7 @@
 #   benches/together.sh [--seconds 5] [--runs 7] [--clients 8] [--modes "simple extended prepared"]
 . "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
 seconds=5 runs=7 clients=8 modes="simple extended prepared"
-while [ $# -gt 0 ]; do
-  case $1 in
-    --seconds) seconds=$2 ;;
-    --runs) runs=$2 ;;
-    --clients) clients=$2 ;;
-    --modes) modes=$2 ;;
-    *) fail "unknown argument: $1" ;;
-  esac
-  shift 2
-done
+options "seconds runs clients modes" "$@"
 need pgbench postgresql
 need pgbouncer pgbouncer
 
