@@ -11,7 +11,11 @@ use std::path::PathBuf;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::Node;
-use pgbulkhead::sql::{Piece, Statement, Template, verify, witness};
+use pgbulkhead::sql::witness;
+use verified::verified;
+
+#[path = "support/verified.rs"]
+mod verified;
 
 /// Share of the statements that the witness must be able to read, in thousandths.
 const READABLE_PER_MILLE: usize = 993;
@@ -106,19 +110,6 @@ fn kind(tree: &Node) -> Option<&'static str> {
 /// Whether the witness is asked about statements of a kind.
 fn names_relations(kind: &str) -> bool {
     !matches!(kind, "cursor" | "transaction")
-}
-
-fn verified(tree: &Node, printed: &str) -> bool {
-    let statement = Statement {
-        text: printed,
-        offset: 0,
-        shape: printed.to_owned(),
-        literals: Vec::new(),
-        modern_number: None,
-        parameter_types: Vec::new(),
-    };
-    let template = Template { pieces: vec![Piece::Text(printed.to_owned())] };
-    verify(tree, template, &statement, u16::MAX).is_ok()
 }
 
 /// The recorded statements, each once.

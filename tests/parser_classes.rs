@@ -5,9 +5,13 @@
 
 use pg_query::protobuf::Node;
 use pgbulkhead::sql::witness::{ForeignKey, RelationFacts, Tenancy};
-use pgbulkhead::sql::{Piece, Statement, Template, Witness, verify, witness};
+use pgbulkhead::sql::{Witness, witness};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
+use verified::verified;
+
+#[path = "support/verified.rs"]
+mod verified;
 
 /// Every relation of `app` is a tenant's, by `tenant_id`.
 struct AllTenants;
@@ -38,24 +42,11 @@ fn tree(sql: &str) -> Option<Node> {
     parsed.protobuf.stmts.first()?.stmt.as_deref().cloned()
 }
 
-fn passes(tree: &Node, printed: &str) -> bool {
-    let statement = Statement {
-        text: printed,
-        offset: 0,
-        shape: printed.to_owned(),
-        literals: Vec::new(),
-        modern_number: None,
-        parameter_types: Vec::new(),
-    };
-    let template = Template { pieces: vec![Piece::Text(printed.to_owned())] };
-    verify(tree, template, &statement, u16::MAX).is_ok()
-}
-
 /// Verifies what PostgreSQL's printer makes of a text, and gives that.
 fn printed(sql: &str) -> String {
     let tree = tree(sql).unwrap_or_else(|| panic!("PostgreSQL reads {sql}"));
     let printed = tree.deparse(pg_query::DeparseOptions::default()).expect("prints");
-    assert!(passes(&tree, &printed), "{sql}\n{printed}");
+    assert!(verified(&tree, &printed), "{sql}\n{printed}");
     printed
 }
 
@@ -86,7 +77,7 @@ fn data_never_becomes_sql() {
             let same = tree(&reprinted).is_some_and(|t| {
                 t.deparse(pg_query::DeparseOptions::default()).ok().as_ref() == Some(&printed)
             });
-            assert_eq!(passes(&decided, &reprinted), same, "{sql}\n{reprinted}");
+            assert_eq!(verified(&decided, &reprinted), same, "{sql}\n{reprinted}");
         }
         let answer = witness(&printed, 9, &AllTenants);
         let free = printed.contains("app.");
@@ -95,7 +86,7 @@ fn data_never_becomes_sql() {
     // The worst of them: one literal, printed as another statement.
     let decided = tree(DATA_INTO_SQL[0]).expect("a tree");
     let reprinted = reprinted(DATA_INTO_SQL[0]).expect("sqlparser reads it");
-    assert!(!passes(&decided, &reprinted), "{reprinted}");
+    assert!(!verified(&decided, &reprinted), "{reprinted}");
 }
 
 #[test]
@@ -221,7 +212,7 @@ fn what_sqlparser_prints_passes_only_as_the_same_tree() {
         let (Some(decided), Some(reprinted)) = (tree(&sql), reprinted(&sql)) else { continue };
         let same = tree(&reprinted).map(|t| t.deparse(pg_query::DeparseOptions::default()).ok());
         let same = same == Some(decided.deparse(pg_query::DeparseOptions::default()).ok());
-        assert_eq!(passes(&decided, &reprinted), same, "{sql}\n{reprinted}");
+        assert_eq!(verified(&decided, &reprinted), same, "{sql}\n{reprinted}");
     }
 }
 
