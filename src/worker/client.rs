@@ -26,7 +26,7 @@ use crate::wire::answer;
 /// A client that waits for something else may send this much ahead.
 const MOST_AHEAD: usize = 64 * 1024;
 /// What a client may do in one turn: about 1 MiB of an answer.
-const MOST_ROUNDS: u32 = 64;
+const MOST_ROUNDS: u32 = 16;
 /// A shared buffer that has grown beyond this is not kept.
 const KEPT_OUT: usize = 256 * 1024;
 
@@ -415,12 +415,12 @@ impl Client {
     /// The client is read when the server has taken everything that was sent before, and when what it says can
     /// be worked on, or kept.
     fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {
-        let may_say = match self.session.want() {
-            Want::Bytes => true,
-            Want::Plan(_) | Want::Lease | Want::Drain => self.session.backlog() < MOST_AHEAD,
-            Want::Tls | Want::Cancel { .. } | Want::End => false,
+        let room = match self.session.want() {
+            Want::Bytes => usize::MAX,
+            Want::Plan(_) | Want::Lease | Want::Drain => MOST_AHEAD.saturating_sub(self.session.backlog()),
+            Want::Tls | Want::Cancel { .. } | Want::End => 0,
         };
-        if !may_say || !self.unsent_to_server.is_empty() || !self.unsent.is_empty() {
+        if room == 0 || !self.unsent_to_server.is_empty() || !self.unsent.is_empty() {
             return Ok(false);
         }
         let Socket::Open(stream) = &mut self.socket else { return Ok(false) };
@@ -429,7 +429,8 @@ impl Client {
         }
         let worker = self.worker.clone();
         let mut scratch = worker.scratch.borrow_mut();
-        let polled = stream.poll_read(cx, &mut scratch);
+        let room = room.min(scratch.len());
+        let polled = stream.poll_read(cx, scratch.get_mut(..room).unwrap_or_default());
         match polled {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(length @ 1..)) => {
