@@ -1,8 +1,9 @@
 //! The fields of a line of CSV (`CopyReadAttributesCSV`, copyfromparse.c).
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use super::Form;
 
@@ -15,59 +16,65 @@ pub(super) struct Field {
     pub quoted: bool,
 }
 
-/// The fields of a line in order, until `most` of them are found; none where quotes stay open.
-pub(super) fn fields(line: &[u8], form: &Form, most: usize) -> Option<Vec<Field>> {
-    let mut found = Vec::new();
-    let (mut start, mut at, mut quoted) = (0, 0, false);
-    while found.len() < most {
-        let Some(next) = memchr2(form.delimiter, form.quote, line.get(at..).unwrap_or_default()) else {
-            found.push(Field { range: start..line.len(), quoted });
-            return Some(found);
-        };
-        let place = at.saturating_add(next);
-        at = place.saturating_add(1);
-        if line.get(place) == Some(&form.delimiter) {
-            found.push(Field { range: start..place, quoted });
-            start = at;
-            quoted = false;
-        } else {
+/// The fields of a line in order; none for the one whose quotes stay open, and nothing after it.
+pub(super) fn fields(line: &[u8], form: &Form) -> impl Iterator<Item = Option<Field>> {
+    let mut next = Some(0usize);
+    std::iter::from_fn(move || {
+        let start = next.take()?;
+        let (mut at, mut quoted) = (start, false);
+        loop {
+            let Some(found) = memchr2(form.delimiter, form.quote, line.get(at..).unwrap_or_default()) else {
+                return Some(Some(Field { range: start..line.len(), quoted }));
+            };
+            let place = at.saturating_add(found);
+            at = place.saturating_add(1);
+            if line.get(place) == Some(&form.delimiter) {
+                next = Some(at);
+                return Some(Some(Field { range: start..place, quoted }));
+            }
             quoted = true;
-            at = at.saturating_add(quotes(line.get(at..).unwrap_or_default(), form, |_| ())?);
+            let Some(length) = quotes(line.get(at..).unwrap_or_default(), form, |_| ()) else {
+                return Some(None);
+            };
+            at = at.saturating_add(length);
         }
-    }
-    Some(found)
+    })
 }
 
 /// A field's value with its quotes undone; none where quotes stay open.
-pub(super) fn value(raw: &[u8], form: &Form) -> Option<Vec<u8>> {
-    let mut value = Vec::with_capacity(raw.len());
-    let mut at = 0;
-    while let Some(byte) = raw.get(at) {
-        at = at.saturating_add(1);
-        if *byte == form.quote {
-            at = at.saturating_add(quotes(raw.get(at..).unwrap_or_default(), form, |b| value.push(b))?);
-        } else {
-            value.push(*byte);
-        }
+pub(super) fn value<'r>(raw: &'r [u8], form: &Form) -> Option<Cow<'r, [u8]>> {
+    let mut rest = raw;
+    let mut value = Vec::new();
+    while let Some(found) = memchr(form.quote, rest) {
+        let (plain, quoted) = rest.split_at_checked(found)?;
+        value.extend_from_slice(plain);
+        let quoted = quoted.get(1..)?;
+        let length = quotes(quoted, form, |part| value.extend_from_slice(part))?;
+        rest = quoted.get(length..)?;
     }
-    Some(value)
+    if rest.len() == raw.len() {
+        return Some(Cow::Borrowed(raw));
+    }
+    value.extend_from_slice(rest);
+    Some(Cow::Owned(value))
 }
 
 /// Reads from behind an opening quote to behind the closing one; gives how far that is.
-fn quotes(rest: &[u8], form: &Form, mut take: impl FnMut(u8)) -> Option<usize> {
-    let mut at = 0usize;
+fn quotes(rest: &[u8], form: &Form, mut take: impl FnMut(&[u8])) -> Option<usize> {
+    let (mut start, mut at) = (0usize, 0usize);
     loop {
-        let byte = *rest.get(at)?;
-        at = at.saturating_add(1);
-        if byte == form.escape
-            && let Some(next) = rest.get(at).filter(|next| **next == form.escape || **next == form.quote)
-        {
-            take(*next);
+        let place = at.saturating_add(memchr2(form.quote, form.escape, rest.get(at..)?)?);
+        let byte = *rest.get(place)?;
+        at = place.saturating_add(1);
+        let next = rest.get(at);
+        if byte == form.escape && next.is_some_and(|next| *next == form.escape || *next == form.quote) {
+            // What is escaped begins the next part.
+            take(rest.get(start..place)?);
+            start = at;
             at = at.saturating_add(1);
         } else if byte == form.quote {
+            take(rest.get(start..place)?);
             return Some(at);
-        } else {
-            take(byte);
         }
     }
 }

@@ -38,21 +38,18 @@ impl Transcoder {
         let most = columns.len().saturating_add(1);
         let mut values = Vec::with_capacity(columns.len());
         if form.format == Format::Text {
-            for place in text::fields(content, form.delimiter, most) {
+            for place in text::fields(content, form.delimiter).take(most) {
                 let raw = content.get(place).unwrap_or_default();
                 values.push((*raw != *form.null).then(|| text::value(raw)));
             }
             return Ok(values);
         }
         let open = || malformed("unterminated CSV quoted field");
-        for (index, field) in csv::fields(content, form, most).ok_or_else(open)?.into_iter().enumerate() {
+        for (index, field) in csv::fields(content, form).take(most).enumerate() {
+            let field = field.ok_or_else(open)?;
             let raw = content.get(field.range).unwrap_or_default();
             let column = columns.get(index).map(String::as_str).unwrap_or_default();
-            let value = if field.quoted {
-                Cow::Owned(csv::value(raw, form).ok_or_else(open)?)
-            } else {
-                Cow::Borrowed(raw)
-            };
+            let value = csv::value(raw, form).ok_or_else(open)?;
             let is_null =
                 if field.quoted { form.force_null.has(column) } else { !form.force_not_null.has(column) };
             values.push((!is_null || *value != *form.null).then_some(value));

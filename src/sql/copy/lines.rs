@@ -2,7 +2,7 @@
 //! decides how all lines end, a backslash takes the character after it along, quotes may hold line ends, and `\.`
 //! ends the data.
 
-use memchr::{memchr2, memchr3};
+use memchr::{Memchr3, memchr2, memchr3, memchr3_iter};
 
 use super::{Form, Format};
 
@@ -101,13 +101,27 @@ impl Lines {
 
     /// A line without its end.
     pub fn content<'l>(&self, line: &'l [u8]) -> &'l [u8] {
-        let end: &[u8] = match self.eol {
-            Eol::CrLf => b"\r\n",
-            Eol::Lf => b"\n",
-            Eol::Cr => b"\r",
-            Eol::Unknown => b"",
+        let content = match self.eol {
+            Eol::CrLf => line.strip_suffix(b"\r\n"),
+            Eol::Lf => line.strip_suffix(b"\n"),
+            Eol::Cr => line.strip_suffix(b"\r"),
+            Eol::Unknown => None,
         };
-        line.strip_suffix(end).unwrap_or(line)
+        content.unwrap_or(line)
+    }
+
+    /// The whole lines at the front that end as most streams' lines do, found in one go: they are what
+    /// [`Self::scan`] would find, which goes on behind them.
+    pub fn whole<'b>(&self, bytes: &'b [u8]) -> Whole<'b> {
+        let (quote, stop) = match self.csv {
+            None => (None, b'\\'),
+            Some((quote, _)) => (Some(quote), quote),
+        };
+        let is_plain = self.csv.is_none_or(|(quote, escape)| quote == escape);
+        let applies = self.at == At::Start && self.eol == Eol::Lf && is_plain;
+        let bytes = if applies { bytes } else { &[] };
+        let marker = self.csv_marker && quote.is_some();
+        Whole { bytes, found: memchr3_iter(b'\n', b'\r', stop, bytes), quote, marker, start: 0 }
     }
 
     fn text(&mut self, bytes: &[u8]) -> Scan {
@@ -260,6 +274,58 @@ impl Lines {
             _ => {
                 self.eol = Eol::Cr;
                 Scan::Line(from)
+            }
+        }
+    }
+}
+
+/// Whole lines that end in LF. It ends before the first line that is something else: cut off, broken, or the end marker
+/// in what may be one.
+#[derive(Debug)]
+pub(super) struct Whole<'b> {
+    bytes: &'b [u8],
+    found: Memchr3<'b>,
+    /// CSV's quote, which is its own escape.
+    quote: Option<u8>,
+    /// CSV: a line may be the end marker.
+    marker: bool,
+    start: usize,
+}
+
+impl<'b> Iterator for Whole<'b> {
+    type Item = &'b [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.marker && self.bytes.get(self.start) == Some(&b'\\') {
+            return None;
+        }
+        let mut in_quote = false;
+        let mut escaped = None;
+        loop {
+            let at = self.found.next()?;
+            if in_quote {
+                in_quote = self.bytes.get(at).copied() != self.quote;
+                continue;
+            }
+            if escaped == Some(at) {
+                continue;
+            }
+            match (self.bytes.get(at)?, self.quote) {
+                (b'\n', _) => {
+                    let end = at.saturating_add(1);
+                    let line = self.bytes.get(self.start..end);
+                    self.start = end;
+                    return line;
+                }
+                (b'\\', None) => {
+                    let next = at.saturating_add(1);
+                    // Even where it is no end marker, it is the other reading's.
+                    self.bytes.get(next).filter(|byte| **byte != b'.')?;
+                    escaped = Some(next);
+                }
+                (byte, Some(quote)) if *byte == quote => in_quote = true,
+                _ => return None,
             }
         }
     }

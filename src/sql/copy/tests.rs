@@ -189,6 +189,27 @@ fn binary_rows_get_or_have_their_tenant() {
 }
 
 #[test]
+fn long_binary_rows_may_come_in_any_pieces() {
+    let one = Some(&[0, 0, 0, 1][..]);
+    let (long, longer, x) = (vec![b'l'; 700], vec![b'm'; 5000], b"x");
+    let values: [&[u8]; 6] = [&long, x, &longer, x, x, &long];
+    let given_rows: Vec<Vec<Option<&[u8]>>> =
+        values.iter().map(|value| vec![Some(*value), one, None]).collect();
+    let added_rows: Vec<Vec<Option<&[u8]>>> = values.iter().map(|value| vec![Some(*value), None]).collect();
+    let rows_of = |rows: &[Vec<Option<&[u8]>>]| binary(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    for (load, rows) in [(given(form(Format::Binary)), given_rows), (added(form(Format::Binary)), added_rows)]
+    {
+        let stream = rows_of(&rows);
+        let whole = run(&load, &[&stream]);
+        assert_eq!(whole.1, Ok(()));
+        for length in [1, 3, 511, 512, 513, 700, 1024, 1500, 4096, 6000] {
+            let pieces: Vec<&[u8]> = stream.chunks(length).collect();
+            assert_eq!(run(&load, &pieces), whole, "{length}");
+        }
+    }
+}
+
+#[test]
 fn inserted_rows_are_read_whole() {
     let text = inserted(form(Format::Text));
     let (out, outcome) = run(&text, &[b"a\\tb\t\\N\n"]);

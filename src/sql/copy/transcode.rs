@@ -125,6 +125,15 @@ impl Transcoder {
 
     fn cut_scanning(&mut self, mut rest: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
         while self.going == Going::On {
+            if self.carry.is_empty() {
+                for line in self.lines.whole(rest) {
+                    rest = rest.get(line.len()..).unwrap_or_default();
+                    self.line(line, line.len().saturating_sub(1), out)?;
+                    if self.going != Going::On {
+                        return Ok(());
+                    }
+                }
+            }
             match self.lines.scan(rest) {
                 Scan::More => return self.keep(rest),
                 Scan::Hold => {
@@ -266,11 +275,10 @@ impl Transcoder {
     fn field(&self, content: &[u8], index: usize, type_oid: Oid) -> Option<(Range<usize>, Verdict)> {
         let form = &self.load.form;
         let column = self.load.columns.get(index).map(String::as_str).unwrap_or_default();
-        let most = index.saturating_add(1);
         let said = |value: &[u8]| tenant::text(type_oid, &self.tenant.known, value);
         let is_default = |raw: &[u8]| form.default.as_deref() == Some(raw);
         if form.format == Format::Text {
-            let place = text::fields(content, form.delimiter, most).into_iter().nth(index)?;
+            let place = text::fields(content, form.delimiter).nth(index)?;
             let raw = content.get(place.clone())?;
             let verdict = match () {
                 () if *raw == *form.null => Verdict::Foreign,
@@ -279,7 +287,7 @@ impl Transcoder {
             };
             return Some((place, verdict));
         }
-        let field = csv::fields(content, form, most)?.into_iter().nth(index)?;
+        let field = csv::fields(content, form).nth(index)??;
         let raw = content.get(field.range.clone())?;
         let verdict = match () {
             () if !field.quoted && *raw == *form.null => {

@@ -6,18 +6,40 @@ use super::tenant::{self, Verdict};
 use super::transcode::{Going, Transcoder, malformed};
 use crate::policy::Refusal;
 
+/// Bytes that are put behind a carried row at least, if there are so many.
+const LEAST_CARRIED: usize = 512;
+
 impl Transcoder {
     pub(super) fn tuples(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        if self.carry.is_empty() {
-            let used = self.tuples_of(bytes, out)?;
-            return self.keep(bytes.get(used..).unwrap_or_default());
+        let mut rest = bytes;
+        while !self.carry.is_empty() && !rest.is_empty() {
+            rest = self.carried_tuple(rest, out)?;
         }
+        let used = self.tuples_of(rest, out)?;
+        self.keep(rest.get(used..).unwrap_or_default())
+    }
+
+    /// Goes on with a carried row. Only so much is copied behind it as may end it, twice as much each time; gives what is
+    /// left of `bytes`.
+    fn carried_tuple<'b>(&mut self, bytes: &'b [u8], out: &mut Vec<u8>) -> Result<&'b [u8], Refusal> {
         let mut carry = std::mem::take(&mut self.carry);
-        carry.extend_from_slice(bytes);
+        let carried = carry.len();
+        let (piece, after) = bytes.split_at_checked(carried.max(LEAST_CARRIED)).unwrap_or((bytes, &[]));
+        carry.extend_from_slice(piece);
         let used = self.tuples_of(&carry, out)?;
-        carry.drain(..used.min(carry.len()));
+        let rest = match used.checked_sub(carried) {
+            Some(taken) => {
+                carry.clear();
+                bytes.get(taken..).unwrap_or_default()
+            }
+            None => {
+                carry.drain(..used);
+                after
+            }
+        };
         self.carry = carry;
-        self.keep(&[])
+        self.keep(&[])?;
+        Ok(rest)
     }
 
     /// Works on whole rows; gives how many bytes they are.
