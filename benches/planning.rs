@@ -14,6 +14,8 @@ use pgbulkhead::sql::{Bounded, Limits, Normaliser, Statement, Tree, World, state
 mod corpus;
 #[path = "../tests/planner/world.rs"]
 mod fixture;
+#[path = "../tests/support/recorded.rs"]
+mod recorded;
 
 const SERVER: u32 = 180_000;
 
@@ -115,6 +117,25 @@ fn whole(criterion: &mut Criterion) {
             bencher.iter(|| pgbulkhead::sql::plan(black_box(&world), "app", black_box(statement)).is_ok());
         });
     }
+    recorded_joins(criterion, &world);
+}
+
+/// Joins of 450 to 550 bytes as ORMs send them to the corpus schema: the mean of one.
+fn recorded_joins(criterion: &mut Criterion, world: &World) {
+    let recordings = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/orm_sql");
+    let joins = recorded::recorded(&[recordings])
+        .into_iter()
+        .filter(|sql| (450..=550).contains(&sql.len()) && sql.to_ascii_lowercase().contains(" join "));
+    let joins: Vec<String> = joins.filter(|sql| plans(world, sql)).collect();
+    let mut next = joins.iter().cycle();
+    criterion.bench_function(&format!("plan one of {} recorded joins", joins.len()), |bencher| {
+        bencher.iter(|| next.next().is_some_and(|sql| plans(world, black_box(sql))));
+    });
+}
+
+fn plans(world: &World, sql: &str) -> bool {
+    let found = statements(sql, &Limits::default()).unwrap_or_default();
+    found.first().is_some_and(|statement| pgbulkhead::sql::plan(world, "app", statement).is_ok())
 }
 
 criterion_group!(benches, normalise, find, plan, whole);

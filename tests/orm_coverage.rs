@@ -6,14 +6,17 @@
 //! recordings on the corpus schema, `tests/corpus/orm_suites` what the ORMs' own suites and the drivers' tests send;
 //! `PGBULKHEAD_ORM_SQL` names a directory with more (JSON lines with `sql`, or `steps` of them).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::Node;
 use pgbulkhead::sql::witness;
+use recorded::recorded;
 use verified::verified;
 
+#[path = "support/recorded.rs"]
+mod recorded;
 #[path = "support/verified.rs"]
 mod verified;
 
@@ -40,7 +43,7 @@ fn run() {
     let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
     let mut unverified = Vec::new();
     let mut reasons: BTreeMap<String, (usize, String)> = BTreeMap::new();
-    for sql in recorded() {
+    for sql in recorded(&directories()) {
         let Ok(parsed) = pg_query::parse(&sql, 0) else { continue };
         for statement in &parsed.protobuf.stmts {
             let Some(tree) = statement.stmt.as_deref() else { continue };
@@ -112,21 +115,10 @@ fn names_relations(kind: &str) -> bool {
     !matches!(kind, "cursor" | "transaction")
 }
 
-/// The recorded statements, each once.
-fn recorded() -> BTreeSet<String> {
+/// The directories of recordings.
+fn directories() -> Vec<PathBuf> {
     let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let mut directories = vec![corpus.join("orm_suites"), corpus.join("orm_sql")];
     directories.extend(std::env::var_os("PGBULKHEAD_ORM_SQL").map(PathBuf::from));
-    let mut found = BTreeSet::new();
-    for entry in directories.iter().flat_map(|dir| std::fs::read_dir(dir).expect("the directory is there")) {
-        let path = entry.expect("an entry").path();
-        let text = std::fs::read_to_string(&path).expect("a text file");
-        for line in text.lines() {
-            let line: serde_json::Value = serde_json::from_str(line).expect("JSON lines");
-            let steps = line["steps"].as_array().cloned().unwrap_or_default();
-            let sql = steps.iter().chain(std::iter::once(&line)).filter_map(|step| step["sql"].as_str());
-            found.extend(sql.map(str::to_owned));
-        }
-    }
-    found
+    directories
 }
