@@ -7,7 +7,7 @@ use pg_query::protobuf::{ColumnRef, Node};
 use pgbulkhead::catalog::{Oid, Snapshot};
 use pgbulkhead::sql::leaksafe::{BindRule, LARGEST_TEXT, LeakSafe, Total};
 use pgbulkhead::sql::resolve::oid;
-use pgbulkhead::sql::typed::ColumnInfo;
+use pgbulkhead::sql::typed::{Bound, ColumnInfo};
 
 /// Columns: name, type, modifier, collation (0: the type's).
 const COLUMNS: [(&str, &str, i32, Oid); 40] = [
@@ -75,7 +75,7 @@ impl Bench {
                 0 => ty.collation,
                 other => *other,
             },
-            bounded: *name == "bounded",
+            bounded: (*name == "bounded").then_some(Bound::Declared),
             virtual_generated: *name == "virt",
             base: *name != "expr",
             origin: None,

@@ -53,6 +53,7 @@ pub async fn load(client: &Client, search_path: &[String], epoch: u64) -> Result
     client.batch_execute(queries::BEGIN).await.map_err(failed("the session"))?;
     let (version, name) = head(client).await?;
     let mut snapshot = Snapshot::new(epoch, version, name, search_path.to_vec());
+    snapshot.fingerprint = fingerprint(client).await?;
     for relation in relations(client, version).await? {
         snapshot.add_relation(relation);
     }
@@ -80,6 +81,18 @@ pub async fn load(client: &Client, search_path: &[String], epoch: u64) -> Result
     }
     client.batch_execute("COMMIT").await.map_err(failed("the session"))?;
     Ok(snapshot)
+}
+
+/// A text that is another one once the catalog has changed in what [`load`] reads. It takes some milliseconds of the
+/// server's time; every name in it is qualified, but operators are found by the session's search path.
+///
+/// # Errors
+/// When the connection is lost.
+pub async fn fingerprint(client: &Client) -> Result<String, LoadError> {
+    let what = "the fingerprint";
+    let found = rows(client, what, queries::FINGERPRINT).await?;
+    let row = found.first().ok_or_else(|| LoadError::Unexpected { what, found: "no row".into() })?;
+    field(row, what, "fingerprint")
 }
 
 async fn rows(client: &Client, what: &'static str, sql: &str) -> Result<Vec<Row>, LoadError> {
@@ -227,10 +240,11 @@ fn add_key(relation: &mut Relation, row: &Row) -> Result<(), LoadError> {
 fn add_index_key(relation: &mut Relation, row: &Row) -> Result<(), LoadError> {
     let what = "index keys";
     let btree = field(row, what, "btree")?;
+    let index = field(row, what, "index")?;
     let expression: Option<String> = field(row, what, "expression")?;
     match expression {
-        Some(expression) => relation.index_expressions.push(IndexExpression { expression, btree }),
-        None if btree => relation.btree_keys.push(field(row, what, "number")?),
+        Some(expression) => relation.index_expressions.push(IndexExpression { expression, btree, index }),
+        None if btree => relation.btree_keys.push((field(row, what, "number")?, index)),
         None => {}
     }
     Ok(())

@@ -5,5 +5,5 @@ pub mod load;
 pub mod snapshot;
 pub mod tls;
 
-pub use load::load;
+pub use load::{fingerprint, load};
 pub use snapshot::*;

@@ -12,6 +12,8 @@ pub type Oid = u32;
 pub struct Snapshot {
     /// Counts the snapshots of this process.
     pub epoch: u64,
+    /// What the catalog was like: [`super::fingerprint`].
+    pub fingerprint: String,
     /// `server_version_num`.
     pub server_version_num: u32,
     /// `current_database()`.
@@ -70,8 +72,9 @@ pub struct Relation {
     pub row_security: bool,
     /// What its full indexes have as keys beside plain columns.
     pub index_expressions: Vec<IndexExpression>,
-    /// Attribute numbers of the keys of its full btree indexes: such a value is no longer than a key can be.
-    pub btree_keys: Vec<i16>,
+    /// Attribute numbers of the keys of its full btree indexes, each with its index (a constraint's before others):
+    /// such a value is no longer than a key can be.
+    pub btree_keys: Vec<(i16, Oid)>,
 }
 
 /// An expression that a full index has as a key: it was evaluated on every stored row, of every partition too.
@@ -81,6 +84,8 @@ pub struct IndexExpression {
     pub expression: String,
     /// The index is a btree: the value is no longer than a key can be.
     pub btree: bool,
+    /// `pg_index.indexrelid`.
+    pub index: Oid,
 }
 
 /// `pg_class.relkind`.

@@ -11,6 +11,7 @@ mod log;
 mod reload;
 mod run;
 pub mod serve;
+mod watch;
 mod world;
 
 use std::process::ExitCode;

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::failure::Failure;
 use super::serve::{self, Proxy};
+use super::watch::Watch;
 use super::world::{configuration, runtime};
 
 /// How long transactions may go on after SIGTERM, …
@@ -33,15 +35,26 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(address) = proxy.metrics_address() {
         tracing::info!(%address, "showing metrics");
     }
-    let grace =
-        runtime()?.block_on(told_to_end(&mut proxy, &args.config)).map_err(Failure::system("signals"))?;
+    let (tell, changes) = unbounded_channel();
+    let watch = Watch::start(&proxy, move || {
+        let _ = tell.send(());
+    })?;
+    let grace = runtime()?
+        .block_on(told_to_end(&mut proxy, &args.config, changes))
+        .map_err(Failure::system("signals"))?;
+    drop(watch);
     tracing::info!(?grace, "ending");
     proxy.stop(grace)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for SIGTERM or SIGINT and gives the grace; SIGHUP reads the file again meanwhile.
-async fn told_to_end(proxy: &mut Proxy, file: &Path) -> std::io::Result<Duration> {
+/// Waits for SIGTERM or SIGINT and gives the grace; SIGHUP reads the file again meanwhile, and a catalog that has
+/// changed is read again.
+async fn told_to_end(
+    proxy: &mut Proxy,
+    file: &Path,
+    mut changes: UnboundedReceiver<()>,
+) -> std::io::Result<Duration> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -49,13 +62,19 @@ async fn told_to_end(proxy: &mut Proxy, file: &Path) -> std::io::Result<Duration
         tokio::select! {
             _ = terminate.recv() => return Ok(GRACE),
             _ = interrupt.recv() => return Ok(SHORT_GRACE),
-            _ = hangup.recv() => {
-                // It starts a runtime of its own, which cannot be done within one.
-                std::thread::scope(|scope| scope.spawn(|| reload(proxy, file)).join())
-                    .map_err(|_| std::io::Error::other("reloading has panicked"))?;
+            _ = hangup.recv() => aside(|| reload(proxy, file))?,
+            Some(()) = changes.recv() => {
+                tracing::info!("a catalog has changed");
+                aside(|| proxy.reload())?;
             }
         }
     }
+}
+
+/// Reloading starts a runtime of its own, which cannot be done within one.
+fn aside(reload: impl FnOnce() + Send) -> std::io::Result<()> {
+    std::thread::scope(|scope| scope.spawn(reload).join())
+        .map_err(|_| std::io::Error::other("reloading has panicked"))
 }
 
 fn reload(proxy: &mut Proxy, file: &Path) {

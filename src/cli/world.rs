@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
@@ -61,8 +61,9 @@ pub(super) async fn world(place: &Place<'_>, epoch: u64) -> Result<World, Failur
     let Place { config, database, .. } = place;
     let client = client(place).await?;
     let snapshot = catalog::load(&client, &database.search_path, epoch).await?;
-    let nonce = uuid::Uuid::now_v7().simple().to_string();
-    let policy = Policy::compile(config, &snapshot, epoch, &nonce)
+    // The process's own: what was planned with an older catalog may still raise.
+    static NONCE: LazyLock<String> = LazyLock::new(|| uuid::Uuid::now_v7().simple().to_string());
+    let policy = Policy::compile(config, &snapshot, epoch, &NONCE)
         .map_err(|errors| Failure::Policy { database: database.name.clone(), errors })?;
     Ok(World::new(Arc::new(snapshot), Arc::new(policy)))
 }

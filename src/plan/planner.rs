@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -87,6 +87,8 @@ pub struct Counters {
 struct Shared {
     current: ArcSwap<Current>,
     generation: AtomicU64,
+    /// A server's error made somebody doubt that the world is still the server's.
+    doubted: AtomicBool,
     cache: SharedCache,
     queue: Queue<Job>,
     flights: Mutex<HashMap<FlightKey, Arc<Notify>>>,
@@ -175,6 +177,7 @@ impl Planner {
         let shared = Arc::new(Shared {
             current: ArcSwap::from_pointee(Current { world, generation: 1 }),
             generation: AtomicU64::new(1),
+            doubted: AtomicBool::new(false),
             cache: SharedCache::new(settings.entries, settings.bytes),
             queue: Queue::new(bounds),
             flights: Mutex::new(HashMap::new()),
@@ -206,6 +209,16 @@ impl Planner {
     #[inline]
     pub fn generation(&self) -> u64 {
         self.shared.generation.load(Ordering::Acquire)
+    }
+
+    /// Tells that a server has not what a statement was planned with.
+    pub fn doubt(&self) {
+        self.shared.doubted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was told since the last time.
+    pub fn take_doubt(&self) -> bool {
+        self.shared.doubted.swap(false, Ordering::Relaxed)
     }
 
     /// Takes another catalog or policy. Everything that was planned is forgotten, unless both are the same as

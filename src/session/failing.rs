@@ -73,7 +73,8 @@ impl Active {
         let message = fields.field(b'M').and_then(|m| std::str::from_utf8(m).ok()).unwrap_or_default();
         let loading = self.loading.take();
         let raised = match code {
-            b"22P02" => host.raised(message),
+            // The text of a guard, or a name that is gone.
+            b"22P02" | b"42P01" | b"42703" | b"42883" | b"42704" | b"3F000" => host.raised(code, message),
             b"57014" => loading.and_then(|loading| loading.instead_of(message)),
             _ => None,
         };

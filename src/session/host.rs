@@ -40,8 +40,9 @@ pub trait Host {
     fn epoch(&self) -> u64;
 
     /// The refusal that a server's error of code 22P02 stands for, where a guard of the rewritten statement
-    /// raised it.
-    fn raised(&self, message: &str) -> Option<Refusal>;
+    /// raised it; and of one that has no object of a name (42P01 and the like), where that is an index which the
+    /// statement was planned to find.
+    fn raised(&self, code: &[u8], message: &str) -> Option<Refusal>;
 
     /// A server connection, if one is free at once for this tenant (none: nobody's yet).
     fn lease(&mut self, tenant: Option<&TenantId>) -> Option<Box<Server>>;

@@ -49,6 +49,8 @@ pub enum Total {
         pins: Vec<i32>,
         /// What its parameters' values must satisfy; see [`BindCheck`].
         bind_checks: Vec<BindCheck>,
+        /// The indexes that it relies on: it holds as long as they are there.
+        indexes: Vec<Oid>,
     },
     /// It must be guarded.
     No {

@@ -14,7 +14,7 @@ use super::planned::{Action, Decision, Lasting, Planned, Witnessed};
 use super::prepared;
 use super::statement::{Deed, literal_index};
 use super::verify;
-use super::witness::{Witness, witness};
+use super::witness::{Index, Witness, witness_relying_on};
 use super::{Edit, Limits, Pin, Statement, StatementKind, Tree, VerifiedSql, World, lift, statements};
 
 /// Plans one statement for one role. Runs on a planning thread: parsers recurse.
@@ -148,6 +148,7 @@ fn inserted(
 pub(in crate::sql) struct Decided {
     pub tenant_type: Option<crate::catalog::Oid>,
     pub bind_checks: Vec<super::leaksafe::BindCheck>,
+    pub indexes: Vec<Index>,
     pub pinned: Vec<usize>,
     pub relations: Vec<(String, model::Operation)>,
     pub edits: Vec<super::Edit>,
@@ -179,7 +180,7 @@ fn verified(
     let witnessed = if decided.relations.is_empty() {
         Witnessed::NotAsked
     } else {
-        ask(world, statement, &sql, tenant_parameter)?
+        ask(world, statement, &sql, tenant_parameter, decided)?
     };
     Ok((sql, pins, witnessed))
 }
@@ -189,13 +190,19 @@ fn ask(
     statement: &Statement<'_>,
     sql: &VerifiedSql,
     tenant_parameter: u16,
+    decided: &Decided,
 ) -> Result<Witnessed, Refusal> {
     let mut text = Vec::new();
     sql.render_extended(&mut text, tenant_parameter, |index| {
         statement.token(index).unwrap_or_default().as_bytes()
     });
     let text = String::from_utf8(text).unwrap_or_default();
-    match witness(&text, tenant_parameter, &Facts { world }) {
+    let looked_up = |index: &Index| text.contains(&format!("'{}'::pg_catalog.regclass", index.name));
+    if let Some(index) = decided.indexes.iter().find(|index| !looked_up(index)) {
+        let reason = format!("index {} is not looked up in the text", index.name);
+        return Err(verify::refusal(statement.text, text, reason));
+    }
+    match witness_relying_on(&text, tenant_parameter, &Facts { world }, decided.indexes.clone()) {
         Witness::Agrees => Ok(Witnessed::Agrees),
         Witness::CannotRead(_) if world.policy.witness == model::Witness::WhenPossible => {
             Ok(Witnessed::CannotRead)

@@ -52,9 +52,8 @@ pub struct ColumnInfo {
     pub typmod: i32,
     /// `attcollation`, 0 for none.
     pub collation: Oid,
-    /// Something besides the type bounds its values' length to 10 000 000 characters: a valid CHECK, a domain's
-    /// constraint, a valid, full btree index.
-    pub bounded: bool,
+    /// What bounds its values' length to 10 000 000 characters.
+    pub bounded: Option<Bound>,
     /// Reading it evaluates an expression (`attgenerated` is `v`).
     pub virtual_generated: bool,
     /// It is a stored column of a relation of this query level, or reaches one through plain output columns alone;
@@ -62,6 +61,15 @@ pub struct ColumnInfo {
     pub base: bool,
     /// The relation and the attribute number of the stored column that it is.
     pub origin: Option<(Oid, i16)>,
+}
+
+/// Why a value is no longer than 10 000 000 characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// Its type has a length, or its values are made by the server.
+    Declared,
+    /// It is a key of this valid, full btree index, as long as that is there.
+    Index(Oid),
 }
 
 /// A typed expression.

@@ -8,7 +8,7 @@ use super::planning::Fresh;
 use super::thread::{Database, Handle, Worker};
 use crate::auth::scram::Exchange;
 use crate::auth::{AuthError, BoundToken, Principal};
-use crate::catalog::Oid;
+use crate::catalog::{Oid, RelationKind, Snapshot};
 use crate::policy::{Refusal, Rule, SqlState, TenantId};
 use crate::pool::Lease;
 use crate::session::host::{Account, Found, Host, Literals, Seen, Verdict};
@@ -81,9 +81,18 @@ impl Host for Surroundings<'_> {
         self.database.map_or(0, |database| database.planner.generation())
     }
 
-    fn raised(&self, message: &str) -> Option<Refusal> {
-        let world = self.database?.planner.world();
-        sentinel::decode(message, &world.policy.nonce)
+    fn raised(&self, code: &[u8], message: &str) -> Option<Refusal> {
+        let planner = &self.database?.planner;
+        let world = planner.world();
+        let refusal = match code {
+            b"22P02" => sentinel::decode(message, &world.policy.nonce),
+            _ => lost_index(&world.catalog, message),
+        };
+        // Every name was found when the statement was planned.
+        if code != b"22P02" || refusal.as_ref().is_some_and(|refusal| refusal.rule == sentinel::STALE) {
+            planner.doubt();
+        }
+        refusal
     }
 
     fn lease(&mut self, tenant: Option<&TenantId>) -> Option<Box<Server>> {
@@ -233,4 +242,11 @@ fn defaults(version: u32) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .to_vec()
+}
+
+/// The refusal of a statement for which the server does not find an index by name, whatever language it says so in.
+fn lost_index(catalog: &Snapshot, message: &str) -> Option<Refusal> {
+    let (schema, name) = message.split('"').nth(1)?.split_once('.')?;
+    let index = catalog.find_relation(Some(schema), name).filter(|r| r.kind == RelationKind::Other)?;
+    Some(sentinel::lost_index(&format!("{}.{}", index.schema, index.name)))
 }

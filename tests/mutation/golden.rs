@@ -2,7 +2,8 @@
 
 use pg_query::protobuf::Node;
 use pgbulkhead::policy::Refusal;
-use pgbulkhead::sql::{Piece, Statement, Template, VerifiedSql, Witness, verify, witness};
+use pgbulkhead::sql::witness::{Index, witness_relying_on};
+use pgbulkhead::sql::{Piece, Statement, Template, VerifiedSql, Witness, verify};
 
 use crate::mutants::Mutant;
 use crate::schema::App;
@@ -11,6 +12,8 @@ use crate::schema::App;
 pub struct Golden {
     pub name: String,
     pub rewritten: String,
+    /// The indexes that it relies on.
+    indexes: Vec<Index>,
     tenant: u16,
 }
 
@@ -23,6 +26,8 @@ struct File {
 struct Case {
     name: String,
     rewritten: Option<String>,
+    #[serde(default)]
+    indexes: Vec<(String, u32)>,
 }
 
 /// The golden statements of this test: what each mutant of theirs changes is in the witness's theorem.
@@ -54,7 +59,8 @@ pub fn accepted(mutant: &Mutant) -> Option<&'static str> {
 
 impl Golden {
     fn new(case: Case, tenant: u16) -> Option<Self> {
-        Some(Self { name: case.name, rewritten: case.rewritten?, tenant })
+        let indexes = case.indexes.into_iter().map(|(name, oid)| Index { name, oid }).collect();
+        Some(Self { name: case.name, rewritten: case.rewritten?, indexes, tenant })
     }
 
     /// What the verifier says when `printed` is to be sent for this statement.
@@ -72,7 +78,7 @@ impl Golden {
 
     /// What the witness says of `printed`.
     pub fn witness(&self, printed: &str) -> Witness {
-        witness(printed, self.tenant, &App)
+        witness_relying_on(printed, self.tenant, &App, self.indexes.clone())
     }
 
     fn mark(&self) -> String {

@@ -40,7 +40,7 @@ fn column(catalog: &Snapshot, column: &ColumnRef) -> Option<ColumnInfo> {
         type_oid: ty.oid,
         typmod,
         collation: ty.collation,
-        bounded: false,
+        bounded: None,
         virtual_generated: false,
         base: true,
         origin: None,

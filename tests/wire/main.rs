@@ -61,6 +61,8 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W15" tokens::an_expired_token_ends_its_session
     "W15" reload::a_reload_ends_the_sessions_of_who_is_removed
     "W15+W36" reload::a_reload_empties_the_plans
+    "W15" reload::a_change_of_the_schema_is_noticed
+    "W36" reload::a_dropped_index_is_no_proof_any_more
     "W16" hostile::a_server_that_lies_in_scram_is_refused
     "W17" hostile::a_server_that_asks_for_another_method_is_refused
     "W18+W47" hostile::a_malformed_answer_costs_its_connection_alone

@@ -150,3 +150,72 @@ pub fn a_reload_empties_the_plans(stage: &Stage) {
     reloading.reload(&reloading.first, TAKEN);
     assert_eq!(client.ask(&run), "2 D[f] C[SELECT 1] Z[I]");
 }
+
+/// An index that is a proof is dropped behind the proxy's back, and another tenant writes what its expression raises
+/// on: nobody sees it, neither at once nor later; and the catalog is read anew by itself.
+pub fn a_dropped_index_is_no_proof_any_more(stage: &Stage) {
+    use crate::messages::{bind, execute, parse, sync};
+    const ASKED: &str = "select count(*) from proved where body::int >= 0";
+    let mut owner = stage.superuser();
+    owner.run(
+        "create table app.proved (tenant_id int not null, body text); \
+         grant select, insert on app.proved to public; \
+         create index proved_body on app.proved ((body::int)); \
+         insert into app.proved values (1, '1'), (2, '2')",
+    );
+    let proxy = stage.proxy("proved", |config| config);
+    let mut client = Connection::of(&proxy, "tenant_a");
+    let mut other = Connection::of(&proxy, "tenant_b");
+    let run = [bind("", "s", &[]), execute("", 0), sync()].concat();
+    assert_eq!(client.ask(&query(ASKED)), "T D[1] C[SELECT 1] Z[I]");
+    assert_eq!(client.ask(&[parse("s", ASKED, &[]), sync()].concat()), "1 Z[I]");
+    assert_eq!(client.ask(&run), "2 D[1] C[SELECT 1] Z[I]");
+
+    // Another index under the name, and then none.
+    for change in ["create index proved_body on app.proved ((length(body)))", "select 1"] {
+        owner.run(&format!("drop index app.proved_body; {change}"));
+        other.ask(&query("insert into proved (body) values ('not a number')"));
+        for message in [&query(ASKED), &run] {
+            let answer = client.ask(message);
+            let hidden = answer.contains("E[40001]") && !answer.contains("22P02");
+            assert!(hidden || answer.contains("D[1]"), "{answer}");
+        }
+        owner.run("delete from app.proved where body = 'not a number'");
+        owner.run(
+            "drop index if exists app.proved_body; create index proved_body on app.proved ((body::int))",
+        );
+        until(|| client.ask(&query(ASKED)).contains("D[1]"), &proxy);
+    }
+    owner.run("drop index app.proved_body");
+    other.ask(&query("insert into proved (body) values ('not a number')"));
+    until(|| client.ask(&query(ASKED)) == "T D[1] C[SELECT 1] Z[I]", &proxy);
+    until(|| client.ask(&run) == "2 D[1] C[SELECT 1] Z[I]", &proxy);
+    assert!(!proxy.log().contains(TAKEN) || proxy.log().contains("a catalog has changed"), "{}", proxy.log());
+    owner.run("drop table app.proved");
+}
+
+/// A relation that was made or dropped is noticed without a signal.
+pub fn a_change_of_the_schema_is_noticed(stage: &Stage) {
+    const ASKED: &str = "select count(*) from noticed";
+    let mut owner = stage.superuser();
+    let proxy = stage.proxy("noticed", |config| config);
+    let mut client = Connection::of(&proxy, "tenant_a");
+    assert!(client.ask(&query(ASKED)).contains("E[42P01]"));
+    owner.run(
+        "create table app.noticed (tenant_id int not null); grant select on app.noticed to public; \
+         insert into app.noticed values (1), (2), (2)",
+    );
+    until(|| client.ask(&query(ASKED)) == "T D[1] C[SELECT 1] Z[I]", &proxy);
+    owner.run("drop table app.noticed");
+}
+
+/// Waits until something holds.
+fn until(mut holds: impl FnMut() -> bool, proxy: &Proxy) {
+    for _ in 0..600 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("it does not come to hold: {}", proxy.log());
+}

@@ -17,6 +17,44 @@ pub(super) const HEAD: &str = "
 SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4 AS version,
        pg_catalog.current_database() AS database";
 
+/// What changes when a part of the catalog changes that is read: for each catalog the number of its rows, and the sum
+/// of the transactions that wrote them. TRUNCATE and the like rewrite rows of pg_class, so of those it is the parts
+/// that matter. Temporary tables come and go.
+pub(super) const FINGERPRINT: &str = "
+WITH n AS MATERIALIZED (
+  SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname !~ '^pg_(toast|temp_)'
+), c AS MATERIALIZED (
+  SELECT c.oid, pg_catalog.hashtextextended(ROW(c.oid, c.relname, c.relnamespace, c.relkind, c.relispartition,
+    c.relrowsecurity, c.relhasrules)::pg_catalog.text, 0) AS parts
+  FROM pg_catalog.pg_class c WHERE c.relnamespace IN (SELECT n.oid FROM n)
+), x AS (
+  SELECT 1 AS catalog, c.parts AS writer FROM c
+  UNION ALL SELECT 2, a.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid IN (SELECT c.oid FROM c)
+  UNION ALL SELECT 3, i.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_index i
+    WHERE i.indrelid IN (SELECT c.oid FROM c)
+  UNION ALL SELECT 4, k.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_constraint k
+    WHERE k.connamespace IN (SELECT n.oid FROM n)
+  UNION ALL SELECT 5, h.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_inherits h
+    WHERE h.inhrelid IN (SELECT c.oid FROM c)
+  UNION ALL SELECT 6, r.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_rewrite r
+  UNION ALL SELECT 7, d.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_attrdef d
+    WHERE d.adrelid IN (SELECT c.oid FROM c)
+  UNION ALL SELECT 8, t.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_type t
+    WHERE t.typnamespace IN (SELECT n.oid FROM n)
+  UNION ALL SELECT 9, p.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_proc p
+  UNION ALL SELECT 10, o.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_operator o
+  UNION ALL SELECT 11, s.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_cast s
+  UNION ALL SELECT 12, l.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_opclass l
+  UNION ALL SELECT 13, m.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_namespace m
+    WHERE m.oid IN (SELECT n.oid FROM n)
+  UNION ALL SELECT 14, g.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_collation g
+  UNION ALL SELECT 15, e.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_extension e
+)
+SELECT pg_catalog.string_agg(y.catalog || ':' || y.rows || ':' || y.writers, ' ' ORDER BY y.catalog) AS fingerprint
+FROM (SELECT x.catalog, pg_catalog.count(*) AS rows, pg_catalog.sum(x.writer) AS writers
+      FROM x GROUP BY x.catalog) y";
+
 /// Relations of every schema but those of TOAST and temporary tables. Indexes and composite types are
 /// among them, because their names too hide others along the search path.
 ///
@@ -96,9 +134,10 @@ ORDER BY i.indrelid, i.indisprimary DESC, i.indexrelid";
 
 /// Keys of full indexes: valid, without a predicate, over every row that anybody can see (`indcheckxmin` is set
 /// where older snapshots can see rows that it has not), and over the rows of every partition. An index of an
-/// inheritance parent says nothing of its children, and a foreign partition has no indexes.
+/// inheritance parent says nothing of its children, and a foreign partition has no indexes. The indexes of constraints
+/// come first: they are dropped the least.
 pub(super) const INDEX_KEYS: &str = "
-SELECT i.indrelid AS relation, k.number, a.amname = 'btree' AS btree,
+SELECT i.indrelid AS relation, i.indexrelid AS index, k.number, a.amname = 'btree' AS btree,
        CASE WHEN k.number = 0 THEN pg_catalog.pg_get_indexdef(i.indexrelid, k.at::pg_catalog.int4, false) END
          AS expression
 FROM pg_catalog.pg_index i
@@ -116,7 +155,8 @@ WHERE i.indisvalid AND i.indisready AND i.indislive AND NOT i.indcheckxmin AND i
                         JOIN pg_catalog.pg_index c ON c.indexrelid = p.relid
                         WHERE c.indcheckxmin OR NOT (c.indisvalid AND c.indisready AND c.indislive))
       ELSE NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhparent = i.indrelid) END
-ORDER BY i.indrelid, i.indexrelid, k.at";
+ORDER BY i.indrelid, NOT EXISTS (SELECT FROM pg_catalog.pg_constraint s WHERE s.conindid = i.indexrelid
+  AND s.conrelid = i.indrelid), i.indexrelid, k.at";
 
 /// Validated foreign keys. One that points at a partitioned table has a copy for each partition
 /// (`conparentid` of the same relation): the copies say nothing more.

@@ -56,7 +56,7 @@ impl Tables {
 }
 
 impl Host for Tables {
-    fn raised(&self, _message: &str) -> Option<Refusal> {
+    fn raised(&self, _code: &[u8], _message: &str) -> Option<Refusal> {
         None
     }
 

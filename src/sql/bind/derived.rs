@@ -78,7 +78,12 @@ impl Binder<'_> {
             ),
         );
         let source = Source::Derived { tenanted: output.tenanted };
-        Ok(vec![push(level, Some(&alias), None, columns, source)])
+        let id = push(level, Some(&alias), None, columns, source);
+        if let Some(item) = level.items.get_mut(id) {
+            item.below = output.locked;
+            item.below.push(relation.oid);
+        }
+        Ok(vec![id])
     }
 
     /// Puts a relation into a derived table with its predicate inside.
@@ -115,6 +120,7 @@ impl Binder<'_> {
         let select = build::select(targets.collect(), vec![std::mem::take(node)], predicate);
         *node = build::derived(select, Some(alias));
         item.wrapped = Some(inner_name);
+        item.below.push(relation.oid);
         item.place = Place::Inside;
         item.source = Source::Derived { tenanted: tenancy.is_tenanted() };
         Ok(())

@@ -181,7 +181,11 @@ impl Binder<'_> {
         let output = self.statement_in(outer, around.ctes, query)?;
         facts.merge(output.facts);
         let source = Source::Derived { tenanted: output.tenanted };
-        Ok(vec![push(level, sub.alias.as_ref(), None, output.columns, source)])
+        let id = push(level, sub.alias.as_ref(), None, output.columns, source);
+        if let Some(item) = level.items.get_mut(id) {
+            item.below = output.locked;
+        }
+        Ok(vec![id])
     }
 }
 
@@ -227,6 +231,7 @@ pub(super) fn push(
         nulled: Cell::new(false),
         fence: Cell::new(false),
         key: Vec::new(),
+        below: Vec::new(),
         wrapped: None,
         system: Cell::new(0),
         starred: Cell::new(false),

@@ -38,6 +38,7 @@ use super::plan::Decided;
 use super::planned::{Edit, Lasting};
 use super::sequences::{Asked, Sequences};
 use super::settings::SettingChange;
+use super::witness::Index;
 use super::{Statement, World};
 
 pub(in crate::sql) use call::parameter_argument;
@@ -69,6 +70,8 @@ pub(in crate::sql) struct Binder<'a> {
     pub pins: BTreeSet<usize>,
     /// What parameters' values must satisfy, where a bare condition relies on it.
     pub bind_checks: Vec<BindCheck>,
+    /// Indexes that bare conditions rely on; each is named in the statement.
+    pub indexes: Vec<Index>,
     /// No condition is left bare that relies on the value of a parameter.
     pub cautious: bool,
     /// The highest `$n` of the client.
@@ -117,6 +120,7 @@ impl<'a> Binder<'a> {
             touched: Vec::new(),
             pins: BTreeSet::new(),
             bind_checks: Vec::new(),
+            indexes: Vec::new(),
             cautious: false,
             parameters: 0,
             ctes: Vec::new(),
@@ -150,6 +154,7 @@ impl<'a> Binder<'a> {
         Decided {
             tenant_type: self.tenant_type,
             bind_checks: self.bind_checks,
+            indexes: self.indexes,
             pinned: self.pins.into_iter().collect(),
             relations: self.touched.into_iter().map(|(_, name, operation)| (name, operation)).collect(),
             edits: self.edits,

@@ -3,7 +3,8 @@
 //! A [`Level`] is one query level: the items of its FROM, in order, and the columns that USING merged. A
 //! [`Scope`] is a level seen from a place in it, with the levels around it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use foldhash::HashSet;
@@ -95,6 +96,8 @@ pub(in crate::sql) struct Item {
     pub fence: Cell<bool>,
     /// The places of the primary key among its columns, where the rewriting made a derived table of a relation.
     pub key: Vec<usize>,
+    /// The relations below it whose rows a lock of its rows locks too.
+    pub below: Vec<Oid>,
     /// The relation's name inside, where the rewriting made a derived table of a relation.
     pub wrapped: Option<String>,
     /// The system columns of a relation that are named, by their bits: a derived table has to give them out.
@@ -129,6 +132,10 @@ pub(in crate::sql) struct Level {
     pub conditions: Cell<bool>,
     /// What is bound now is evaluated on groups of this level's rows: its outputs, HAVING, ORDER BY.
     pub grouped: Cell<bool>,
+    /// Its WHERE can say which indexes its bare conditions rely on.
+    pub proves: Cell<bool>,
+    /// The indexes that its bare conditions and its outputs rely on.
+    pub indexes: RefCell<BTreeSet<Oid>>,
 }
 
 /// A level seen from a place in it.
@@ -155,6 +162,15 @@ pub(in crate::sql) struct Found {
 impl Level {
     pub fn at(depth: usize) -> Self {
         Self { depth, ..Self::default() }
+    }
+
+    /// Relies on indexes from now on. False where the level cannot say so.
+    pub fn rely_on(&self, indexes: &[Oid]) -> bool {
+        if !indexes.is_empty() && !self.proves.get() {
+            return false;
+        }
+        self.indexes.borrow_mut().extend(indexes);
+        true
     }
 
     /// The items that stand behind an item: itself, or a join alias's members.

@@ -5,13 +5,14 @@ use pg_query::protobuf::{
     Integer, LimitOption, LockingClause, Node, ResTarget, SelectStmt, SetOperation, WindowDef, a_const,
 };
 
+use crate::catalog::Oid;
 use crate::config::model::Operation;
 use crate::policy::{Refusal, Rule, SqlState};
 
 use super::super::build;
 use super::super::rewrite::{self, Clause};
 use super::output_name::figure_name;
-use super::scope::{ColumnKind, ItemColumn, Level, Scope, Source};
+use super::scope::{ColumnKind, Item, ItemColumn, Level, Scope, Source};
 use super::{Binder, Facts};
 
 /// What a query level shows to the level around it.
@@ -28,6 +29,9 @@ pub(in crate::sql) struct Output {
     /// A query of which PostgreSQL surely makes a join under IN in WHERE, where it reads nothing of the level
     /// around it (convert_ANY_sublink_to_join).
     pub joinable: bool,
+    /// The relations whose rows a lock of its rows locks (transformLockingClause, analyze.c): those of its FROM, of
+    /// sub-selects there too, but not of WITH.
+    pub locked: Vec<Oid>,
     /// It has one row, or at most one, by its own form.
     pub single: Option<Single>,
 }
@@ -117,6 +121,7 @@ impl Binder<'_> {
         let output = Output {
             columns,
             tenanted: left.tenanted || right.tenanted,
+            locked: left.locked.into_iter().chain(right.locked).collect(),
             joinable: left.joinable && right.joinable,
             ..Output::default()
         };
@@ -175,6 +180,7 @@ impl Binder<'_> {
         explicit: bool,
     ) -> Result<Output, Refusal> {
         let mut level = Level::at(depth_below(outer));
+        level.proves.set(true);
         let mut facts = Facts::default();
         if explicit {
             self.name_columns(select);
@@ -231,7 +237,8 @@ impl Binder<'_> {
         self.write_out_stars(&scope, &mut select.target_list)?;
         self.widen_groups(&level, select, &facts);
         rewrite::level(self, &level, select)?;
-        Ok(Output { single, columns, tenanted, facts: facts.below(level.depth), simple, joinable })
+        let locked = level.items.iter().flat_map(locked).collect();
+        Ok(Output { single, columns, tenanted, facts: facts.below(level.depth), simple, locked, joinable })
     }
 
     /// Binds a target list and gives its columns.
@@ -444,12 +451,10 @@ impl Binder<'_> {
                 ids.push(found.1);
             }
         }
-        for id in ids {
-            if let Some(Source::Relation { relation, .. }) =
-                scope.level.items.get(id).map(|i| i.source.clone())
-            {
-                self.demand(&relation, Operation::Update, -1)?;
-            }
+        let relations: Vec<Oid> =
+            ids.into_iter().filter_map(|id| scope.level.items.get(id)).flat_map(locked).collect();
+        for relation in relations.into_iter().filter_map(|oid| self.catalog.relation(oid)) {
+            self.demand(relation, Operation::Update, -1)?;
         }
         Ok(())
     }
@@ -463,6 +468,15 @@ impl Binder<'_> {
             Source::Function | Source::JoinAlias { .. } => false,
         }
     }
+}
+
+/// The relations whose rows a lock of an item's rows locks.
+fn locked(item: &Item) -> Vec<Oid> {
+    let own = match &item.source {
+        Source::Relation { relation, .. } => Some(relation.oid),
+        _ => None,
+    };
+    own.into_iter().chain(item.below.iter().copied()).collect()
 }
 
 /// The place of a literal LIMIT 1 that gives the same row each time: a join may run its query again, and the next

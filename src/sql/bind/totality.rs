@@ -12,9 +12,9 @@ use crate::catalog::Oid;
 use super::super::build;
 use super::super::leaksafe::Total;
 use super::super::resolve::{FunctionMatch, Resolution, oid, resolve_function};
-use super::super::typed::{Collation, ColumnInfo, Expr, type_expression, type_named};
+use super::super::typed::{Bound, Collation, ColumnInfo, Expr, type_expression, type_named};
 use super::Binder;
-use super::scope::{ColumnKind, ColumnType, Scope, Source};
+use super::scope::{ColumnKind, ColumnType, Level, Scope, Source};
 
 impl Binder<'_> {
     /// The type of a bound expression, as far as it is known.
@@ -110,7 +110,7 @@ impl Binder<'_> {
     pub fn is_total(&mut self, scope: &Scope<'_>, node: &Node) -> bool {
         let columns = |c: &ColumnRef| self.column_info(scope, c);
         let judged = self.judge(node, &columns);
-        self.accept(judged)
+        self.accept(scope.level, judged)
     }
 
     /// The same for a condition of the level: what a derived table computes is a plain value to it, since that
@@ -126,7 +126,7 @@ impl Binder<'_> {
             Some(ColumnInfo { base, virtual_generated: info.virtual_generated && !base, ..info })
         };
         let judged = self.judge(node, &columns);
-        let total = self.accept(judged);
+        let total = self.accept(scope.level, judged);
         if total {
             fences
                 .into_inner()
@@ -164,10 +164,11 @@ impl Binder<'_> {
     }
 
     /// Takes a judgement over, with all that it relies on.
-    fn accept(&mut self, judged: Total) -> bool {
+    fn accept(&mut self, level: &Level, judged: Total) -> bool {
         let (total, pins) = match judged {
-            Total::Yes { pins, bind_checks } if self.cautious && !bind_checks.is_empty() => (false, pins),
-            Total::Yes { pins, bind_checks } => {
+            Total::Yes { pins, bind_checks, .. } if self.cautious && !bind_checks.is_empty() => (false, pins),
+            Total::Yes { pins, indexes, .. } if !level.rely_on(&indexes) => (false, pins),
+            Total::Yes { pins, bind_checks, .. } => {
                 self.bind_checks.extend(bind_checks);
                 (true, pins)
             }
@@ -199,11 +200,11 @@ impl Binder<'_> {
         let ty = found.ty?;
         let (base, bounded) = match &found.kind {
             ColumnKind::Base { relation, number } => {
-                (self.has_trusted_indexes(*relation), self.is_bounded(*relation, *number))
+                (self.has_trusted_indexes(*relation), self.bound_of(*relation, *number))
             }
-            ColumnKind::System => (true, true),
-            ColumnKind::Expression { total } => (*total, false),
-            ColumnKind::Virtual | ColumnKind::Denied => (false, false),
+            ColumnKind::System => (true, Some(Bound::Declared)),
+            ColumnKind::Expression { total } => (*total, None),
+            ColumnKind::Virtual | ColumnKind::Denied => (false, None),
         };
         Some(ColumnInfo {
             type_oid: ty.oid,
@@ -224,13 +225,15 @@ impl Binder<'_> {
         self.catalog.relation(relation).is_some_and(|r| r.trusted_opclasses)
     }
 
-    /// A value of the column cannot be longer than PostgreSQL's functions can take: `varchar(n)`, `char(n)`,
+    /// Why a value of the column cannot be longer than PostgreSQL's functions can take: `varchar(n)`, `char(n)`,
     /// or the key of a btree.
-    fn is_bounded(&self, relation: Oid, number: i16) -> bool {
-        let Some(relation) = self.catalog.relation(relation) else { return false };
-        let Some(column) = relation.column_numbered(number) else { return false };
-        let limited = matches!(column.type_oid, 1042 | 1043) && column.typmod > 4;
-        limited || relation.btree_keys.contains(&number)
+    fn bound_of(&self, relation: Oid, number: i16) -> Option<Bound> {
+        let relation = self.catalog.relation(relation)?;
+        let column = relation.column_numbered(number)?;
+        if matches!(column.type_oid, 1042 | 1043) && column.typmod > 4 {
+            return Some(Bound::Declared);
+        }
+        relation.btree_keys.iter().find(|(key, _)| *key == number).map(|(_, index)| Bound::Index(*index))
     }
 
     /// Whether `left = right` between two columns of these types can raise on no value.
@@ -239,7 +242,7 @@ impl Binder<'_> {
             type_oid: ty.oid,
             typmod: ty.typmod,
             collation: ty.collation,
-            bounded: false,
+            bounded: None,
             virtual_generated: false,
             base: true,
             origin: None,
@@ -252,7 +255,7 @@ impl Binder<'_> {
         let equality = build::unqualified_equals(build::column(&["l"]), build::column(&["r"]));
         matches!(
             self.leaksafe.judge(self.catalog, &equality, &columns, &|_| None),
-            Total::Yes { bind_checks, .. } if bind_checks.is_empty()
+            Total::Yes { bind_checks, indexes, .. } if bind_checks.is_empty() && indexes.is_empty()
         )
     }
 }

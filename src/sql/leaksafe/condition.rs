@@ -37,7 +37,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub fn of_column(ty: ExprType, column: &Expr) -> Self {
+    pub fn of_column(ty: ExprType, bounded: bool) -> Self {
         const HEADER: i32 = 4;
         let modifier = ty.typmod.checked_sub(HEADER).and_then(|m| usize::try_from(m).ok());
         let characters = match ty.oid {
@@ -45,9 +45,9 @@ impl Facts {
             _ => None,
         };
         let declared = characters.and_then(|c| c.checked_mul(4)).filter(|b| *b <= LARGEST_BOUND);
-        let bytes = match column {
-            _ if ty.oid == oid::NAME => Some(64),
-            Expr::Column(column) if column.bounded => Some(declared.unwrap_or(LARGEST_BOUND)),
+        let bytes = match ty.oid {
+            oid::NAME => Some(64),
+            _ if bounded => Some(declared.unwrap_or(LARGEST_BOUND)),
             _ => declared,
         };
         let digits = match (ty.oid, modifier) {

@@ -23,6 +23,8 @@ pub(super) struct Proof {
     expr: Expr,
     /// Its value is no longer than the key of a btree can be.
     pub bounded: bool,
+    /// The index.
+    pub index: Oid,
 }
 
 /// The proofs that the catalog's indexes give, by relation.
@@ -34,7 +36,11 @@ pub(super) fn proofs(list: &LeakSafe, catalog: &Snapshot) -> HashMap<Oid, Vec<Pr
             let Some(expr) = expr.filter(|e| columns(e).len() == 1 && is_provable(list, catalog, e)) else {
                 continue;
             };
-            proofs.entry(relation.oid).or_default().push(Proof { expr, bounded: index.btree });
+            proofs.entry(relation.oid).or_default().push(Proof {
+                expr,
+                bounded: index.btree,
+                index: index.index,
+            });
         }
     }
     proofs
@@ -75,7 +81,7 @@ fn typed(catalog: &Snapshot, relation: &Relation, expression: &str) -> Option<Ex
             type_oid: column.type_oid,
             typmod: column.typmod,
             collation: column.collation,
-            bounded: false,
+            bounded: None,
             virtual_generated: column.generated == crate::catalog::Generated::Virtual,
             base: true,
             origin: Some((relation.oid, column.number)),

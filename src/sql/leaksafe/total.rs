@@ -3,7 +3,7 @@
 use crate::catalog::{Function, Oid, Snapshot};
 
 use super::super::resolve::{CastPath, base_type, oid};
-use super::super::typed::{Collation, Expr, merged};
+use super::super::typed::{Bound, Collation, Expr, merged};
 use super::condition::{Facts, LARGEST_BOUND};
 use super::proof::{literals, proof_of};
 use super::types;
@@ -16,13 +16,21 @@ pub(super) type Reason = &'static str;
 const FIRST_NORMAL_OID: Oid = 16384;
 
 pub(super) fn judge(list: &LeakSafe, catalog: &Snapshot, expr: &Expr) -> Total {
-    let mut judge = Judge { list, catalog, pins: Vec::new(), checks: Vec::new() };
+    // An index may be dropped: it counts only where nothing else does.
+    match judge_with(list, catalog, expr, None) {
+        Total::No { .. } => judge_with(list, catalog, expr, Some(Vec::new())),
+        total => total,
+    }
+}
+
+fn judge_with(list: &LeakSafe, catalog: &Snapshot, expr: &Expr, indexes: Option<Vec<Oid>>) -> Total {
+    let mut judge = Judge { list, catalog, pins: Vec::new(), checks: Vec::new(), indexes };
     let outcome = judge.visit(expr);
     let mut pins = judge.pins;
     pins.sort_unstable();
     pins.dedup();
     match outcome {
-        Ok(_) => Total::Yes { pins, bind_checks: judge.checks },
+        Ok(_) => Total::Yes { pins, bind_checks: judge.checks, indexes: judge.indexes.unwrap_or_default() },
         Err(reason) => Total::No { reason, pins },
     }
 }
@@ -32,6 +40,8 @@ pub(super) struct Judge<'a> {
     pub catalog: &'a Snapshot,
     pub pins: Vec<i32>,
     pub checks: Vec<BindCheck>,
+    /// The indexes that were relied upon; nothing where none counts.
+    pub indexes: Option<Vec<Oid>>,
 }
 
 impl Judge<'_> {
@@ -39,7 +49,9 @@ impl Judge<'_> {
     fn visit(&mut self, expr: &Expr) -> Result<Facts, Reason> {
         let outcome = self.judged(expr);
         let Err(reason) = outcome else { return outcome };
-        let proof = proof_of(&self.list.proofs, expr).ok_or(reason)?;
+        let proofs = self.indexes.as_ref().map(|_| &self.list.proofs).ok_or(reason)?;
+        let proof = proof_of(proofs, expr).ok_or(reason)?;
+        self.rely_on(proof.index);
         // It is this expression with these literals that was evaluated.
         literals(expr, &mut self.pins);
         let bytes = proof.bounded.then_some(LARGEST_BOUND);
@@ -52,7 +64,13 @@ impl Judge<'_> {
                 Err("a virtual generated column is an expression")
             }
             Expr::Column(column) if !column.base => Err("a column that is no stored base column"),
-            Expr::Column(_) => Ok(Facts::of_column(expr.ty(), expr)),
+            Expr::Column(column) => {
+                let bounded = match column.bounded {
+                    Some(Bound::Index(index)) => self.rely_on(index),
+                    declared => declared.is_some(),
+                };
+                Ok(Facts::of_column(expr.ty(), bounded))
+            }
             Expr::Const { ty, text, .. } => Ok(Facts::of_literal(*ty, text.as_deref())),
             Expr::Param { number, ty } => self.param(*number, ty.oid),
             Expr::Now(_) => Ok(Facts::default()),
@@ -85,6 +103,15 @@ impl Judge<'_> {
             Expr::Subscript { container, subscripts, .. } => self.subscript(container, subscripts),
             Expr::Other(reason) => Err(reason),
         }
+    }
+
+    /// Writes down that an index is relied upon. False where none counts.
+    fn rely_on(&mut self, index: Oid) -> bool {
+        let Some(indexes) = &mut self.indexes else { return false };
+        if !indexes.contains(&index) {
+            indexes.push(index);
+        }
+        true
     }
 
     /// Several expressions, and what holds for each of them.

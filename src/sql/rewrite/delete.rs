@@ -19,6 +19,7 @@ impl Binder<'_> {
         let target = self.target_of(&mut level, delete.relation.as_mut(), Operation::Delete)?;
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
         let positioned = self.positioned(&target, delete.where_clause.as_deref(), &delete.using_clause)?;
+        level.proves.set(!positioned);
         if !positioned {
             delete.where_clause =
                 self.condition_of(&scope, Clause::Where, delete.where_clause.take(), &mut facts)?;

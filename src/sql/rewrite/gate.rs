@@ -99,7 +99,10 @@ impl Binder<'_> {
             _ => self.judged_type(number),
         };
         let judged = self.leaksafe.judge(self.catalog, rest, &columns, &parameters);
-        let Total::Yes { pins: more, bind_checks } = judged else { return false };
+        let Total::Yes { pins: more, bind_checks, indexes } = judged else { return false };
+        if !scope.level.rely_on(&indexes) {
+            return false;
+        }
         pins.extend(more);
         let of_client =
             |check: &BindCheck| usize::try_from(check.parameter).is_ok_and(|n| n < STAND_IN_NUMBER);
@@ -118,7 +121,7 @@ fn stand_in(part: &Part) -> Option<ColumnInfo> {
             Collation::Implicit(collation) => collation,
             Collation::Explicit(_) | Collation::Indeterminate => return None,
         },
-        bounded: false,
+        bounded: None,
         virtual_generated: false,
         base: true,
         origin: None,

@@ -31,6 +31,7 @@ impl Binder<'_> {
             return Err(unsupported("MERGE into a view", -1));
         }
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
+        level.proves.set(true);
         merge.join_condition =
             self.condition_of(&scope, Clause::On, merge.join_condition.take(), &mut facts)?;
         for arm in &mut merge.merge_when_clauses {
@@ -40,6 +41,7 @@ impl Binder<'_> {
             self.merge_arm(&scope, &target, arm, &mut facts)?;
         }
         let columns = self.returning(&scope, &target, merge.returning_clause.as_mut(), &mut facts)?;
+        self.prove(&level, &mut merge.join_condition)?;
         if let Some(source) = &mut merge.source_relation {
             let mut nothing = None;
             placement::apply(self, &level, std::slice::from_mut(source.as_mut()), &mut nothing)?;

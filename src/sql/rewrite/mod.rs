@@ -6,7 +6,8 @@
 //! 2. [`predicate`]: what restricts a relation to the tenant's rows;
 //! 3. [`placement`]: where that predicate goes, and the fences around derived tables;
 //! 4. [`assignment`], [`insert`], [`update`], [`delete`], [`merge`], [`conflict`]: writes;
-//! 5. [`copy`], [`copy_from`]: COPY TO and COPY FROM.
+//! 5. [`index_proof`]: indexes that bare conditions rely on;
+//! 6. [`copy`], [`copy_from`]: COPY TO and COPY FROM.
 //!
 //! A rule works on the nodes of one level and on what was bound there. It never resolves a name.
 
@@ -17,6 +18,7 @@ mod copy;
 mod copy_from;
 mod delete;
 mod gate;
+mod index_proof;
 mod insert;
 mod lock;
 mod membership;

@@ -30,6 +30,7 @@ pub(in crate::sql) fn apply(
     let mut all = predicates(binder, level, Place::Where)?;
     all.extend(condition.take().map(|c| *c));
     *condition = build::and(all).map(Box::new);
+    binder.prove(level, condition)?;
     fences(binder, level, from)?;
     system_columns(level, from)
 }

@@ -18,7 +18,12 @@ pub enum Violation {
     Tenant,
     /// A foreign key would point at a row that is not there for the tenant.
     ForeignKey,
+    /// An index that the statement relies on is another one now.
+    Index,
 }
+
+/// The rule of statements that were planned with a catalog that the server has not any more.
+pub const STALE: Rule = Rule("stale-catalog");
 
 /// An expression that raises when it is evaluated. `subject` is a relation, or `relation:constraint`.
 pub(in crate::sql) fn raise(nonce: &str, violation: Violation, subject: &str) -> Node {
@@ -35,12 +40,23 @@ pub(in crate::sql) fn raise_for(nonce: &str, violation: Violation, subject: &str
 
 /// The sentinel, with a text behind it that is empty and known at run time only.
 fn raised(nonce: &str, violation: Violation, subject: &str, nothing: Node) -> Node {
+    let text = build::string(&sentinel(nonce, violation, subject));
+    build::cast(build::operator("||", text, nothing), "pg_catalog", "bool")
+}
+
+/// The same as a constant: it raises when the statement is planned, unless it is never reached.
+pub(in crate::sql) fn raise_early(nonce: &str, violation: Violation, subject: &str) -> Node {
+    let text = build::cast(build::string(&sentinel(nonce, violation, subject)), "pg_catalog", "text");
+    build::cast(text, "pg_catalog", "bool")
+}
+
+fn sentinel(nonce: &str, violation: Violation, subject: &str) -> String {
     let kind = match violation {
         Violation::Tenant => "tenant",
         Violation::ForeignKey => "fkey",
+        Violation::Index => "index",
     };
-    let text = build::string(&format!("pgbulkhead {nonce} {kind} {subject}"));
-    build::cast(build::operator("||", text, nothing), "pg_catalog", "bool")
+    format!("pgbulkhead {nonce} {kind} {subject}")
 }
 
 /// Reads a server's error message (code 22P02): the refusal that it stands for, where it is a sentinel of this
@@ -63,8 +79,15 @@ pub fn decode(message: &str, nonce: &str) -> Option<Refusal> {
             );
             Some(Refusal::new(SqlState("23503"), Rule("foreign-key"), message))
         }
+        "index" => Some(lost_index(subject)),
         _ => None,
     }
+}
+
+/// The refusal of a statement whose index is not there any more.
+pub fn lost_index(index: &str) -> Refusal {
+    let message = format!("the schema has changed: index \"{index}\" is not the one that it was");
+    Refusal::new(SqlState("40001"), STALE, message).hint("The catalog is read anew. Try again.")
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ impl Binder<'_> {
         let (relation, tenancy) = (target.relation.clone(), target.tenancy.clone());
         self.assignments(&scope, &relation, &tenancy, &target.access, &mut update.target_list, &mut facts)?;
         let positioned = self.positioned(&target, update.where_clause.as_deref(), &update.from_clause)?;
+        level.proves.set(!positioned);
         if !positioned {
             update.where_clause =
                 self.condition_of(&scope, Clause::Where, update.where_clause.take(), &mut facts)?;

@@ -95,6 +95,7 @@ impl Walk<'_> {
 
     /// Requires each relation's predicate in its place.
     pub(super) fn require(&mut self, leaves: &[Leaf<'_>], selection: Option<&Expr>, access: Access) {
+        self.look_ups(selection);
         for leaf in leaves {
             let (place, condition) = match leaf.place {
                 Place::Where => ("WHERE", selection),

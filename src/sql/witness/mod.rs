@@ -10,9 +10,10 @@
 //! 4. every row that the text writes into a tenant relation has the tenant's value in the tenant column, or the
 //!    statement raises; every row that it changes or deletes is the tenant's ([`write`], [`merge`]);
 //! 5. every foreign key that it writes, and that does not carry the tenant, is null or points at the tenant's own row
-//!    ([`key`]). Through a view no key is looked at: its columns are the view's.
+//!    ([`key`]). Through a view no key is looked at: its columns are the view's;
+//! 6. each index that it is told of is looked up by name and oid where the statement raises without it ([`index`]).
 //!
-//! It shares no code with the rewriter or the verifier, and no data but the tenancy of relations. It knows the
+//! It shares no code with the rewriter or the verifier, and no data but the tenancy of relations and those indexes. It knows the
 //! forms that the rewriter prints and no others: another form of the same meaning is contradicted.
 //!
 //! Not checked here: in which order the server evaluates conditions (guards and fences), what functions do,
@@ -23,6 +24,7 @@
 mod copy;
 mod expression;
 mod facts;
+mod index;
 mod key;
 mod level;
 mod merge;
@@ -34,6 +36,7 @@ mod tokens;
 mod write;
 
 pub use facts::{ForeignKey, Parent, RelationFacts, Tenancy};
+pub use index::Index;
 
 use sqlparser::ast::Statement;
 use sqlparser::dialect::PostgreSqlDialect;
@@ -64,10 +67,20 @@ pub enum Witness {
 ///
 /// Recurses as deep as the statement does: call it on a planning thread only.
 pub fn witness(sql: &str, tenant_parameter: u16, facts: &dyn RelationFacts) -> Witness {
+    witness_relying_on(sql, tenant_parameter, facts, Vec::new())
+}
+
+/// The same for a text whose conditions rely on indexes.
+pub fn witness_relying_on(
+    sql: &str,
+    tenant_parameter: u16,
+    facts: &dyn RelationFacts,
+    indexes: Vec<Index>,
+) -> Witness {
     if sql.len() > MAX_BYTES {
         return Witness::CannotRead(format!("the text is longer than {MAX_BYTES} bytes"));
     }
-    let mut walk = Walk::new(facts, tenant_parameter);
+    let mut walk = Walk { unproved: indexes, ..Walk::new(facts, tenant_parameter) };
     match walk.text(sql) {
         Ok(()) => walk.finish(),
         Err(reason) => Witness::CannotRead(reason),
@@ -118,11 +131,18 @@ struct Walk<'a> {
     prover: Prover<'a>,
     contradiction: Option<String>,
     unreadable: Option<String>,
+    /// Indexes that were not looked up yet.
+    unproved: Vec<Index>,
 }
 
 impl<'a> Walk<'a> {
     fn new(facts: &'a dyn RelationFacts, tenant_parameter: u16) -> Self {
-        Self { prover: Prover::new(facts, tenant_parameter), contradiction: None, unreadable: None }
+        Self {
+            prover: Prover::new(facts, tenant_parameter),
+            contradiction: None,
+            unreadable: None,
+            unproved: Vec::new(),
+        }
     }
 
     fn text(&mut self, sql: &str) -> Result<(), String> {
@@ -148,10 +168,11 @@ impl<'a> Walk<'a> {
     }
 
     fn finish(self) -> Witness {
-        match (self.contradiction, self.unreadable) {
-            (Some(reason), _) => Witness::Contradicts(reason),
-            (None, Some(what)) => Witness::CannotRead(what),
-            (None, None) => Witness::Agrees,
+        match (self.contradiction, self.unreadable, self.unproved.first()) {
+            (Some(reason), ..) => Witness::Contradicts(reason),
+            (None, Some(what), _) => Witness::CannotRead(what),
+            (None, None, Some(index)) => Witness::Contradicts(format!("{} is not looked up", index.name)),
+            (None, None, None) => Witness::Agrees,
         }
     }
 }

@@ -177,7 +177,7 @@ pub(super) fn bare(mut expr: &Expr) -> &Expr {
 }
 
 /// The sides of `left OPERATOR(pg_catalog.=) right`. A bare `=` is not it: the search path chooses that one.
-fn equality(condition: &Expr) -> Option<(&Expr, &Expr)> {
+pub(super) fn equality(condition: &Expr) -> Option<(&Expr, &Expr)> {
     match bare(condition) {
         Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(name), right } => {
             (name.iter().map(String::as_str).eq(["pg_catalog", "="])).then_some((&**left, &**right))

@@ -3,9 +3,9 @@
 use sqlparser::ast::{BinaryOperator, Expr, Ident, ObjectName, ObjectNamePart, SetExpr, TableFactor};
 
 use super::places::{
-    and_to_or, case_concern, either, expression, is_key_equality, is_parent_key, is_parent_lookup,
-    is_predicate, is_tenant_value, left_of, named, nested, operator, rename_column, rename_parent_key,
-    replace,
+    and_to_or, case_concern, either, expression, is_key_equality, is_look_up, is_parent_key,
+    is_parent_lookup, is_predicate, is_tenant_value, left_of, named, nested, operator, rename_column,
+    rename_parent_key, replace,
 };
 use super::{Concern, TENANT};
 
@@ -43,6 +43,19 @@ pub const EXPRESSIONS: &[(&str, ExpressionChange)] = &[
     ("another column in a predicate", |e| rename_column(e, |parts| parts[1] = Ident::new("version"))),
     ("another alias in a predicate", |e| rename_column(e, |parts| parts[0] = Ident::new("zz"))),
     ("a predicate without an alias", |e| rename_column(e, |parts| drop(parts.remove(0)))),
+    ("drop the look-up of an index", |e| replace(e, is_look_up, |_| expression("true"))),
+    ("a look-up that raises nothing", |e| {
+        let Expr::Case { else_result, .. } = e else { return None };
+        let raising = else_result.as_ref().is_some_and(|e| e.to_string().contains(" index "));
+        *else_result = Some(Box::new(expression("true")));
+        raising.then_some(Concern::Tenancy)
+    }),
+    ("the look-up of another index", |e| {
+        replace(e, is_look_up, |e| expression(&e.to_string().replacen("i\"'", "j\"'", 1)))
+    }),
+    ("the look-up of an index by another number", |e| {
+        replace(e, is_look_up, |e| expression(&e.to_string().replacen("'16400'", "'16401'", 1)))
+    }),
     ("drop a key of the parent", |e| replace(e, is_parent_key, |_| expression("true"))),
     ("another column of the parent", |e| rename_parent_key(e, "version")),
     ("the parent of another value", |e| {

@@ -44,6 +44,10 @@ pub fn is_predicate(expr: &Expr) -> bool {
     is_equality(expr).is_some_and(|(_, right)| is_tenant_value(right))
 }
 
+pub fn is_look_up(expr: &Expr) -> bool {
+    matches!(expr, Expr::Case { .. }) && expr.to_string().contains("pg_catalog.regclass")
+}
+
 pub fn is_parent_key(expr: &Expr) -> bool {
     is_equality(expr).is_some_and(|(_, right)| !is_tenant_value(right))
 }
