@@ -135,7 +135,7 @@ ORDER BY i.indrelid, i.indisprimary DESC, i.indexrelid";
 /// Keys of full indexes: valid, without a predicate, over every row that anybody can see (`indcheckxmin` is set
 /// where older snapshots can see rows that it has not), and over the rows of every partition. An index of an
 /// inheritance parent says nothing of its children, and a foreign partition has no indexes. The indexes of constraints
-/// come first: they are dropped the least.
+/// come first: they are dropped the least. One that is called `…_no_proof` is about to be dropped.
 pub(super) const INDEX_KEYS: &str = "
 SELECT i.indrelid AS relation, i.indexrelid AS index, k.number, a.amname = 'btree' AS btree,
        CASE WHEN k.number = 0 THEN pg_catalog.pg_get_indexdef(i.indexrelid, k.at::pg_catalog.int4, false) END
@@ -146,7 +146,7 @@ JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
 JOIN pg_catalog.pg_am a ON a.oid = x.relam
 CROSS JOIN pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k(number, at)
 WHERE i.indisvalid AND i.indisready AND i.indislive AND NOT i.indcheckxmin AND i.indpred IS NULL
-  AND k.at <= i.indnkeyatts AND t.relkind IN ('r', 'p', 'm')
+  AND x.relname !~ '_no_proof$' AND k.at <= i.indnkeyatts AND t.relkind IN ('r', 'p', 'm')
   AND t.relnamespace <> 'pg_catalog'::pg_catalog.regnamespace AND x.relnamespace <> 'pg_toast'::pg_catalog.regnamespace
   AND CASE WHEN t.relkind = 'p' THEN
         NOT EXISTS (SELECT FROM pg_catalog.pg_partition_tree(i.indrelid) p

@@ -14,8 +14,8 @@
 //! after a drop or a change of name, since it depends on the relation and, by the constant, on the index (plancache.c;
 //! fix_expr_common, setrefs.c); it looks only once it holds its locks.
 //!
-//! DROP INDEX CONCURRENTLY does not wait for the lock before writers leave the index out, only before its name is gone:
-//! what that leaves open stands in SECURITY.md.
+//! DROP INDEX CONCURRENTLY waits for that lock before writers leave the index out as well, but not for who looks the
+//! name up from then on, until it is gone: what that leaves open, and how to close it, stands in SECURITY.md.
 
 use pg_query::protobuf::Node;
 
