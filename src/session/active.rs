@@ -68,7 +68,7 @@ pub struct Active {
     pub(super) retried: bool,
     /// What is to be sent again.
     pub(super) resend: Vec<u8>,
-    expires: Option<u64>,
+    pub(super) expires: Option<u64>,
     pub(super) lease_per_session: bool,
 }
 
@@ -228,6 +228,7 @@ impl Active {
         tag: u8,
         body: &[u8],
     ) -> Result<Flow, Refusal> {
+        self.take_apart();
         if let Some(flow) = self.copy_message(host, io, tag, body)? {
             return Ok(flow);
         }
@@ -275,6 +276,7 @@ impl Active {
 
     /// A message over the cap of its type, which is skipped.
     pub fn oversize(&mut self, host: &mut dyn Host, io: &mut Io<'_>, tag: u8) -> Result<Flow, Refusal> {
+        self.take_apart();
         let refusal = Refusal::new(SqlState::TOO_LARGE, Rule("bounds"), "the message is too long");
         match tag {
             b'd' if self.copying == Copying::No => Ok(Flow::Done),
@@ -362,7 +364,7 @@ impl Active {
     /// How many statements have room reserved in the audit log.
     pub fn reserved(&self) -> usize {
         let of = |expect: &Expect| match expect {
-            Expect::Execute(_) => 1,
+            Expect::Execute(_) | Expect::Lone(_) => 1,
             Expect::Query(query) => {
                 query.parts.iter().skip(query.done).filter(|part| matches!(part, SentPart::Sent(_))).count()
             }

@@ -167,6 +167,7 @@ fn messages(queue: &VecDeque<Expect>) -> Option<SmallVec<[u8; 16]>> {
             | Expect::Ahead(_)
             | Expect::AheadReady
             | Expect::Insert(_)
+            | Expect::Lone(_)
             | Expect::Own => return None,
         }
     }

@@ -2,9 +2,10 @@
 
 use super::active::{Active, Batch};
 use super::again::is_stale;
+use super::answers::{account, account_raised};
 use super::copy::Copying;
 use super::host::Host;
-use super::relay::{Lost, Seen, account, account_raised};
+use super::relay::{Lost, Seen};
 use super::reply::{Expect, Part, Running};
 use crate::policy::{Refusal, SqlState};
 use crate::wire::backend::ErrorFields;
@@ -131,6 +132,7 @@ impl Active {
 
     /// Nothing more will be heard of what was sent: what became of it is not known, and that is written down.
     pub(super) fn abandon(&mut self, host: &mut dyn Host) {
+        self.take_apart();
         while let Some(expect) = self.queue.pop_front() {
             match expect {
                 Expect::Execute(running) => self.account_failure(host, &running, Failure::Server(UNKNOWN)),

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::Io;
 use super::active::{Active, Batch};
+use super::answers::{account, account_raised};
 use super::copy::Copying;
 use super::extended::Stop;
 use super::host::{Host, Literals};
 use super::outgoing::{Prepared, RenderedText};
 use super::refusing::aborted;
-use super::relay::{account, account_raised};
 use super::reply::{Expect, Running};
 use super::statement::sql;
 use crate::plan::Plan;

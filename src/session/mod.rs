@@ -9,8 +9,8 @@
 //!
 //! * [`handshake`]: from the first byte to a principal; [`startup`]: what a StartupMessage may say; [`login`]: from
 //!   there to ReadyForQuery.
-//! * [`active`]: the session proper, and [`leasing`] when it has a server connection. A statement's way is in [`simple`], [`alone`] and
-//!   [`extended`] ([`preparing`], [`executing`], [`statement`], [`portals`]), COPY's messages in [`copy`] and [`inserting`], the server's answers in [`relay`] and [`failing`], refusals in [`refusing`],
+//! * [`active`]: the session proper, and [`leasing`] when it has a server connection. A statement's way is in [`simple`], [`alone`], [`straight`] and
+//!   [`extended`] ([`preparing`], [`executing`], [`statement`], [`portals`]), COPY's messages in [`copy`] and [`inserting`], the server's answers in [`relay`], [`whole`], [`answers`] and [`failing`], refusals in [`refusing`],
 //!   a batch that is sent twice in [`again`].
 //! * [`names`]: PREPARE, EXECUTE and DEALLOCATE in SQL. [`holds`]: cursors WITH HOLD.
 //! * [`reply`]: which answer is whose. [`tenancy`]: which tenant a transaction has. [`checks`]: values that
@@ -23,6 +23,7 @@
 pub mod active;
 pub mod again;
 pub mod alone;
+pub mod answers;
 pub mod channels;
 pub mod checks;
 pub mod copy;
@@ -52,7 +53,9 @@ pub mod settings;
 pub mod simple;
 pub mod startup;
 pub mod statement;
+pub mod straight;
 pub mod tenancy;
+pub mod whole;
 
 use crate::policy::Refusal;
 use crate::wire::answer::{self, Severity};
@@ -368,6 +371,9 @@ impl Session {
                 Frame::Oversize { tag, .. } => Err(WireError::Unexpected(tag).into()),
             },
             Phase::Active(active) => {
+                if let Some(taken) = active.straight(host, io, bytes, self.terms.limits) {
+                    return Ok(taken);
+                }
                 if let Some(taken) = active.copy_piece(host, io, bytes)? {
                     return Ok(taken);
                 }

@@ -63,6 +63,20 @@ pub enum Expect {
     Query(Query),
     /// A query of the proxy's own: nothing of it is told.
     Own,
+    /// Everything that a batch of one statement is answered with. It stands alone in the queue, and is
+    /// [taken apart](super::active::Active::take_apart) where its answer does not come whole.
+    Lone(Lone),
+}
+
+/// A batch of one statement: Bind, maybe Describe of the portal, Execute and Sync.
+#[derive(Debug)]
+pub struct Lone {
+    /// What was executed.
+    pub running: Running,
+    /// What was bound.
+    pub of: Rc<Prepared>,
+    /// The portal was described.
+    pub described: bool,
 }
 
 impl Expect {

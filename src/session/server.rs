@@ -134,6 +134,11 @@ impl PreparedSet {
         }
     }
 
+    /// Whether a statement has to be closed.
+    pub fn is_any_stale(&self) -> bool {
+        !self.stale.is_empty()
+    }
+
     /// A statement that has to be closed.
     pub fn take_stale(&mut self) -> Option<Rc<Prepared>> {
         self.stale.pop()

@@ -8,6 +8,7 @@ use super::super::active::Active;
 use super::super::host::{Account, Found, Host, Literals, Verdict};
 use super::super::outgoing::{Prepared, RenderedText};
 use super::super::server::Server;
+use super::super::statement::Statement;
 use super::super::tenancy::Tenancy;
 use super::super::*;
 use crate::auth::scram::Exchange;
@@ -25,6 +26,9 @@ pub struct Tables {
     principals: Principals,
     world: World,
     interned: HashMap<(Vec<u8>, Vec<Oid>), Rc<Prepared>>,
+    known: Vec<Rc<Statement>>,
+    /// A connection that was given back, and is leased again.
+    pub idle: Option<Box<Server>>,
 }
 
 pub fn config() -> crate::config::Config {
@@ -51,6 +55,8 @@ impl Tables {
             principals: Principals::new(&config, [1; 32]),
             world: World::new(Arc::new(catalog), Arc::new(policy)),
             interned: HashMap::new(),
+            known: Vec::new(),
+            idle: None,
         }
     }
 }
@@ -90,6 +96,9 @@ impl Host for Tables {
     }
     fn lease(&mut self, _: Option<&TenantId>) -> Option<Box<Server>> {
         self.free = self.free.checked_sub(1)?;
+        if let Some(idle) = self.idle.take() {
+            return Some(idle);
+        }
         Some(Box::new(Server::new(vec![("TimeZone".into(), "UTC".into())])))
     }
     fn intern(&mut self, text: RenderedText, types: &[Oid]) -> Rc<Prepared> {
@@ -101,6 +110,13 @@ impl Host for Tables {
             *kept = fresh;
         }
         kept.clone()
+    }
+    fn known_statement(&self, _: &Principal, text: &str, declared: &[Oid]) -> Option<Rc<Statement>> {
+        let is_it = |known: &&Rc<Statement>| known.text() == text && known.declared() == declared;
+        self.known.iter().filter(|known| known.epoch() == self.generation).find(is_it).cloned()
+    }
+    fn keep_statement(&mut self, _: &Principal, statement: &Rc<Statement>) {
+        self.known.push(statement.clone());
     }
     fn verify_token(&mut self, _: &Principal, token: &str) -> Result<BoundToken, AuthError> {
         match token.strip_prefix("for ") {
@@ -232,6 +248,15 @@ impl Rig {
     /// What was sent to the server since the last call.
     pub fn sent(&mut self) -> String {
         shown(&std::mem::take(&mut self.server))
+    }
+
+    /// Whether the connection has come back; then it is the next to be leased.
+    pub fn comes_back(&mut self) -> bool {
+        let released = self.session.take_released();
+        self.host.free += usize::from(released.is_some());
+        let is_back = released.is_some();
+        self.host.idle = released.or(self.host.idle.take());
+        is_back
     }
 
     pub fn released(&mut self) -> bool {

@@ -5,6 +5,7 @@ mod chaos;
 mod handshake;
 mod harness;
 mod names;
+mod straight;
 
 use super::*;
 use crate::policy::{Rule, SqlState};
