@@ -5,6 +5,7 @@
 
 use pg_query::protobuf::{AConst, Node, ParseResult, RawStmt, TypeName, node::Node as NodeEnum};
 
+use super::copy::in_words;
 use super::lexer::{Kind, Lexer};
 use super::normalise::Statement;
 use super::walk::{Visitor, walk};
@@ -40,7 +41,13 @@ impl Tree {
             return Err(refusal);
         }
         check_modifiers(&mut node)?;
-        Ok(Self { node })
+        Ok(Self::of(node))
+    }
+
+    /// A parsed statement in the form in which it is read back once it is printed.
+    pub fn of(mut node: Node) -> Self {
+        in_words(&mut node);
+        Self { node }
     }
 }
 

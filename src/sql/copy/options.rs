@@ -17,6 +17,8 @@ pub(in crate::sql) struct Choices {
     pub form: Form,
     /// ON_ERROR ignore: rows whose values are malformed are left out.
     pub skips_errors: bool,
+    /// FREEZE: the server wants a table that the same transaction made or emptied.
+    pub freezes: bool,
 }
 
 /// Reads the options of a COPY FROM.
@@ -50,7 +52,7 @@ pub(in crate::sql) fn form(options: &[Node], server_version_num: u32) -> Result<
         recognised(options, server_version_num)?;
         return Err(refusal);
     }
-    Ok(Choices { form, skips_errors: given.skips_errors })
+    Ok(Choices { form, skips_errors: given.skips_errors, freezes: given.freezes })
 }
 
 /// Refuses with 42601 what the server would not know as an option.
@@ -176,6 +178,7 @@ struct Given {
     force_not_null: Columns,
     force_null: Columns,
     skips_errors: bool,
+    freezes: bool,
     seen: Vec<String>,
 }
 
@@ -192,6 +195,7 @@ impl Default for Given {
             force_not_null: Columns::Named(Vec::new()),
             force_null: Columns::Named(Vec::new()),
             skips_errors: false,
+            freezes: false,
             seen: Vec::new(),
         }
     }
@@ -220,10 +224,10 @@ impl Given {
             "null" => self.null = Some(marker(option)?),
             "default" => self.default = Some(marker(option)?),
             "header" => {
-                self.header = match word().as_deref() {
-                    None | Some("true" | "on" | "1") => Header::Skip,
-                    Some("false" | "off" | "0") => Header::No,
-                    Some("match") if major >= 15 => Header::Match,
+                self.header = match (boolean(option), word().as_deref()) {
+                    (Some(true), _) => Header::Skip,
+                    (Some(false), _) => Header::No,
+                    (None, Some("match")) if major >= 15 => Header::Match,
                     _ => return Err(wrong(option, SqlState::SYNTAX)),
                 };
             }
@@ -234,11 +238,11 @@ impl Given {
                     return Err(unsupported("COPY in an encoding other than UTF8", option.location));
                 }
             }
-            // Rows are visible before their transaction has committed: refused, though not by tenancy.
             "freeze" => {
-                if !matches!(word().as_deref(), Some("false" | "off" | "0")) {
-                    return Err(refused(option));
-                }
+                self.freezes = match boolean(option) {
+                    Some(freezes) => freezes,
+                    None => return Err(wrong(option, SqlState::SYNTAX)),
+                };
             }
             "on_error" => match word().as_deref() {
                 Some("stop") => {}
@@ -258,15 +262,28 @@ impl Given {
     }
 }
 
-/// Writes options as PostgreSQL's printer prints them: HEADER of the old syntax is a Boolean, and is read back as a
-/// word.
-pub(in crate::sql) fn in_words(options: &mut [Node]) {
-    for option in options {
+/// Writes HEADER and FREEZE of a COPY so that they are read back as they are printed: a Boolean of the old syntax, `on`
+/// and `1` are other values in the tree for the same choice (`defGetBoolean`, define.c).
+pub(in crate::sql) fn in_words(statement: &mut Node) {
+    let Some(NodeEnum::CopyStmt(copy)) = &mut statement.node else { return };
+    for option in &mut copy.options {
         let Some(NodeEnum::DefElem(option)) = &mut option.node else { continue };
-        if let Some(Some(NodeEnum::Boolean(value))) = option.arg.as_deref().map(|arg| &arg.node) {
-            let word = if value.boolval { "true" } else { "false" };
+        if matches!(option.defname.as_str(), "header" | "freeze")
+            && option.arg.is_some()
+            && let Some(chosen) = boolean(option)
+        {
+            let word = if chosen { "true" } else { "false" };
             option.arg = Some(Box::new(build::text(word)));
         }
+    }
+}
+
+/// An option's value as `defGetBoolean` gives it; none where that raises.
+fn boolean(option: &DefElem) -> Option<bool> {
+    match word(option).map(|word| word.to_ascii_lowercase()).as_deref() {
+        None | Some("true" | "on" | "1") => Some(true),
+        Some("false" | "off" | "0") => Some(false),
+        Some(_) => None,
     }
 }
 
@@ -336,7 +353,7 @@ mod tests {
     /// What each of these majors says, as it does itself: copy.c of 14.23, 16.14, 17.10, 18.4.
     #[test]
     fn options_are_refused_as_the_connected_major_does() {
-        let cases: [(&str, [&str; 4]); 19] = [
+        let cases: [(&str, [&str; 4]); 23] = [
             ("format binary, header", ["0A000"; 4]),
             ("format binary, delimiter ','", ["42601"; 4]),
             ("format binary, quote 'x'", ["0A000"; 4]),
@@ -344,6 +361,10 @@ mod tests {
             ("format text, header", ["0A000", "", "", ""]),
             ("format csv, header match", ["42601", "", "", ""]),
             ("format csv, header sometimes", ["42601"; 4]),
+            ("freeze, header off", [""; 4]),
+            ("freeze 'ON'", [""; 4]),
+            ("freeze sometimes", ["42601"; 4]),
+            ("freeze 2", ["42601"; 4]),
             ("format csv, quote 'xx'", ["0A000"; 4]),
             ("format csv, quote ','", ["22023"; 4]),
             ("format csv, null 'a,b'", ["0A000", "0A000", "22023", "22023"]),

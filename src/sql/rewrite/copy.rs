@@ -9,7 +9,6 @@ use crate::policy::{Refusal, Rule, SqlState};
 
 use super::super::bind::{Binder, kind_of, unsupported};
 use super::super::build;
-use super::super::copy::in_words;
 
 const RULE: Rule = Rule("copy");
 
@@ -18,7 +17,6 @@ impl Binder<'_> {
     pub fn copy_to(&mut self, copy: &mut CopyStmt) -> Result<(), Refusal> {
         only_the_wire(copy)?;
         options(&copy.options)?;
-        in_words(&mut copy.options);
         if let Some(name) = copy.relation.take() {
             let mut name = name;
             let relation = self.relation(&mut name)?;

@@ -13,7 +13,7 @@ use crate::policy::{Refusal, Rule, SqlState, Tenancy};
 
 use super::super::bind::{Binder, Facts, Level, Scope, denied_column, unsupported};
 use super::super::build;
-use super::super::copy::{Choices, Load, Place, form, in_words, recognised};
+use super::super::copy::{Choices, Load, Place, form, recognised};
 use super::assignment::proofs;
 use super::barrier::Clause;
 use super::predicate::{tenant_value, write_predicate};
@@ -24,8 +24,7 @@ impl Binder<'_> {
     /// Binds and rewrites a COPY FROM STDIN.
     pub fn copy_from(&mut self, copy: &mut CopyStmt) -> Result<(Load, Option<String>), Refusal> {
         super::copy::only_the_wire(copy)?;
-        let Choices { form, skips_errors } = form(&copy.options, self.catalog.server_version_num)?;
-        in_words(&mut copy.options);
+        let Choices { form, skips_errors, freezes } = form(&copy.options, self.catalog.server_version_num)?;
         let mut level = Level::at(0);
         let location = copy.relation.as_ref().map_or(-1, |name| name.location);
         let target = self.target_of(&mut level, copy.relation.as_mut(), Operation::Insert)?;
@@ -44,6 +43,9 @@ impl Binder<'_> {
         }
         if proves {
             recognised(&copy.options, self.catalog.server_version_num)?;
+            if freezes {
+                return Err(never_frozen(&relation));
+            }
             if copy.where_clause.is_some() || skips_errors || form.default.is_some() {
                 let what = "COPY with WHERE, DEFAULT or ON_ERROR into a relation whose keys are proved";
                 return Err(unsupported(what, location));
@@ -143,6 +145,17 @@ impl Binder<'_> {
         self.edit(build::NOWHERE, "a row that is not the tenant's raises before anything is written");
         Ok(build::case(vec![(own, build::boolean(true)), (raise, build::null())], None))
     }
+}
+
+/// What the server says to FREEZE (CopyFrom, copyfrom.c) where it does not see it: nobody who is served makes or empties
+/// a table.
+fn never_frozen(relation: &Relation) -> Refusal {
+    if relation.kind == RelationKind::PartitionedTable {
+        let message = "cannot perform COPY FREEZE on a partitioned table";
+        return Refusal::new(SqlState::NOT_SUPPORTED, Rule("copy"), message);
+    }
+    let message = "cannot perform COPY FREEZE because the table was not created or truncated in the current subtransaction";
+    Refusal::new(SqlState("55000"), Rule("copy"), message)
 }
 
 /// The INSERT that stands for a COPY, to be planned like a client's. COPY gives values to identity columns that are
