@@ -7,7 +7,7 @@ use foldhash::HashSet;
 use crate::config::model;
 use crate::policy::{Refusal, Rule, SqlState};
 
-use super::bind::{Binder, unsupported};
+use super::bind::{Again, Binder, unsupported};
 use super::copy::Load;
 use super::facts::Facts;
 use super::planned::{Action, Decision, Lasting, Planned, Witnessed};
@@ -32,10 +32,7 @@ fn plan_with(
     statement: &Statement<'_>,
     cautious: bool,
 ) -> Result<Planned, Refusal> {
-    let mut tree = Tree::parse(statement, world.catalog.server_version_num)?.node;
-    let mut binder = Binder::new(world, role, statement);
-    binder.cautious = cautious;
-    let deed = binder.whole_statement(&mut tree)?;
+    let (mut tree, binder, deed) = bound(world, role, statement, cautious)?;
     let declared = u16::try_from(statement.parameter_types.len()).unwrap_or(u16::MAX);
     let parameters = binder.parameters.max(declared);
     let tenant_parameter = parameters.checked_add(1).ok_or_else(|| {
@@ -110,6 +107,30 @@ fn plan_with(
             witnessed,
         },
     })
+}
+
+/// A statement bound and rewritten; once more where that showed what ought to have been known before.
+fn bound<'a>(
+    world: &'a World,
+    role: &'a str,
+    statement: &'a Statement<'a>,
+    cautious: bool,
+) -> Result<(pg_query::protobuf::Node, Binder<'a>, Deed), Refusal> {
+    let mut again = Again::default();
+    loop {
+        let mut tree = Tree::parse(statement, world.catalog.server_version_num)?.node;
+        let mut binder = Binder::new(world, role, statement);
+        binder.cautious = cautious;
+        binder.again = again.clone();
+        match binder.whole_statement(&mut tree) {
+            Ok(deed) => return Ok((tree, binder, deed)),
+            Err(refusal) => {
+                if !binder.wish.take().is_some_and(|wish| again.grant(wish)) {
+                    return Err(refusal);
+                }
+            }
+        }
+    }
 }
 
 /// A COPY whose rows are inserted: the plan of the INSERT, under the COPY's literals.

@@ -11,6 +11,7 @@ use crate::policy::{Refusal, Tenancy};
 use super::super::build;
 use super::super::rewrite;
 use super::Binder;
+use super::again::WHOLE_ROW;
 use super::from::push;
 use super::scope::{ColumnKind, Level, Place, Source};
 
@@ -115,9 +116,15 @@ impl Binder<'_> {
         let shown = relation.columns.iter().filter(|c| !access.denied_columns.contains(&c.name));
         let place = |number: &i16| shown.clone().position(|c| c.number == *number);
         item.key = relation.primary_key.iter().map(place).collect::<Option<_>>().unwrap_or_default();
-        let targets = shown.map(|c| build::target(build::column(&[&inner_name, &c.name]), ""));
+        let whole = shown.clone().count() == relation.columns.len();
+        let mut targets: Vec<Node> =
+            shown.map(|c| build::target(build::column(&[&inner_name, &c.name]), "")).collect();
+        if whole && item.known_as().is_some_and(|name| self.again.rows.contains(name)) {
+            targets.push(build::target(build::column(&[&inner_name]), WHOLE_ROW));
+            item.row = Some(WHOLE_ROW.to_owned());
+        }
         let predicate = rewrite::predicate(self, relation, tenancy, &inner_name, None)?;
-        let select = build::select(targets.collect(), vec![std::mem::take(node)], predicate);
+        let select = build::select(targets, vec![std::mem::take(node)], predicate);
         *node = build::derived(select, Some(alias));
         item.wrapped = Some(inner_name);
         item.below.push(relation.oid);

@@ -91,7 +91,7 @@ impl Binder<'_> {
             }
             NodeEnum::AIndirection(indirection) => self.indirection(scope, indirection, facts),
             NodeEnum::AArrayExpr(array) => self.all(scope, &mut array.elements, facts),
-            NodeEnum::RowExpr(row) => self.all(scope, &mut row.args, facts),
+            NodeEnum::RowExpr(row) => self.row_expression(scope, row, facts),
             NodeEnum::List(list) => self.all(scope, &mut list.items, facts),
             NodeEnum::CaseExpr(case) => {
                 self.optional(scope, &mut case.arg, facts)?;
@@ -169,7 +169,7 @@ impl Binder<'_> {
         facts: &mut Facts,
     ) -> Result<(), Refusal> {
         nodes.iter_mut().try_for_each(|node| match &mut node.node {
-            Some(NodeEnum::ResTarget(target)) => self.optional(scope, &mut target.val, facts),
+            Some(NodeEnum::ResTarget(target)) => self.named_value(scope, target, facts),
             _ => self.expression(scope, node, facts),
         })
     }
@@ -204,19 +204,14 @@ impl Binder<'_> {
             let Some(name) = path.last() else { return Err(super::unsupported("* here", location)) };
             let named = scope.item_named(name, location)?;
             let (at, id) = named.ok_or_else(|| super::unsupported("this row reference", location))?;
-            Found {
-                depth: at.level.depth,
-                items: at.level.members(id),
-                ty: None,
-                kind: ColumnKind::Expression { total: false },
-                whole_row: true,
-            }
+            at.whole_row(id)
         } else {
             self.resolve_ref(scope, column)?
         };
         self.check_denied(scope, &found, column)?;
         let level = scope.level_at(found.depth);
-        if found.whole_row {
+        let apart = self.name_anew(scope, column, &found);
+        if found.whole_row && !apart {
             let items = found.items.iter().filter_map(|id| level?.items.get(*id));
             items.for_each(|item| item.placed.set(true));
         }
@@ -227,10 +222,11 @@ impl Binder<'_> {
             && let Some(item) = level.items.get(*id).filter(|i| !i.key.is_empty())
         {
             let name = build::names(&column.fields).and_then(|n| n.last().map(|n| (*n).to_owned()));
-            let one = |c: &&super::ItemColumn| found.whole_row || name.as_ref() == Some(&c.name);
+            let whole = found.whole_row && !apart;
+            let one = |c: &&super::ItemColumn| whole || name.as_ref() == Some(&c.name);
             let read = item.columns.iter().filter(one).map(|c| (found.depth, *id, c.name.clone()));
             facts.grouped.extend(read);
-            if found.kind == ColumnKind::System {
+            if found.kind == ColumnKind::System || apart {
                 facts.grouped.extend(name.map(|name| (found.depth, *id, name)));
             }
         }

@@ -69,6 +69,8 @@ impl Binder<'_> {
                 let scope = Scope { outer: around.outer, level, window: None, ctes: around.ctes };
                 let names = self.json_table(&scope, table, facts)?;
                 let columns = names.into_iter().map(unknown_column).collect();
+                // It is lateral by itself, and the printer leaves the word out.
+                table.lateral = false;
                 Ok(vec![push(level, table.alias.as_ref(), None, columns, Source::Function)])
             }
             Some(NodeEnum::RangeTableSample(_)) => self.table_sample(around, above, level, node, facts),
@@ -106,9 +108,13 @@ impl Binder<'_> {
             _ => None,
         };
         let source = Source::Relation { relation: relation.clone(), tenancy: tenancy.clone() };
+        let was = self.alias_of_its_own(level, name, &tenancy)?;
         let alias = name.alias.clone();
         let location = name.location;
         let id = push(level, alias.as_ref(), Some(relation.name.clone()), columns, source);
+        if let Some(item) = level.items.get_mut(id) {
+            item.was = was;
+        }
         match wrap {
             Some(why) => {
                 self.wrap_leaf(level, id, node, &relation, &tenancy, why)?;
@@ -233,6 +239,8 @@ pub(super) fn push(
         key: Vec::new(),
         below: Vec::new(),
         wrapped: None,
+        was: None,
+        row: None,
         system: Cell::new(0),
         starred: Cell::new(false),
         placed: Cell::new(false),

@@ -108,6 +108,7 @@ impl Binder<'_> {
                 columns.extend(shown.map(|(_, c)| c.clone()));
             }
             item.name = None;
+            item.was = None;
             item.visible = false;
         }
         level.merged.retain(|m| !m.members.iter().any(|(i, _)| both.contains(i)));

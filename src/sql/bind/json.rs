@@ -123,7 +123,10 @@ impl Binder<'_> {
         facts: &mut Facts,
     ) -> Result<(), Refusal> {
         if let Some(name) = &mut column.type_name {
-            self.type_name(name)?;
+            let target = self.type_name(name)?;
+            if let Some(reg) = self.reg_type(target) {
+                return Err(super::unsupported(&format!("a column of type {reg} here"), column.location));
+            }
         }
         if let Some(path) = &mut column.pathspec {
             self.optional(scope, &mut path.string, facts)?;

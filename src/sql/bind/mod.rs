@@ -4,6 +4,7 @@
 //! A query level is bound whole (its FROM, then its expressions), and then handed to [`super::rewrite`] with
 //! what was found: an outer level never looks into an inner one again, it only knows its output columns.
 
+mod again;
 mod call;
 mod derived;
 mod expression;
@@ -41,6 +42,7 @@ use super::settings::SettingChange;
 use super::witness::Index;
 use super::{Statement, World};
 
+pub(in crate::sql) use again::{Again, Wish};
 pub(in crate::sql) use call::parameter_argument;
 pub(in crate::sql) use expression::Facts;
 pub(in crate::sql) use from::{columns_of, is_system};
@@ -103,6 +105,10 @@ pub(in crate::sql) struct Binder<'a> {
     pub forward_names: Vec<Vec<String>>,
     /// Queries around the one that is being bound.
     pub query_depth: usize,
+    /// What an earlier attempt at this statement has found out.
+    pub again: Again,
+    /// What another attempt would need to know.
+    pub wish: Option<Wish>,
     parameter_uses: HashMap<i32, usize>,
     aliases: u32,
     own_aliases: HashSet<String>,
@@ -137,6 +143,8 @@ impl<'a> Binder<'a> {
             channel: None,
             forward_names: Vec::new(),
             query_depth: 0,
+            again: Again::default(),
+            wish: None,
             parameter_uses: totality::parameter_uses(statement.text),
             aliases: 0,
             own_aliases: HashSet::default(),

@@ -1,9 +1,30 @@
 //! The name of an output that has none of its own, as PostgreSQL finds it.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::Node;
+use pg_query::protobuf::{Node, ResTarget};
+
+use crate::policy::Refusal;
 
 use super::super::build;
+use super::{Binder, Facts, Scope};
+
+impl Binder<'_> {
+    /// Binds a value that goes by a name. Where that is the name of what it reads, it stays so.
+    pub(super) fn named_value(
+        &mut self,
+        scope: &Scope<'_>,
+        target: &mut ResTarget,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let Some(value) = &mut target.val else { return Ok(()) };
+        let before = figure_name(value);
+        self.expression(scope, value, facts)?;
+        if target.name.is_empty() && figure_name(value) != before {
+            target.name = before;
+        }
+        Ok(())
+    }
+}
 
 /// `FigureColname` of parse_target.c.
 pub(super) fn figure_name(node: &Node) -> String {

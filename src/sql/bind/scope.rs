@@ -100,6 +100,11 @@ pub(in crate::sql) struct Item {
     pub below: Vec<Oid>,
     /// The relation's name inside, where the rewriting made a derived table of a relation.
     pub wrapped: Option<String>,
+    /// What the client calls it, where the rewriting gave it an alias of its own.
+    pub was: Option<String>,
+    /// The column that holds its whole row, where the rewriting made a derived table of a relation that gives out more
+    /// than that row.
+    pub row: Option<String>,
     /// The system columns of a relation that are named, by their bits: a derived table has to give them out.
     pub system: Cell<u8>,
     /// A `*` of its level's outputs stands for its columns too.
@@ -183,6 +188,23 @@ impl Level {
 }
 
 impl Item {
+    /// Whether the client calls it so, or the rewriting does.
+    pub fn goes_by(&self, name: &str) -> bool {
+        self.name.as_deref() == Some(name) || self.was.as_deref() == Some(name)
+    }
+
+    /// What the client calls it.
+    pub fn known_as(&self) -> Option<&str> {
+        self.was.as_deref().or(self.name.as_deref())
+    }
+
+    /// Takes over how a copy of it was named.
+    pub fn learn(&self, copy: &Self) {
+        self.system.set(copy.system.get());
+        self.starred.set(copy.starred.get());
+        self.placed.set(copy.placed.get());
+    }
+
     /// The system columns that are named of a relation in a derived table.
     pub fn system_columns(&self) -> impl Iterator<Item = &'static str> {
         let named = if self.wrapped.is_some() { self.system.get() } else { 0 };
@@ -284,6 +306,9 @@ impl<'p> Scope<'p> {
             )
         })?;
         let Some(item) = scope.level.items.get(id) else { return Err(no_column(name, location)) };
+        if item.row.as_deref() == Some(name) {
+            return Ok(scope.whole_row(id));
+        }
         if let Some((_, column)) = item.column(name) {
             return Ok(scope.found(scope.level.members(id), column));
         }
@@ -299,9 +324,8 @@ impl<'p> Scope<'p> {
     pub fn item_named(&self, name: &str, location: i32) -> Result<Option<(&Scope<'p>, usize)>, Refusal> {
         let mut scope = Some(self);
         while let Some(here) = scope {
-            let mut matches = (0..here.level.items.len()).filter(|id| {
-                here.sees(*id) && here.level.items.get(*id).is_some_and(|i| i.name.as_deref() == Some(name))
-            });
+            let mut matches = (0..here.level.items.len())
+                .filter(|id| here.sees(*id) && here.level.items.get(*id).is_some_and(|i| i.goes_by(name)));
             if let Some(id) = matches.next() {
                 return match matches.next() {
                     None => Ok(Some((here, id))),
@@ -318,13 +342,18 @@ impl<'p> Scope<'p> {
     }
 
     fn row_of(&self, name: &str, location: i32) -> Result<Option<Found>, Refusal> {
-        Ok(self.item_named(name, location)?.map(|(scope, id)| Found {
-            depth: scope.level.depth,
-            items: scope.level.members(id),
+        Ok(self.item_named(name, location)?.map(|(scope, id)| scope.whole_row(id)))
+    }
+
+    /// The row of an item of this level.
+    pub fn whole_row(&self, item: usize) -> Found {
+        Found {
+            depth: self.level.depth,
+            items: self.level.members(item),
             ty: None,
             kind: ColumnKind::Expression { total: false },
             whole_row: true,
-        }))
+        }
     }
 
     fn has_open_item(&self) -> bool {

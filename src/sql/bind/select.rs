@@ -270,10 +270,13 @@ impl Binder<'_> {
             return Err(super::unsupported("an empty output", location));
         };
         if let Some(qualifier) = star_of(value) {
-            return self.star(scope, qualifier.as_deref(), location, columns, facts);
+            self.star(scope, qualifier.as_deref(), location, columns, facts)?;
+            self.name_star_anew(scope, value);
+            return Ok(());
         }
         let name = if target.name.is_empty() { figure_name(value) } else { target.name.clone() };
-        self.expression(scope, value, facts)?;
+        self.named_value(scope, target, facts)?;
+        let Some(value) = &target.val else { return Ok(()) };
         let kind = self.output_kind(scope, value);
         let ty = self.type_of(scope, value);
         columns.push(ItemColumn { name, ty, kind });
@@ -388,7 +391,7 @@ impl Binder<'_> {
         if let Some(NodeEnum::ColumnRef(column)) = &node.node
             && let Some([name]) = build::names(&column.fields).as_deref()
             && outputs.iter().any(|o| o.name == *name)
-            && (outputs_only || scope.resolve(&[name], -1).is_err())
+            && (outputs_only || scope.resolve(&[name], -1).map_or(true, |found| found.whole_row))
         {
             return Ok(());
         }
@@ -443,11 +446,14 @@ impl Binder<'_> {
         if !locked_rels.is_empty() {
             ids.clear();
             for locked in locked_rels {
-                let Some(NodeEnum::RangeVar(name)) = &locked.node else {
+                let Some(NodeEnum::RangeVar(name)) = &mut locked.node else {
                     return Err(super::unsupported(&super::kind_of(locked), -1));
                 };
                 let found =
                     scope.item_named(&name.relname, name.location)?.ok_or_else(|| self.no_relation(name))?;
+                if let Some(own) = found.0.level.items.get(found.1).and_then(|item| item.name.as_ref()) {
+                    name.relname.clone_from(own);
+                }
                 ids.push(found.1);
             }
         }

@@ -44,8 +44,10 @@ impl Binder<'_> {
 
     /// Writes out the stars of a bound level where a derived table will give out system columns too: a star would
     /// take them for the relation's own.
-    pub(super) fn write_out_stars(&self, scope: &Scope<'_>, targets: &mut Vec<Node>) -> Result<(), Refusal> {
-        let gives_more = |item: &Item| item.starred.get() && item.system_columns().next().is_some();
+    pub fn write_out_stars(&self, scope: &Scope<'_>, targets: &mut Vec<Node>) -> Result<(), Refusal> {
+        let gives_more = |item: &Item| {
+            item.starred.get() && (item.row.is_some() || item.system_columns().next().is_some())
+        };
         if scope.level.items.iter().any(gives_more) {
             self.expand_stars(scope, targets, true)?;
             scope.level.items.iter().for_each(|item| item.starred.set(false));
@@ -88,7 +90,7 @@ fn expand(scope: &Scope<'_>, qualifier: Option<&str>, into: &mut Vec<Node>) -> R
     if qualifier.is_none() && !scope.level.merged.is_empty() {
         return Err(super::unsupported("* over USING here", -1));
     }
-    let wanted = |item: &&Item| item.visible && qualifier.is_none_or(|q| item.name.as_deref() == Some(q));
+    let wanted = |item: &&Item| qualifier.map_or(item.visible, |name| item.goes_by(name));
     for item in scope.level.items.iter().filter(wanted) {
         let Some(name) = item.name.as_deref() else {
             return Err(super::unsupported("* over a sub-select without a name here", -1));

@@ -61,7 +61,7 @@ pub(in crate::sql) fn push_old_and_new(
     }
     let columns = level.items.get(target).map(|i| i.columns.clone()).unwrap_or_default();
     for (_, name) in names {
-        let taken = level.items.iter().any(|i| i.name.as_ref() == Some(&name));
+        let taken = level.items.iter().any(|i| i.goes_by(&name));
         if !taken || renamed {
             push_row(level, &name, columns.clone(), Source::Function);
         }

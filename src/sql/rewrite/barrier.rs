@@ -27,7 +27,7 @@ use pg_query::protobuf::{AExprKind, Node};
 use crate::config::model::Barrier;
 use crate::policy::{Refusal, Tenancy};
 
-use super::super::bind::{Binder, Facts, Item, Scope, Source, unsupported};
+use super::super::bind::{Binder, Facts, Item, Scope, Source, Wish, unsupported};
 use super::super::build;
 use super::placement::item_predicate;
 
@@ -203,6 +203,7 @@ impl Binder<'_> {
         for at in guard {
             let Some(item) = item_at(scope, *at) else { continue };
             if !names_itself(scope, *at, item) {
+                self.wish = item.known_as().map(|name| Wish::Hidden(name.to_owned()));
                 return Err(unsupported("a condition over a relation whose name another one hides", -1)
                     .hint("Give the relations of the inner query other names."));
             }

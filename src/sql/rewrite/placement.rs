@@ -7,7 +7,7 @@ use pg_query::protobuf::{JoinExpr, Node, SelectStmt};
 
 use crate::policy::Refusal;
 
-use super::super::bind::{Binder, ColumnKind, Item, Level, Place, Source, unsupported};
+use super::super::bind::{Binder, ColumnKind, Item, Level, Place, Source, Wish, unsupported};
 use super::super::build;
 use super::predicate::predicate;
 
@@ -32,11 +32,11 @@ pub(in crate::sql) fn apply(
     *condition = build::and(all).map(Box::new);
     binder.prove(level, condition)?;
     fences(binder, level, from)?;
-    system_columns(level, from)
+    system_columns(binder, level, from)
 }
 
 /// Has the derived tables that were made of relations give out the system columns that were named.
-fn system_columns(level: &Level, from: &mut [Node]) -> Result<(), Refusal> {
+fn system_columns(binder: &mut Binder<'_>, level: &Level, from: &mut [Node]) -> Result<(), Refusal> {
     let mut leaves = Vec::new();
     for item in from {
         collect_leaves(item, &mut leaves);
@@ -55,6 +55,9 @@ fn system_columns(level: &Level, from: &mut [Node]) -> Result<(), Refusal> {
         let (false, false, Some(Some(NodeEnum::SelectStmt(select)))) =
             (item.starred.get(), item.placed.get(), query)
         else {
+            if item.row.is_none() {
+                binder.wish = item.known_as().map(|name| Wish::Row(name.to_owned()));
+            }
             return Err(unsupported("a system column of this relation beside its whole row", -1));
         };
         let target = |name| build::target(build::column(&[wrapped, name]), "");

@@ -80,8 +80,12 @@ impl Binder<'_> {
         }
         let columns = bind::columns_of(&relation, &|c| access.denied_columns.contains(c));
         let source = Source::Relation { relation: relation.clone(), tenancy: tenancy.clone() };
+        let was = self.alias_of_its_own(level, name, &tenancy)?;
         let alias = name.alias.clone();
         let item = bind::push_target(level, alias.as_ref(), relation.name.clone(), columns, source);
+        if let Some(item) = level.items.get_mut(item) {
+            item.was = was;
+        }
         let name = alias.map_or_else(|| relation.name.clone(), |a| a.aliasname);
         Ok(Target { relation, tenancy, access, name, item })
     }
@@ -142,9 +146,15 @@ impl Binder<'_> {
         level.merged.clone_from(&scope.level.merged);
         level.hidden.clone_from(&scope.level.hidden);
         bind::push_old_and_new(&mut level, target.item, &clause.options)?;
+        let around = scope.level;
         let scope = Scope { level: &level, ..*scope };
         self.expand_stars(&scope, &mut clause.exprs, false)?;
-        self.target_list(&scope, &mut clause.exprs, facts)
+        let columns = self.target_list(&scope, &mut clause.exprs, facts)?;
+        self.write_out_stars(&scope, &mut clause.exprs)?;
+        for (item, named) in around.items.iter().zip(&level.items) {
+            item.learn(named);
+        }
+        Ok(columns)
     }
 
     /// A write that reads columns needs the right to read them.
