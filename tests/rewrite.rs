@@ -1,10 +1,12 @@
 //! The rewriting as data: `tests/rewrite/*.toml` hold statements with the verdict and the SQL that is sent. The
-//! tenant stands in it as `$9`.
+//! tenant stands in it as `$9`. A case with a `major` is planned as for a server of that major.
 //!
 //! Needs PostgreSQL's binaries: the catalog of the corpus schema is read from a server. `PGBULKHEAD_BLESS=1`
 //! writes what came out into the files, to be read before it is committed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pgbulkhead::demo::EmbeddedPostgres;
 use pgbulkhead::demo::embedded::Options;
@@ -26,6 +28,15 @@ default_allow = true
 table = "app.users"
 allow = ["select"]
 denied_columns = ["secret"]
+
+[[roles]]
+name = "clerk"
+default_allow = true
+
+[[roles.rules]]
+table = "app.users"
+allow = ["select", "insert", "update", "delete"]
+denied_columns = ["secret"]
 "#;
 
 #[derive(serde::Deserialize)]
@@ -37,6 +48,8 @@ struct File {
 struct Case {
     name: String,
     role: Option<String>,
+    /// The major that the catalog says it is of, where the form depends on it.
+    major: Option<u32>,
     sql: String,
     refused: Option<String>,
     rewritten: Option<String>,
@@ -54,8 +67,26 @@ fn started_world() -> World {
     world::of(&postgres.expect("PostgreSQL starts"), RULES)
 }
 
+/// The world of the server that was started, and those of other majors over the same catalog.
+struct Worlds {
+    of: BTreeMap<Option<u32>, World>,
+}
+
+impl Worlds {
+    fn of(&mut self, major: Option<u32>) -> &World {
+        if !self.of.contains_key(&major) {
+            let started = &self.of[&None];
+            let mut catalog = (*started.catalog).clone();
+            catalog.server_version_num = major.expect("the started one is there") * 10_000;
+            let world = World::new(Arc::new(catalog), started.policy.clone());
+            self.of.insert(major, world);
+        }
+        &self.of[&major]
+    }
+}
+
 fn run() {
-    let world = started_world();
+    let mut worlds = Worlds { of: BTreeMap::from([(None, started_world())]) };
     let bless = std::env::var_os("PGBULKHEAD_BLESS").is_some();
     let (mut held, mut broken) = (0, Vec::new());
     for path in files() {
@@ -63,7 +94,7 @@ fn run() {
         let file: File = toml::from_str(&text).expect("a well-formed file of cases");
         let mut blessed = String::new();
         for case in &file.case {
-            let (refused, rewritten) = outcome(&world, case);
+            let (refused, rewritten) = outcome(worlds.of(case.major), case);
             let differs = refused != case.refused || rewritten != case.rewritten;
             match differs {
                 false => held += 1,
@@ -123,6 +154,9 @@ fn without_oids(text: &str) -> String {
 
 fn written(case: &Case, refused: Option<&str>, rewritten: Option<&str>) -> String {
     let mut text = format!("\n[[case]]\nname = {}\n", quoted(&case.name));
+    if let Some(major) = case.major {
+        text.push_str(&format!("major = {major}\n"));
+    }
     for (key, value) in [
         ("role", case.role.as_deref()),
         ("sql", Some(case.sql.as_str())),

@@ -41,6 +41,11 @@ pub(in crate::sql) enum Clause {
     /// ON of a FULL JOIN. PostgreSQL wants an equality there that it can hash or merge, so one stays bare
     /// where it is evaluated above fences alone.
     FullJoin,
+    /// ON of a MERGE that is a FULL JOIN: one of the equalities is to stand at the top.
+    FullMerge {
+        /// The item that is written.
+        target: usize,
+    },
 }
 
 /// The items whose predicates a guard tests: (depth of the level, number in it).
@@ -72,6 +77,9 @@ impl Binder<'_> {
                 bare.push(conjunct);
             } else if let Some(gates) = self.gates(scope, clause, &own, &conjunct) {
                 bare.extend(gates);
+                bare.push(conjunct);
+            } else if self.waits_in_operand(scope, clause, &own, &mut conjunct)? {
+                scope.level.guarded.set(true);
                 bare.push(conjunct);
             } else {
                 let guard = self.guard_of(scope, &own);
@@ -219,7 +227,7 @@ impl Binder<'_> {
     }
 
     /// An item's predicate as a guard tests it.
-    fn guard_condition(&mut self, item: &Item) -> Result<Option<Node>, Refusal> {
+    pub(super) fn guard_condition(&mut self, item: &Item) -> Result<Option<Node>, Refusal> {
         let Some(predicate) = item_predicate(self, item)? else { return Ok(None) };
         if !item.nulled.get() {
             return Ok(Some(predicate));
@@ -232,7 +240,7 @@ impl Binder<'_> {
 }
 
 /// The sides of `x = y`, by PostgreSQL's own operator.
-fn equality(conjunct: &Node) -> Option<(&Node, &Node)> {
+pub(super) fn equality(conjunct: &Node) -> Option<(&Node, &Node)> {
     let Some(NodeEnum::AExpr(expr)) = &conjunct.node else { return None };
     let own = expr.kind == AExprKind::AexprOp as i32 && build::names(&expr.name)? == ["="];
     own.then_some(expr.lexpr.as_deref().zip(expr.rexpr.as_deref())?)
@@ -278,7 +286,7 @@ fn names_itself(scope: &Scope<'_>, (depth, id): (usize, usize), item: &Item) -> 
     matches!(found, Ok(Some((at, found))) if at.level.depth == depth && found == id)
 }
 
-fn has_predicate(item: &Item) -> bool {
+pub(super) fn has_predicate(item: &Item) -> bool {
     matches!(&item.source, Source::Relation { tenancy, .. } if tenancy.is_tenanted()) && item.name.is_some()
 }
 

@@ -32,8 +32,11 @@ impl Binder<'_> {
         }
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
         level.proves.set(true);
-        merge.join_condition =
-            self.condition_of(&scope, Clause::On, merge.join_condition.take(), &mut facts)?;
+        let clause = match joins_in_full(&merge.merge_when_clauses) {
+            true => Clause::FullMerge { target: target.item },
+            false => Clause::On,
+        };
+        merge.join_condition = self.condition_of(&scope, clause, merge.join_condition.take(), &mut facts)?;
         for arm in &mut merge.merge_when_clauses {
             let Some(NodeEnum::MergeWhenClause(arm)) = &mut arm.node else {
                 return Err(unsupported(&kind_of(arm), -1));
@@ -151,6 +154,19 @@ impl Binder<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether source rows and target rows that match nothing are both acted on.
+fn joins_in_full(arms: &[Node]) -> bool {
+    let acts = |kind: MergeMatchKind| {
+        arms.iter().any(|arm| match &arm.node {
+            Some(NodeEnum::MergeWhenClause(arm)) => {
+                arm.match_kind == kind as i32 && arm.command_type != CmdType::CmdNothing as i32
+            }
+            _ => false,
+        })
+    };
+    acts(MergeMatchKind::MergeWhenNotMatchedByTarget) && acts(MergeMatchKind::MergeWhenNotMatchedBySource)
 }
 
 fn named(name: &str) -> Node {

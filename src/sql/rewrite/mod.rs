@@ -2,7 +2,7 @@
 //!
 //! 1. [`barrier`]: conditions that may raise or leak wait behind the tenant predicate (when they are bound);
 //!    [`membership`]: EXISTS and IN, of which joins are made; [`gate`]: parts without columns;
-//!    [`presence`]: what a guard hides from the planner;
+//!    [`operand`]: an equality whose operand waits in its place; [`presence`]: what a guard hides from the planner;
 //! 2. [`predicate`]: what restricts a relation to the tenant's rows;
 //! 3. [`placement`]: where that predicate goes, and the fences around derived tables;
 //! 4. [`assignment`], [`insert`], [`update`], [`delete`], [`merge`], [`conflict`]: writes;
@@ -23,6 +23,7 @@ mod insert;
 mod lock;
 mod membership;
 mod merge;
+mod operand;
 mod placement;
 mod positioned;
 mod predicate;

@@ -237,13 +237,13 @@ impl Binder<'_> {
     }
 
     /// Whether every operator of this name and number of sides is strict.
-    fn is_strict_operator(&self, name: &str, sides: usize) -> bool {
+    pub(super) fn is_strict_operator(&self, name: &str, sides: usize) -> bool {
         let all = self.catalog.operators_named(name);
         let mut fitting = all.iter().filter(|o| (o.left == 0) == (sides == 1)).peekable();
         fitting.peek().is_some() && fitting.all(|o| self.is_strict_function(o.function))
     }
 
-    fn is_strict_function(&self, oid: Oid) -> bool {
+    pub(super) fn is_strict_function(&self, oid: Oid) -> bool {
         self.catalog.function_by_oid(oid).is_some_and(|f| f.strict)
     }
 
