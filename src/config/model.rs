@@ -95,7 +95,7 @@ pub struct General {
     pub plan_cache_bytes: usize,
     /// Longest statement that is planned, in bytes.
     pub max_statement_bytes: usize,
-    /// Longest Bind, in bytes: it is kept whole until it is sent.
+    /// Longest Bind, in bytes. A long one passes to the server as it comes.
     pub max_bind_bytes: usize,
     /// Where statements go whose rewritten text failed verification.
     pub quarantine_file: Option<PathBuf>,

@@ -30,6 +30,7 @@ use crate::policy::{Refusal, Rule, SqlState, TenantId};
 use crate::sql::{Action, StatementKind};
 use crate::wire::answer;
 use crate::wire::backend::TransactionStatus;
+use crate::wire::passing::Passing;
 use crate::wire::{frontend, request};
 
 /// A logged-in session.
@@ -48,8 +49,10 @@ pub struct Active {
     pub(super) batch: Batch,
     pub(super) copying: Copying,
     pub(super) loading: Option<Box<Loading>>,
-    /// What is left of a CopyData that is taken as it comes.
+    /// What is left of a CopyData, or of a Bind, that is taken as it comes.
     pub(super) copy_left: usize,
+    /// The Bind that is taken as it comes.
+    pub(super) passing: Option<Box<Passing>>,
     /// A COPY of a simple query is sent as a batch: the Sync behind it is the proxy's.
     pub(super) syncs_after_copy: bool,
     pub(super) server: Option<Box<Server>>,
@@ -106,6 +109,8 @@ pub enum Flow {
     Lease,
     /// It waits for answers of the server.
     Drain,
+    /// It waits for more of itself: only the beginning is here.
+    Rest,
     /// The client ends the session.
     End,
 }
@@ -172,6 +177,7 @@ impl Active {
             copying: Copying::No,
             loading: None,
             copy_left: 0,
+            passing: None,
             syncs_after_copy: false,
             server: None,
             frames: Frames::default(),
@@ -228,25 +234,8 @@ impl Active {
         tag: u8,
         body: &[u8],
     ) -> Result<Flow, Refusal> {
-        self.take_apart();
-        if let Some(flow) = self.copy_message(host, io, tag, body)? {
+        if let Some(flow) = self.before_message(host, io, tag, body)? {
             return Ok(flow);
-        }
-        if tag == b'X' {
-            return Ok(Flow::End);
-        }
-        if matches!(self.queue.back(), Some(Expect::Query(_))) || self.queue.len() >= MOST_OUTSTANDING {
-            return Ok(Flow::Drain);
-        }
-        self.check_expiry(host)?;
-        if self.no_lease.is_some()
-            && let Some(refusal) = self.no_lease.take()
-        {
-            match tag {
-                b'Q' => return self.refuse_query(host, io, &refusal, "", 0),
-                b'S' | b'H' => {}
-                _ => return self.refuse_message(host, io, &refusal, "", 0),
-            }
         }
         match tag {
             b'S' => self.sync(io),
@@ -262,6 +251,38 @@ impl Active {
             }
             tag => self.extended(host, io, tag, body),
         }
+    }
+
+    /// What becomes of a message before its kind is looked at; none: that decides.
+    #[inline]
+    pub(super) fn before_message(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        tag: u8,
+        body: &[u8],
+    ) -> Result<Option<Flow>, Refusal> {
+        self.take_apart();
+        if let Some(flow) = self.copy_message(host, io, tag, body)? {
+            return Ok(Some(flow));
+        }
+        if tag == b'X' {
+            return Ok(Some(Flow::End));
+        }
+        if matches!(self.queue.back(), Some(Expect::Query(_))) || self.queue.len() >= MOST_OUTSTANDING {
+            return Ok(Some(Flow::Drain));
+        }
+        self.check_expiry(host)?;
+        if self.no_lease.is_some()
+            && let Some(refusal) = self.no_lease.take()
+        {
+            return match tag {
+                b'Q' => self.refuse_query(host, io, &refusal, "", 0).map(Some),
+                b'S' | b'H' => Ok(None),
+                _ => self.refuse_message(host, io, &refusal, "", 0).map(Some),
+            };
+        }
+        Ok(None)
     }
 
     /// 57P01 between two transactions of a session whose token has expired.

@@ -47,6 +47,11 @@ impl Sent {
         }
     }
 
+    /// A message was begun whose rest is not kept.
+    pub fn cut(&mut self) {
+        self.whole = false;
+    }
+
     /// The last messages, which must have exactly these types.
     fn last(&self, types: &[u8]) -> Option<&[u8]> {
         let mut starts = SmallVec::<[usize; 16]>::new();
@@ -103,6 +108,7 @@ impl Active {
             .server
             .as_ref()
             .is_some_and(|server| server.status == TransactionStatus::Idle && !server.sent.begun);
+        let fresh = fresh && self.passing.is_none();
         let last = self.queue.len().checked_sub(1);
         let one = self.queue.iter().position(|expect| matches!(expect, Expect::Ready)) == last;
         fresh && one && last.is_some() && tells_columns(&self.queue)
@@ -187,6 +193,9 @@ mod tests {
         assert_eq!(sent.last(b"S"), Some(&b"S\0\0\0\x04"[..]));
         assert_eq!(sent.last(b"BS"), Some(&b"B\0\0\0\x06yzS\0\0\0\x04"[..]));
         assert_eq!((sent.last(b"PS"), sent.last(b"EPBS"), sent.last(b"")), (None, None, None));
+        sent.cut();
+        assert_eq!(sent.last(b"S"), None, "a part of it is not kept");
+        sent.clear();
         sent.add(&vec![0; LONGEST]);
         assert_eq!(sent.last(b"S"), None, "it is not whole");
         sent.clear();

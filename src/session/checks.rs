@@ -39,7 +39,7 @@ pub fn bare_conditions(plan: &Plan, bind: &Bind<'_>) -> Result<(), Refusal> {
         let holds = match value {
             Some((None, _)) => true,
             Some((Some(value), format)) => rule_holds(check.rule, value, format),
-            None => false,
+            None => index.is_some_and(|index| is_short_enough(check.rule, bind, index)),
         };
         if !holds {
             let message = format!(
@@ -71,6 +71,27 @@ pub fn arguments(plan: &Plan, arguments: &[Argument], literals: &Literals<'_>) -
         }
     }
     Ok(())
+}
+
+/// Whether the values at hand decide about every condition, of a Bind of which only the beginning is here.
+pub fn are_decided(plan: &Plan, bind: &Bind<'_>) -> bool {
+    plan.planned.bind_checks.iter().all(|check| {
+        let Some(index) = usize::try_from(check.parameter).ok().and_then(|n| n.checked_sub(1)) else {
+            return true;
+        };
+        match bind.missing_length(index) {
+            None => true,
+            Some((exact, _)) => {
+                exact && matches!(check.rule, BindRule::AtMost(_)) || is_short_enough(check.rule, bind, index)
+            }
+        }
+    })
+}
+
+/// Whether a value that has not come cannot be too long for the rule, which asks for nothing else.
+fn is_short_enough(rule: BindRule, bind: &Bind<'_>, index: usize) -> bool {
+    let BindRule::AtMost(most) = rule else { return false };
+    bind.missing_length(index).is_some_and(|(_, length)| length <= most)
 }
 
 fn rule_holds(rule: BindRule, value: &[u8], format: Format) -> bool {

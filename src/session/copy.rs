@@ -64,7 +64,8 @@ impl Active {
     }
 
     /// Takes CopyData as it comes, whatever its length: none of it is kept for the rest of its message. Gives the
-    /// bytes it took; none where they are no CopyData of a COPY FROM under way.
+    /// bytes it took; none where they are no CopyData of a COPY FROM under way. A Bind whose beginning was sent
+    /// passes here, too.
     pub(super) fn copy_piece(
         &mut self,
         host: &mut dyn Host,
@@ -72,6 +73,9 @@ impl Active {
         bytes: &[u8],
     ) -> Result<Option<usize>, Refusal> {
         if self.copy_left > 0 {
+            if self.passing.is_some() {
+                return self.pass(io, bytes).map(Some);
+            }
             let piece = bytes.get(..self.copy_left).unwrap_or(bytes);
             self.copy_left = self.copy_left.saturating_sub(piece.len());
             if self.copying == Copying::In {

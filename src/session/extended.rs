@@ -7,12 +7,14 @@ use super::Io;
 use super::active::{Active, Batch, Flow, kind};
 use super::copy::Copying;
 use super::host::Host;
+use super::passing::may_pass;
 use super::preparing::Named;
 use super::reply::{Expect, fixed};
 use super::statement::{Body, OnServer, admit, count_values, per_bind, sql};
 use crate::catalog::Oid;
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::sql::{Action, StatementKind};
+use crate::wire::WireError;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend::{self, Bind, Format, Parse, Target};
 use crate::wire::request::{self, TenantParameter};
@@ -37,8 +39,8 @@ impl From<Refusal> for Stop {
     }
 }
 
-impl From<crate::wire::WireError> for Stop {
-    fn from(error: crate::wire::WireError) -> Self {
+impl From<WireError> for Stop {
+    fn from(error: WireError) -> Self {
         Self::Refuse(error.into())
     }
 }
@@ -74,7 +76,7 @@ impl Active {
                 .map_err(Stop::from)
                 .and_then(|(portal, limit)| self.execute(host, io, portal, limit)),
             b'C' => frontend::target(body).map_err(Stop::from).and_then(|target| self.close(io, target)),
-            _ => Err(Stop::Refuse(crate::wire::WireError::Unexpected(tag).into())),
+            _ => Err(Stop::Refuse(WireError::Unexpected(tag).into())),
         };
         match outcome {
             Ok(()) => {
@@ -119,7 +121,13 @@ impl Active {
         Ok(())
     }
 
-    fn bind(&mut self, host: &mut dyn Host, io: &mut Io<'_>, message: &Bind<'_>) -> Result<(), Stop> {
+    /// A Bind. One of which only the beginning is here is begun at the server, where its plan lets it pass as it comes.
+    pub(super) fn bind(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        message: &Bind<'_>,
+    ) -> Result<(), Stop> {
         let statement = self.current_statement(host, message.statement)?;
         if self.portals.is_taken(message.portal) {
             let text = format!("cursor \"{}\" already exists", message.portal);
@@ -130,6 +138,9 @@ impl Active {
         }
         let parameters = statement.parameters();
         count_values(message, parameters)?;
+        if message.is_begun() {
+            may_pass(&statement, message)?;
+        }
         let Body::Planned(planned) = &statement.body else {
             self.portals.open(message.portal, statement, None);
             self.say_in_batch(io, fixed::BIND_COMPLETE);
@@ -173,7 +184,10 @@ impl Active {
             }
             _ => None,
         };
-        request::bind(io.server, &server_name, prepared.name(), message, value)?;
+        match message.is_begun() {
+            false => request::bind(io.server, &server_name, prepared.name(), message, value)?,
+            true => self.begin_bind(io, &server_name, prepared.name(), message, value)?,
+        }
         self.queue.push_back(Expect::Bind(prepared.clone()));
         if kind(&planned.plan.planned.action) != StatementKind::Begin {
             self.tenancy.ran();

@@ -122,12 +122,13 @@ impl Active {
         Ok(())
     }
 
-    /// Every Sync answered, status idle, no byte unread, no batch open, no COPY.
+    /// Every Sync answered, status idle, no byte unread, no message half sent, no batch open, no COPY.
     pub(super) fn is_clean(&self) -> bool {
         self.queue.is_empty()
             && self.batch == Batch::Closed
             && self.copying == Copying::No
             && self.frames.is_clean()
+            && self.passing.is_none()
             && self.status() == TransactionStatus::Idle
     }
 

@@ -10,7 +10,7 @@
 //! * [`handshake`]: from the first byte to a principal; [`startup`]: what a StartupMessage may say; [`login`]: from
 //!   there to ReadyForQuery.
 //! * [`active`]: the session proper, and [`leasing`] when it has a server connection. A statement's way is in [`simple`], [`alone`], [`straight`] and
-//!   [`extended`] ([`preparing`], [`executing`], [`statement`], [`portals`]), COPY's messages in [`copy`] and [`inserting`], the server's answers in [`relay`], [`whole`], [`answers`] and [`failing`], refusals in [`refusing`],
+//!   [`extended`] ([`preparing`], [`executing`], [`statement`], [`portals`]), a long Bind's in [`passing`], COPY's messages in [`copy`] and [`inserting`], the server's answers in [`relay`], [`whole`], [`answers`] and [`failing`], refusals in [`refusing`],
 //!   a batch that is sent twice in [`again`].
 //! * [`names`]: PREPARE, EXECUTE and DEALLOCATE in SQL. [`holds`]: cursors WITH HOLD.
 //! * [`reply`]: which answer is whose. [`tenancy`]: which tenant a transaction has. [`checks`]: values that
@@ -38,6 +38,7 @@ pub mod leasing;
 pub mod login;
 pub mod names;
 pub mod outgoing;
+pub mod passing;
 #[cfg(test)]
 pub mod passthrough;
 pub mod pin;
@@ -378,7 +379,10 @@ impl Session {
                     return Ok(taken);
                 }
                 let (flow, taken) = match frame::split(bytes, FramePhase::Session, self.terms.limits)? {
-                    Frame::Incomplete => return Ok(0),
+                    Frame::Incomplete => match active.long_bind(host, io, bytes)? {
+                        Some(begun) => begun,
+                        None => return Ok(0),
+                    },
                     Frame::Whole { tag, body } => {
                         (active.message(host, io, tag, body)?, body.len().saturating_add(frame::HEADER))
                     }
@@ -392,6 +396,7 @@ impl Session {
                     Flow::Plan(unplanned) => Want::Plan(unplanned),
                     Flow::Lease => Want::Lease,
                     Flow::Drain => Want::Drain,
+                    Flow::Rest => Want::Bytes,
                     Flow::End => Want::End,
                 };
                 Ok(0)

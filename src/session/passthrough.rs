@@ -1,17 +1,19 @@
 //! For tests of the data path: a planning function that looks at the first word and lets the text through.
-//! `tenant()` in it stands for the tenant's value, `refuse` at its start for a refusal.
+//! `tenant()` in it stands for the tenant's value, `refuse` at its start for a refusal, `short` for a condition that relies
+//! on the second parameter's length, `guarded` for a plan without such a condition.
 
 use std::sync::Arc;
 
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::sql::copy::{Form, Load, Place};
+use crate::sql::leaksafe::{BindCheck, BindRule};
 use crate::sql::{
     Action, Argument, Decision, Discard, Execute, Given, Lasting, Piece, Planned, SavepointDeed,
     SettingChange, Statement, StatementKind, Template, VerifiedSql, Witnessed, World,
 };
 
 /// Plans a statement.
-pub fn plan(_: &World, _: &str, statement: &Statement<'_>) -> Result<Planned, Refusal> {
+pub fn plan(world: &World, role: &str, statement: &Statement<'_>) -> Result<Planned, Refusal> {
     let words: Vec<String> = statement.text.split_whitespace().take(4).map(str::to_lowercase).collect();
     let word = |index: usize| words.get(index).map(String::as_str).unwrap_or_default();
     if word(0) == "refuse" {
@@ -65,8 +67,14 @@ pub fn plan(_: &World, _: &str, statement: &Statement<'_>) -> Result<Planned, Re
             _ => Lasting::Nothing,
         },
         sequences: None,
-        bind_checks: Vec::new(),
-        cautious: None,
+        bind_checks: match statement.text.contains("short") {
+            true => vec![BindCheck { parameter: 2, rule: BindRule::AtMost(100_000) }],
+            false => Vec::new(),
+        },
+        cautious: match statement.text.contains("guarded") {
+            true => Some(Box::new(plan(world, role, &careful())?)),
+            false => None,
+        },
         pins: Vec::new(),
         load: (kind == StatementKind::CopyIn).then(|| load(statement.text)),
         decision: Decision {
@@ -77,6 +85,11 @@ pub fn plan(_: &World, _: &str, statement: &Statement<'_>) -> Result<Planned, Re
             witnessed: Witnessed::NotAsked,
         },
     })
+}
+
+fn careful() -> Statement<'static> {
+    let (shape, literals, parameter_types) = (String::new(), Vec::new(), Vec::new());
+    Statement { text: "careful $1, $2", offset: 0, shape, literals, modern_number: None, parameter_types }
 }
 
 fn last_word(text: &str) -> &str {

@@ -13,6 +13,7 @@ use super::tenancy::unbound;
 use crate::catalog::Oid;
 use crate::plan::Plan;
 use crate::policy::{Refusal, Rule, SqlState, TenantId};
+use crate::sql::sequences::Asked;
 use crate::sql::{Action, StatementKind, VerifiedSql};
 use crate::wire::frontend::Bind;
 
@@ -101,6 +102,20 @@ impl Statement {
     /// will come again.
     pub(super) fn is_shareable(&self) -> bool {
         matches!(&self.body, Body::Planned(planned) if planned.literals.is_empty())
+    }
+
+    /// Whether a Bind of which this is the beginning may pass as it comes: the policy looks at no value that is missing.
+    /// Where `long`, a value that a bare condition relies on may be missing, if there is a plan without such conditions.
+    pub(super) fn passes(&self, message: &Bind<'_>, long: bool) -> bool {
+        let Some((planned, _)) = self.on_server() else { return false };
+        let plan = &planned.plan;
+        let is_missing = |number: u16| {
+            usize::from(number).checked_sub(1).is_some_and(|index| message.missing_length(index).is_some())
+        };
+        let mut asked = plan.planned.sequences.iter().flat_map(|sequences| &sequences.asks);
+        matches!(plan.planned.action, Action::Send { .. })
+            && !asked.any(|asked| matches!(asked, Asked::Parameter(number, _) if is_missing(*number)))
+            && (long && plan.cautious.is_some() || checks::are_decided(plan, message))
     }
 
     pub(super) fn parameters(&self) -> u16 {

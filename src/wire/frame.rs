@@ -46,7 +46,7 @@ pub enum Frame<'a> {
 pub const HEADER: usize = 5;
 
 /// PostgreSQL's own bound of a large message (`PQ_LARGE_MESSAGE_LIMIT`, libpq.h).
-const LARGE: usize = 0x3fff_ffff;
+pub const LARGE: usize = 0x3fff_ffff;
 /// PostgreSQL's own bound of a small message (`PQ_SMALL_MESSAGE_LIMIT`, libpq.h).
 const SMALL: usize = 10_000;
 /// Longest answer to an authentication request: a tenant token of 8 KiB as the password.
@@ -64,6 +64,25 @@ pub fn split(bytes: &[u8], phase: FramePhase, limits: FrameLimits) -> Result<Fra
         return Ok(Frame::Oversize { tag, length: body.saturating_add(HEADER) });
     }
     Ok(rest.get(..body).map_or(Frame::Incomplete, |body| Frame::Whole { tag, body }))
+}
+
+/// A Bind whose body is longer than this is not kept until it is whole.
+pub const LONG: usize = 64 * 1024;
+
+/// The beginning of a long Bind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LongBind<'a> {
+    /// What has come of its body: [`LONG`] bytes at least.
+    pub beginning: &'a [u8],
+    /// Length of the whole body.
+    pub length: usize,
+}
+
+/// The long Bind at the front of `bytes`, which [`split`] has found incomplete; none while too little of it is there.
+pub fn long_bind(bytes: &[u8]) -> Option<LongBind<'_>> {
+    let ([b'B', length @ ..], beginning) = bytes.split_first_chunk::<HEADER>()? else { return None };
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?.checked_sub(4)?;
+    (beginning.len() >= LONG).then_some(LongBind { beginning, length })
 }
 
 /// The body's length that a CopyData announces; its body may be taken piece by piece.

@@ -56,6 +56,19 @@ pub struct Bind<'a> {
     pub values: Values<'a>,
     /// Result formats, as they go to the server.
     pub results: Formats<'a>,
+    /// What of it has not come yet.
+    pub missing: Missing,
+}
+
+/// What has not come yet of a Bind that is looked at before its end: nothing of a whole one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Missing {
+    /// Values that did not come whole: the last ones.
+    pub values: u16,
+    /// Length of the first of them, where that has come.
+    pub announced: Option<usize>,
+    /// Bytes of the body behind the last value that came whole.
+    pub bytes: usize,
 }
 
 impl<'a> Bind<'a> {
@@ -67,7 +80,43 @@ impl<'a> Bind<'a> {
         let values = Values::read(&mut reader)?;
         let results = Formats::read(&mut reader)?;
         reader.finish()?;
-        Ok(Self { portal: utf8(portal)?, statement: utf8(statement)?, formats, values, results })
+        let missing = Missing::default();
+        Ok(Self { portal: utf8(portal)?, statement: utf8(statement)?, formats, values, results, missing })
+    }
+
+    /// Reads the beginning of a body of `length` bytes; none while it does not hold all that comes before the values.
+    /// Only values that came whole are there, and no result formats. What the lengths at hand already show to be wrong
+    /// is an error.
+    pub fn begin(beginning: &'a [u8], length: usize) -> Result<Option<Self>, WireError> {
+        let mut reader = Reader::new(beginning);
+        let mut head =
+            || Ok((reader.c_bytes()?, reader.c_bytes()?, Formats::read(&mut reader)?, reader.u16()?));
+        let (portal, statement, formats, count) = match head() {
+            Ok(head) => head,
+            Err(WireError::Short | WireError::Unterminated) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (values, missing) = Values::begin(&mut reader, count, length.saturating_sub(beginning.len()))?;
+        let (portal, statement) = (utf8(portal)?, utf8(statement)?);
+        let results = Formats { codes: &[] };
+        Ok(Some(Self { portal, statement, formats, values, results, missing }))
+    }
+
+    /// Whether only its beginning is here.
+    pub fn is_begun(&self) -> bool {
+        self.missing.bytes > 0
+    }
+
+    /// The length that a missing value has, or the one that it cannot exceed: whether it is exact, and its bytes. None
+    /// for a value that is here, or that is not one of the message's.
+    pub fn missing_length(&self, index: usize) -> Option<(bool, usize)> {
+        let (count, missing) = (usize::from(self.values.count), usize::from(self.missing.values));
+        let first = count.checked_sub(missing)?;
+        match (self.missing.announced, (first..count).contains(&index)) {
+            (Some(announced), true) if index == first => Some((true, announced)),
+            (_, true) => Some((false, self.missing.bytes)),
+            (_, false) => None,
+        }
     }
 }
 
@@ -78,7 +127,8 @@ pub struct Formats<'a> {
 }
 
 impl<'a> Formats<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+    /// Reads the list at the front.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let count = usize::from(reader.u16()?);
         let codes = reader.bytes(count.saturating_mul(2))?;
         let known = |chunk: &[u8; 2]| matches!(chunk, [0, 0 | 1]);
@@ -140,6 +190,31 @@ impl<'a> Values<'a> {
         Ok(Self { count, raw })
     }
 
+    /// The values that are whole in what a reader has left, with `coming` bytes still to come behind that.
+    fn begin(reader: &mut Reader<'a>, count: u16, coming: usize) -> Result<(Self, Missing), WireError> {
+        let (start, mut missing, mut announced) = (*reader, count, None);
+        while missing > 0 {
+            let mut next = *reader;
+            match next.value() {
+                Ok(_) => *reader = next,
+                Err(WireError::Short) => {
+                    let there =
+                        reader.left().saturating_add(coming).checked_sub(4).ok_or(WireError::Short)?;
+                    announced = { *reader }.i32().ok().and_then(|length| usize::try_from(length).ok());
+                    if announced.is_some_and(|length| length > there) {
+                        return Err(WireError::Short);
+                    }
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            missing = missing.saturating_sub(1);
+        }
+        let raw = { start }.bytes(start.left().saturating_sub(reader.left()))?;
+        let bytes = reader.left().saturating_add(coming);
+        Ok((Self { count, raw }, Missing { values: missing, announced, bytes }))
+    }
+
     /// How many values there are.
     pub fn count(&self) -> u16 {
         self.count
@@ -150,7 +225,7 @@ impl<'a> Values<'a> {
         self.raw
     }
 
-    /// Value `index`, from 0; the inner option is NULL.
+    /// Value `index`, from 0, where it is here; the inner option is NULL.
     pub fn get(&self, index: usize) -> Option<Option<&'a [u8]>> {
         let mut reader = Reader::new(self.raw);
         for _ in 0..index {

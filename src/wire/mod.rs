@@ -3,6 +3,7 @@
 //! * [`frame`] cuts a client's stream into whole messages, each capped by its type before a byte of it
 //!   is kept.
 //! * [`reader`] reads fields of one exact body; [`startup`] and [`frontend`] are the bodies themselves.
+//! * [`passing`] follows what is left of a Bind that passes as it comes.
 //! * [`request`] encodes what is sent to the server (but no SQL: that is `session::outgoing`'s alone).
 //! * [`backend`] reads the few fields of a server's messages that matter to a proxy.
 //! * [`answer`] encodes what the proxy itself says to a client.
@@ -11,6 +12,7 @@ pub mod answer;
 pub mod backend;
 pub mod frame;
 pub mod frontend;
+pub mod passing;
 pub mod reader;
 pub mod request;
 pub mod startup;

@@ -24,6 +24,11 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    /// How many bytes are left.
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Everything that is left.
     pub fn remaining(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)

@@ -2,6 +2,7 @@
 //! whose length field differs from its body cannot be made.
 
 use super::WireError;
+use super::frame::LARGE;
 use super::frontend::{Bind, Format};
 
 /// Appends one message. Fails when the body is longer than a length field can say; `out` is then as before.
@@ -9,8 +10,22 @@ pub fn frame(out: &mut Vec<u8>, tag: u8, body: impl FnOnce(&mut Vec<u8>)) -> Res
     let start = out.len();
     out.extend_from_slice(&[tag, 0, 0, 0, 0]);
     body(out);
-    let length = out.len().saturating_sub(start).saturating_sub(1);
-    let field = i32::try_from(length).ok();
+    announce(out, tag, start, 0, LONGEST)
+}
+
+/// The longest message that a length field can say.
+const LONGEST: usize = 0x7fff_ffff;
+
+/// Writes the length of the message that begins at `start` and of which so many bytes are still to come.
+fn announce(
+    out: &mut Vec<u8>,
+    tag: u8,
+    start: usize,
+    coming: usize,
+    longest: usize,
+) -> Result<(), WireError> {
+    let length = out.len().saturating_sub(start).saturating_sub(1).saturating_add(coming);
+    let field = i32::try_from(length).ok().filter(|_| length <= longest);
     let slot = out.get_mut(start.saturating_add(1)..start.saturating_add(5));
     let (Some(field), Some(slot)) = (field, slot) else {
         out.truncate(start);
@@ -43,29 +58,10 @@ pub fn bind(
     message: &Bind<'_>,
     tenant: Option<TenantParameter<'_>>,
 ) -> Result<(), WireError> {
-    let count = message.values.count();
-    let total = match tenant {
-        Some(_) => count.checked_add(1).ok_or(WireError::Field("parameter count"))?,
-        None => count,
-    };
-    let tenant_length = tenant
-        .map_or(Ok(0), |tenant| i32::try_from(tenant.value.len()))
-        .map_err(|_| WireError::Field("tenant"))?;
+    let tenant_length = tenant_length(tenant)?;
+    let total = total(message, tenant)?;
     frame(out, b'B', |out| {
-        c_str(out, portal);
-        c_str(out, statement);
-        if tenant.is_some() && !message.formats.is_empty() {
-            out.extend_from_slice(&total.to_be_bytes());
-            for index in 0..usize::from(count) {
-                out.extend_from_slice(code(message.formats.of(index)));
-            }
-            out.extend_from_slice(code(Format::Text));
-        } else {
-            out.extend_from_slice(&u16::try_from(message.formats.len()).unwrap_or(0).to_be_bytes());
-            out.extend_from_slice(message.formats.raw());
-        }
-        out.extend_from_slice(&total.to_be_bytes());
-        out.extend_from_slice(message.values.raw());
+        bind_head(out, portal, statement, message, total);
         if let Some(tenant) = tenant {
             out.extend_from_slice(&tenant_length.to_be_bytes());
             out.extend_from_slice(tenant.value.as_bytes());
@@ -73,6 +69,55 @@ pub fn bind(
         out.extend_from_slice(&u16::try_from(message.results.len()).unwrap_or(0).to_be_bytes());
         out.extend_from_slice(message.results.raw());
     })
+}
+
+/// Appends the beginning of the same for a Bind that is not whole, up to its last whole value. The message's length
+/// counts what is missing and the tenant's value: [`Passing`](super::passing::Passing) appends them. An error where it
+/// would be longer than PostgreSQL reads.
+pub fn begin_bind(
+    out: &mut Vec<u8>,
+    portal: &[u8],
+    statement: &[u8],
+    message: &Bind<'_>,
+    tenant: Option<TenantParameter<'_>>,
+) -> Result<(), WireError> {
+    let total = total(message, tenant)?;
+    let tenant = tenant.map_or(0, |tenant| tenant.value.len().saturating_add(4));
+    let start = out.len();
+    frame(out, b'B', |out| bind_head(out, portal, statement, message, total))?;
+    announce(out, b'B', start, message.missing.bytes.saturating_add(tenant), LARGE)
+}
+
+fn tenant_length(tenant: Option<TenantParameter<'_>>) -> Result<i32, WireError> {
+    tenant.map_or(Ok(0), |tenant| i32::try_from(tenant.value.len())).map_err(|_| WireError::Field("tenant"))
+}
+
+/// How many values the server gets.
+fn total(message: &Bind<'_>, tenant: Option<TenantParameter<'_>>) -> Result<u16, WireError> {
+    let count = message.values.count();
+    match tenant {
+        Some(_) => count.checked_add(1).ok_or(WireError::Field("parameter count")),
+        None => Ok(count),
+    }
+}
+
+/// Everything up to the last whole value of the client's.
+fn bind_head(out: &mut Vec<u8>, portal: &[u8], statement: &[u8], message: &Bind<'_>, total: u16) {
+    let count = message.values.count();
+    c_str(out, portal);
+    c_str(out, statement);
+    if total > count && !message.formats.is_empty() {
+        out.extend_from_slice(&total.to_be_bytes());
+        for index in 0..usize::from(count) {
+            out.extend_from_slice(code(message.formats.of(index)));
+        }
+        out.extend_from_slice(code(Format::Text));
+    } else {
+        out.extend_from_slice(&u16::try_from(message.formats.len()).unwrap_or(0).to_be_bytes());
+        out.extend_from_slice(message.formats.raw());
+    }
+    out.extend_from_slice(&total.to_be_bytes());
+    out.extend_from_slice(message.values.raw());
 }
 
 /// Appends a Bind of one row to the unnamed portal. `row` is a count and the values behind their lengths, as Bind has

@@ -2,7 +2,9 @@
 //! caps of the messages allow. What a server says is read without a panic, too.
 
 use pgbulkhead::wire::frame::{self, Frame, FrameLimits, FramePhase};
-use pgbulkhead::wire::{backend, frontend, startup};
+use pgbulkhead::wire::passing::Passing;
+use pgbulkhead::wire::request::{self, TenantParameter};
+use pgbulkhead::wire::{WireError, backend, frontend, startup};
 
 use crate::source::Source;
 
@@ -21,6 +23,81 @@ fn any_cut() {
         assert_eq!(greeting(&[&stream]), greeting(&pieces), "{stream:?} in {pieces:?}");
         from_server(&stream);
     });
+}
+
+/// A Bind that passes as it comes becomes what it would have become whole, and one that lies is found out.
+#[test]
+fn bind_in_any_cut() {
+    bolero::check!().with_test_time(crate::patience()).for_each(|bytes: &[u8]| {
+        let mut source = Source::new(bytes);
+        let body = bind_body(&mut source);
+        let tenant = source.flag().then_some(TenantParameter { value: "42" });
+        let begun = source.below(body.len().max(1)).min(body.len().saturating_sub(1));
+        let (beginning, rest) = body.split_at(begun);
+        let pieces = source.cut(rest);
+        let whole = frontend::Bind::read(&body).and_then(|message| {
+            let mut out = Vec::new();
+            request::bind(&mut out, b"portal", b"s1", &message, tenant).map(|()| out)
+        });
+        match (whole, passed(beginning, &pieces, body.len(), tenant)) {
+            (Ok(whole), Ok(Some(passed))) => assert_eq!(whole, passed, "{body:?} in {pieces:?}"),
+            (Ok(_), Err(error)) => panic!("{body:?} in {pieces:?}: {error}"),
+            (Err(error), Ok(Some(_))) => panic!("{body:?} in {pieces:?} passes: {error}"),
+            (_, Ok(None)) | (Err(_), Err(_)) => {}
+        }
+    });
+}
+
+fn bind_body(source: &mut Source<'_>) -> Vec<u8> {
+    let mut body = source.pick(&[&b"\0\0"[..], b"p\0s\0", b"\0s\0"]).to_vec();
+    let count = source.below(5);
+    let formats = source.pick(&[0, 0, 1, count]);
+    body.extend_from_slice(&u16::try_from(formats).expect("few").to_be_bytes());
+    (0..formats).for_each(|_| body.extend_from_slice(&source.pick(&[[0, 0], [0, 1]])));
+    body.extend_from_slice(&u16::try_from(count).expect("few").to_be_bytes());
+    for _ in 0..count {
+        let length = source.below(30);
+        match source.below(4) {
+            0 => body.extend_from_slice(&[0xff; 4]),
+            _ => body.extend_from_slice(&u32::try_from(length).expect("short").to_be_bytes()),
+        }
+        if body.ends_with(&[0xff; 4]) {
+            continue;
+        }
+        (0..length).for_each(|_| body.push(source.pick(b"\0\xffx")));
+    }
+    let results = source.below(3);
+    body.extend_from_slice(&u16::try_from(results).expect("few").to_be_bytes());
+    (0..results).for_each(|_| body.extend_from_slice(&source.pick(&[[0, 0], [0, 1]])));
+    if source.flag() {
+        let at = source.below(body.len());
+        body[at] = source.pick(&[0, 1, 2, 4, 0x7f, 0xff]);
+    }
+    if source.below(8) == 0 {
+        body.truncate(source.below(body.len()));
+    }
+    body
+}
+
+/// What a Bind becomes whose end comes in pieces; none where its beginning is not enough.
+fn passed(
+    beginning: &[u8],
+    pieces: &[&[u8]],
+    length: usize,
+    tenant: Option<TenantParameter<'_>>,
+) -> Result<Option<Vec<u8>>, WireError> {
+    let Some(message) = frontend::Bind::begin(beginning, length)? else { return Ok(None) };
+    let mut out = Vec::new();
+    request::begin_bind(&mut out, b"portal", b"s1", &message, tenant)?;
+    let mut passing = Passing::new(&message, tenant)?;
+    let mut kept = beginning[length - message.missing.bytes..].to_vec();
+    for piece in pieces {
+        kept.extend_from_slice(piece);
+        let taken = passing.pass(&kept, &mut out)?;
+        kept.drain(..taken);
+    }
+    assert_eq!((passing.left(), kept.len()), (0, 0), "all of it came");
+    Ok(Some(out))
 }
 
 /// Messages: most as they should be, some with a lying length, some of them noise.

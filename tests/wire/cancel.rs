@@ -14,14 +14,14 @@ const CANCEL: u32 = 80_877_102;
 const NOTES: &str = "select count(*) from notes";
 
 /// A client and the key that it was given.
-fn with_key(proxy: &Proxy, user: &str) -> (Connection, Vec<u8>) {
+pub fn with_key(proxy: &Proxy, user: &str) -> (Connection, Vec<u8>) {
     let client = Connection::of(proxy, user);
     let key = client.heard.iter().find(|m| m.tag == b'K').expect("BackendKeyData").body.clone();
     (client, key)
 }
 
 /// Sends a CancelRequest and waits for the end, which says nothing.
-fn cancel(proxy: &Proxy, key: &[u8]) {
+pub fn cancel(proxy: &Proxy, key: &[u8]) {
     let mut connection = Connection::to(proxy);
     connection.say(&packet(CANCEL, key));
     assert_eq!(connection.until_closed(), "");

@@ -15,6 +15,7 @@ mod hostile;
 mod messages;
 mod order;
 mod parameters;
+mod passing;
 mod raw;
 mod records;
 mod relay;
@@ -53,6 +54,7 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W8" frames::lying_lengths_close_the_connection
     "W8" frames::a_header_may_come_byte_by_byte
     "W9" frames::value_lengths_are_checked
+    "W9" passing::a_long_bind_that_lies_costs_its_session_alone
     "W10" handshake::startup_keys_off_the_list_are_refused_by_name
     "W11" handshake::a_key_that_comes_twice_and_bytes_after_the_end_are_refused
     "W12" handshake::names_are_only_compared
@@ -73,6 +75,7 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W24" parameters::tenant_stands_behind_every_declared_parameter
     "W24" parameters::a_parameter_beyond_the_clients_own_is_not_the_tenants
     "W25" parameters::one_value_too_many_or_too_few_is_refused
+    "W25+W44" passing::a_long_bind_writes_the_tenants_own_rows
     "W26" parameters::format_codes_are_the_clients_own
     "W26" parameters::binary_values_pass_unchanged
     "W27" parameters::without_room_for_the_tenant_a_statement_is_refused
@@ -84,9 +87,12 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W30" hostile::an_error_of_the_proxys_own_set_ends_the_connection
     "W30" hostile::an_error_of_the_proxys_own_set_before_a_pipeline_is_nobodys_answer
     "W31" vanish::a_vanished_clients_answer_reaches_nobody
+    "W31" passing::a_client_that_vanishes_within_a_long_bind_leaves_nothing
     "W32" vanish::a_server_cut_at_any_byte_costs_its_connection_alone
     "W32" vanish::a_statement_timeout_leaves_the_session_usable
     "W32" vanish::a_killed_backend_is_told_and_replaced
+    "W32" passing::a_server_that_ends_within_a_long_bind_is_replaced
+    "W32+W33" passing::a_cancel_and_a_timeout_within_a_long_bind_are_survived
     "W32+W44" vanish::a_client_that_does_not_read_is_closed
     "W33" cancel::a_cancel_ends_what_runs_and_nothing_else
     "W33" cancel::a_cancel_ends_the_wait_for_a_lease
@@ -106,6 +112,8 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W43" copy::no_stream_writes_another_tenants_row
     "W44" copy::two_copies_in_one_text_are_both_checked
     "W44" stream::a_large_value_passes_in_bounded_memory
+    "W44" passing::a_long_bind_passes_in_bounded_memory
+    "W44" passing::a_long_bind_waits_for_a_slow_server
     "W45" frames::function_calls_are_refused
     "W46" frames::bytes_that_are_no_utf8_are_refused
     "W47" hostile::bytes_on_an_idle_connection_reach_nobody

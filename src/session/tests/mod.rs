@@ -5,6 +5,7 @@ mod chaos;
 mod handshake;
 mod harness;
 mod names;
+mod passing;
 mod straight;
 
 use super::*;
