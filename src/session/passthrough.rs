@@ -89,7 +89,7 @@ pub fn plan(world: &World, role: &str, statement: &Statement<'_>) -> Result<Plan
 
 fn careful() -> Statement<'static> {
     let (shape, literals, parameter_types) = (String::new(), Vec::new(), Vec::new());
-    Statement { text: "careful $1, $2", offset: 0, shape, literals, modern_number: None, parameter_types }
+    Statement { text: "careful $1, $2, $3", offset: 0, shape, literals, modern_number: None, parameter_types }
 }
 
 fn last_word(text: &str) -> &str {

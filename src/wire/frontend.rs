@@ -114,7 +114,9 @@ impl<'a> Bind<'a> {
         let first = count.checked_sub(missing)?;
         match (self.missing.announced, (first..count).contains(&index)) {
             (Some(announced), true) if index == first => Some((true, announced)),
-            (_, true) => Some((false, self.missing.bytes)),
+            (announced, true) => {
+                Some((false, self.missing.bytes.saturating_sub(announced.unwrap_or_default())))
+            }
             (_, false) => None,
         }
     }
