@@ -56,6 +56,12 @@ impl Frames {
         self.left == 0 && self.partial.is_empty()
     }
 
+    /// Whether nothing of an answer has come yet that decides about what comes behind it.
+    #[inline]
+    pub(super) fn is_between_answers(&self) -> bool {
+        self.is_clean() && self.columns.is_none()
+    }
+
     /// Whether a part of a row was passed on.
     pub fn is_within_a_row(&self) -> bool {
         self.left > 0

@@ -84,7 +84,7 @@ impl Active {
     /// was done.
     #[inline]
     pub(super) fn relay_whole(&mut self, host: &mut dyn Host, out: &mut Vec<u8>, bytes: &[u8]) -> bool {
-        if self.queue.len() != 1 || self.copying != Copying::No || !self.frames.is_clean() {
+        if self.queue.len() != 1 || self.copying != Copying::No || !self.frames.is_between_answers() {
             return false;
         }
         let form = match self.queue.front() {

@@ -44,6 +44,23 @@ fn rows_may_be_cut_anywhere() {
 }
 
 #[test]
+fn columns_of_an_answer_are_forgotten_with_it_wherever_it_is_cut() {
+    let column = b"\0\x01c\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
+    let none = [m('T', column), complete("SELECT 0"), ready('I')].concat();
+    let two = [m('1', b""), m('2', b""), m('D', b"\0\x02\0\0\0\0\0\0\0\0"), complete("SELECT 1"), ready('I')];
+    for cut in 1..none.len() {
+        let mut rig = Rig::fixed();
+        rig.say(&q("select 1"));
+        let (first, second) = none.split_at(cut);
+        rig.try_answer(first).unwrap();
+        rig.try_answer(second).unwrap();
+        assert!(rig.released());
+        rig.say(&[parse("", "select 1, 2", &[]), bind("", "", &[]), execute(""), sync()].concat());
+        assert!(rig.try_answer(&two.concat()).is_ok(), "cut at {cut}");
+    }
+}
+
+#[test]
 fn refused_statement_refuses_the_whole_query_without_a_lease() {
     let mut rig = Rig::fixed();
     assert_eq!(rig.say(&q("select 1; refuse !")), "");
