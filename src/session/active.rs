@@ -240,7 +240,7 @@ impl Active {
         match tag {
             b'S' => self.sync(io),
             b'H' => self.flush(io),
-            b'Q' => match frontend::query(body) {
+            b'Q' => match frontend::text_of_query(body) {
                 Ok(text) => self.query(host, io, text),
                 Err(error) => self.refuse_query(host, io, &error.into(), "", 0),
             },

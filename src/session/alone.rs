@@ -14,21 +14,13 @@ use super::sequences::asks;
 use super::tenancy::unbound;
 use crate::plan::Plan;
 use crate::policy::Refusal;
-use crate::sql::{Action, Lasting, StatementKind, VerifiedSql};
+use crate::sql::{Action, Lasting, VerifiedSql};
 
 /// What is sent for a statement, and whether it needs a tenant; none for one that does more.
 pub(super) fn plain(plan: &Plan) -> Option<(&VerifiedSql, bool)> {
     let Action::Send { sql, kind, needs_tenant, .. } = &plan.planned.action else { return None };
-    let rows = matches!(
-        kind,
-        StatementKind::Select
-            | StatementKind::Insert
-            | StatementKind::Update
-            | StatementKind::Delete
-            | StatementKind::Merge
-    );
     let lasts = plan.planned.holds != Lasting::Nothing || plan.planned.load.is_some() || asks(plan);
-    (rows && !lasts).then(|| (sql, *needs_tenant || sql.uses_tenant()))
+    (kind.is_of_rows() && !lasts).then(|| (sql, *needs_tenant || sql.uses_tenant()))
 }
 
 impl Active {

@@ -150,6 +150,9 @@ impl Active {
         if let Some(sequences) = &running.plan.planned.sequences {
             self.drawn.drew(sequences, running.tenant.as_ref(), rows);
         }
+        if running.kind.is_of_rows() {
+            return;
+        }
         if let Some(sets) = running.sets {
             self.settings.set(sets);
         }

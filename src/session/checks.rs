@@ -10,6 +10,7 @@ use crate::sql::leaksafe::BindRule;
 use crate::wire::frontend::{Bind, Format};
 
 /// Checks that a plan's pinned literals are those it was made for.
+#[inline]
 pub fn literals(plan: &Plan, literals: &Literals<'_>) -> Result<(), Refusal> {
     if plan.planned.pins.is_empty() {
         return Ok(());

@@ -30,7 +30,7 @@ pub trait Host {
     ) -> Result<Option<Found<'t>>, Refusal>;
 
     /// The plan of a text that is one statement, where one was seen before that differs from it in literals only.
-    /// What is not found here is found by [`Self::next_statement`] all the same.
+    /// What is not found here is found by [`Self::next_statement`] all the same. No text with a NUL in it is found.
     fn seen<'t>(&mut self, who: &Principal, text: &'t str) -> Option<Seen<'t>> {
         let _ = (who, text);
         None

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use super::Io;
-use super::active::{Active, kind};
+use super::active::Active;
 use super::checks;
 use super::extended::{MOST_NAMES, Stop, too_many};
 use super::host::{Host, Literals};
@@ -17,7 +17,7 @@ use super::tenancy::unbound;
 use crate::catalog::Oid;
 use crate::policy::{Refusal, SqlState, TenantId};
 use crate::sql::prepared::{RULE, body};
-use crate::sql::{Action, Discard, Execute, StatementKind, VerifiedSql};
+use crate::sql::{Action, Discard, Execute, VerifiedSql};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::request;
 
@@ -261,15 +261,7 @@ pub(super) fn no_statement(name: &str) -> Refusal {
 /// Statements that EXECUTE runs: those that PREPARE takes. What else the protocol can prepare changes what the
 /// session has to know of (transactions, settings, COPY).
 fn is_query(action: &Action) -> bool {
-    let query = matches!(
-        kind(action),
-        StatementKind::Select
-            | StatementKind::Insert
-            | StatementKind::Update
-            | StatementKind::Delete
-            | StatementKind::Merge
-    );
-    matches!(action, Action::Send { .. }) && query
+    matches!(action, Action::Send { kind, .. } if kind.is_of_rows())
 }
 
 fn needs_tenant(action: &Action) -> bool {

@@ -24,6 +24,7 @@ use crate::plan::Plan;
 use crate::policy::{Refusal, Rule, SqlState, TenantId};
 use crate::sql::{Action, Change, SettingChange, StatementKind, VerifiedSql};
 use crate::wire::backend::TransactionStatus;
+use crate::wire::frontend;
 
 /// What one statement of a Query comes to.
 enum Decided<'a, 't> {
@@ -69,6 +70,12 @@ impl Active {
             return Ok(Flow::Done);
         }
         let seen = host.seen(&self.who, text);
+        // What was seen holds no NUL.
+        if seen.is_none()
+            && let Err(error) = frontend::without_nul(text)
+        {
+            return self.refuse_query(host, io, &error.into(), "", 0);
+        }
         if let Some((seen, plain)) = seen.as_ref().and_then(|seen| Some((seen, plain(&seen.plan)?))) {
             return self.query_alone(host, io, text, seen, plain);
         }

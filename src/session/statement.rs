@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::policy::{Refusal, Rule, SqlState, TenantId};
 use crate::sql::sequences::Asked;
 use crate::sql::{Action, StatementKind, VerifiedSql};
-use crate::wire::frontend::Bind;
+use crate::wire::frontend::{Bind, Parse};
 
 /// A statement that the client prepared.
 #[derive(Debug)]
@@ -96,6 +96,11 @@ impl Statement {
     /// The parameter types that the client declared.
     pub fn declared(&self) -> &[Oid] {
         &self.declared
+    }
+
+    /// Whether a Parse is of this text and these types.
+    pub(super) fn is_of(&self, parse: &Parse<'_>) -> bool {
+        *self.text == *parse.text && parse.types().eq(self.declared.iter().copied())
     }
 
     /// Whether it may be kept by its text: it is planned, and no literal stands in it, so that the same text

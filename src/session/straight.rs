@@ -78,6 +78,7 @@ fn body<'a>(rest: &mut &'a [u8], limits: FrameLimits) -> Option<&'a [u8]> {
 impl Active {
     /// Sends the batch at the front, if it is one of those; gives its length, nothing where it has to be taken message by
     /// message.
+    #[inline]
     pub(super) fn straight(
         &mut self,
         host: &mut dyn Host,
@@ -85,9 +86,17 @@ impl Active {
         bytes: &[u8],
         limits: FrameLimits,
     ) -> Option<usize> {
-        if !self.may_go_straight() {
-            return None;
-        }
+        let begins = matches!(bytes.first(), Some(b'P' | b'B'));
+        if begins && self.may_go_straight() { self.send_straight(host, io, bytes, limits) } else { None }
+    }
+
+    fn send_straight(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        bytes: &[u8],
+        limits: FrameLimits,
+    ) -> Option<usize> {
         let batch = OneStatement::read(bytes, limits)?;
         let now = host.now_unix();
         if self.expires.is_some_and(|expires| expires <= now) {
@@ -126,7 +135,9 @@ impl Active {
         }
         if batch.parse.is_some() {
             self.held.extend_from_slice(fixed::PARSE_COMPLETE);
-            self.unnamed = Some(statement.clone());
+            if !self.unnamed.as_ref().is_some_and(|last| Rc::ptr_eq(last, &statement)) {
+                self.unnamed = Some(statement.clone());
+            }
         }
         let portal = self.portals.server_name("");
         self.portals.open("", statement, Some(portal));
@@ -149,6 +160,11 @@ impl Active {
     /// The statement that is bound, if its plan is of this epoch.
     fn statement_of(&self, host: &mut dyn Host, batch: &OneStatement<'_>) -> Option<Rc<Statement>> {
         if let Some(parse) = &batch.parse {
+            // Sessions repeat themselves.
+            let last = self.unnamed.as_ref().filter(|last| last.epoch == host.epoch());
+            if let Some(last) = last.filter(|last| last.is_of(parse)) {
+                return Some(last.clone());
+            }
             let declared: SmallVec<[Oid; 16]> = parse.types().collect();
             return host.known_statement(&self.who, parse.text, &declared);
         }

@@ -114,9 +114,14 @@ impl Active {
     /// them: each is waited for by itself.
     #[inline]
     pub(super) fn take_apart(&mut self) {
-        if matches!(self.queue.front(), Some(Expect::Lone(_)))
-            && let Some(Expect::Lone(Lone { running, of, described })) = self.queue.pop_front()
-        {
+        if matches!(self.queue.front(), Some(Expect::Lone(_))) {
+            self.take_lone_apart();
+        }
+    }
+
+    #[inline(never)]
+    fn take_lone_apart(&mut self) {
+        if let Some(Expect::Lone(Lone { running, of, described })) = self.queue.pop_front() {
             self.queue.push_front(Expect::Ready);
             self.queue.push_front(Expect::Execute(running));
             if described {

@@ -227,6 +227,14 @@ pub enum StatementKind {
     Other,
 }
 
+impl StatementKind {
+    /// Whether it reads or writes rows and does nothing else: no transaction, setting, cursor or channel is changed.
+    #[inline]
+    pub fn is_of_rows(self) -> bool {
+        matches!(self, Self::Select | Self::Insert | Self::Update | Self::Delete | Self::Merge)
+    }
+}
+
 /// What a statement does to what a server session keeps beyond a transaction: advisory locks, channels that it
 /// listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,14 +6,38 @@ use super::reader::Reader;
 
 /// `Q`: the text of a simple query.
 pub fn query(body: &[u8]) -> Result<&str, WireError> {
+    let text = text_of_query(body)?;
+    without_nul(text)?;
+    Ok(text)
+}
+
+/// The same, without a look whether the text ends before: see [`without_nul`].
+#[inline]
+pub fn text_of_query(body: &[u8]) -> Result<&str, WireError> {
     match body.split_last() {
-        // Looking at each byte is quicker than a search that finds nothing.
-        Some((0, text)) if !text.iter().fold(false, |any, byte| any | (*byte == 0)) => utf8(text),
-        _ => {
-            let end = memchr::memchr(0, body).ok_or(WireError::Unterminated)?;
-            Err(WireError::Trailing(body.len().saturating_sub(end).saturating_sub(1)))
+        Some((0, text)) => utf8(text).map_err(|encoding| trailing(body).unwrap_or(encoding)),
+        _ => Err(trailing(body).unwrap_or(WireError::Unterminated)),
+    }
+}
+
+/// No NUL stands in the text of a query.
+pub fn without_nul(text: &str) -> Result<(), WireError> {
+    // Looking at each byte is quicker than a search that finds nothing.
+    match text.bytes().fold(false, |any, byte| any | (byte == 0)) {
+        false => Ok(()),
+        true => {
+            let end = memchr::memchr(0, text.as_bytes()).unwrap_or_default();
+            // Its own NUL stands behind the text.
+            Err(WireError::Trailing(text.len().saturating_sub(end)))
         }
     }
+}
+
+/// What stands behind the first NUL.
+#[cold]
+fn trailing(body: &[u8]) -> Option<WireError> {
+    let behind = body.len().saturating_sub(memchr::memchr(0, body)?).saturating_sub(1);
+    (behind > 0).then_some(WireError::Trailing(behind))
 }
 
 /// `P`.
@@ -292,7 +316,12 @@ pub fn password(body: &[u8]) -> Result<&str, WireError> {
     query(body)
 }
 
+#[inline]
 fn utf8(bytes: &[u8]) -> Result<&str, WireError> {
+    // Most names are empty.
+    if bytes.is_empty() {
+        return Ok("");
+    }
     std::str::from_utf8(bytes).map_err(|_| WireError::Encoding)
 }
 

@@ -58,7 +58,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes up to a NUL, which is taken too.
+    #[inline]
     pub fn c_bytes(&mut self) -> Result<&'a [u8], WireError> {
+        if let Some((0, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            return Ok(&[]);
+        }
+        self.long_c_bytes()
+    }
+
+    fn long_c_bytes(&mut self) -> Result<&'a [u8], WireError> {
         // Names are short, and often empty.
         let near = self.rest.get(..SHORT).unwrap_or(self.rest).iter().position(|byte| *byte == 0);
         let end = near.or_else(|| memchr::memchr(0, self.rest)).ok_or(WireError::Unterminated)?;
