@@ -75,22 +75,36 @@ crowd() {
   disperse
 }
 
-seq 1 $((megabytes * 1000)) | awk '{ x = sprintf("%970s", ""); gsub(/ /, "x", x); printf "%d\t%s\n", $1, x }' >"$lab/intake"
+lines() { seq 1 $((megabytes * 1000)) | awk -v by="$1" '{ x = sprintf("%970s", ""); gsub(/ /, "x", x); printf "%d%s%s\n", $1, by, x }'; }
+lines '\t' >"$lab/text"
+lines , >"$lab/csv"
+sql -d ccm -c 'copy (select id, body from app.large) to stdout (format binary)' >"$lab/binary"
 
-# A large answer, or a large load: CPU of the proxy for each GB, and how far its memory grew.
+# A large answer, or a large load of a file, through one and the other in turns: CPU for each GB, and how far memory grew.
 stream() {
-  local name=$1 port=$2 user=$3 pid=$4 what=$5 command=$6 before cpu round
-  before=$(field "$pid" VmRSS)
-  echo 5 >"/proc/$pid/clear_refs" 2>/dev/null || true
-  for round in 1 2 3 4 5; do
-    cpu=$(cpu_of "$pid")
-    PGPASSWORD=pencil psql -X -q -At -h 127.0.0.1 -p "$port" -U "$user" -d ccm -c "$command" <"$lab/intake" >/dev/null
-    echo $(($(cpu_of "$pid") - cpu)) >>"$lab/$name-$what.cpu"
-    sql -d ccm -c 'truncate app.intake'
+  local what=$1 command=$2 load=${3:-/dev/null} name port user pid round cpu
+  for round in 0 1 2 3 4 5; do
+    while read -r name port user pid <&9; do
+      if [ "$round" = 0 ]; then
+        field "$pid" VmRSS >"$lab/$name.before"
+        echo 5 >"/proc/$pid/clear_refs" 2>/dev/null || true
+        continue
+      fi
+      cpu=$(cpu_of "$pid")
+      PGPASSWORD=pencil psql -X -q -At -h 127.0.0.1 -p "$port" -U "$user" -d ccm -c "$command" <"$load" >/dev/null
+      echo $(($(cpu_of "$pid") - cpu)) >>"$lab/$name-$what.cpu"
+      sql -d ccm -c 'truncate app.intake'
+    done 9<<<"pgbouncer $bouncer_port app_backend $bouncer
+pgbulkhead $proxy_port tenant_1 $proxy"
   done
-  awk -v n="$name" -v w="$what" -v mb="$megabytes" -v ns="$(median <"$lab/$name-$what.cpu")" \
-    -v grown=$(($(field "$pid" VmHWM) - before)) \
-    'BEGIN { printf "| %s | %s of %d MB | %.2f s of CPU/GB, memory +%.1f MiB |\n", n, w, mb, ns / 1e9 / mb * 1000, grown / 1024 }'
+  for name in pgbouncer pgbulkhead; do
+    pid=$bouncer
+    [ "$name" = pgbouncer ] || pid=$proxy
+    awk -v n="$name" -v w="$what" -v mb="$megabytes" -v ns="$(median <"$lab/$name-$what.cpu")" \
+      -v ratio="$(paste "$lab/$name-$what.cpu" "$lab/pgbouncer-$what.cpu" | awk '{ print $1 / $2 }' | median)" \
+      -v grown=$(($(field "$pid" VmHWM) - $(<"$lab/$name.before"))) \
+      'BEGIN { printf "| %s | %s of %d MB | %.2f s of CPU/GB, × PgBouncer %.2f, memory +%.1f MiB |\n", n, w, mb, ns / 1e9 / mb * 1000, ratio, grown / 1024 }'
+  done
 }
 
 # What is there once (plans, server connections, buffers) is no part of a client.
@@ -105,12 +119,8 @@ for what in idle crowd; do
   "$what" pgbouncer "$bouncer_port" app_backend "$bouncer"
   "$what" pgbulkhead "$proxy_port" tenant_1 "$proxy"
 done
-for what in SELECT COPY-TO COPY-FROM; do
-  case $what in
-    SELECT) command='select body from large' ;;
-    COPY-TO) command='copy (select body from large) to stdout' ;;
-    COPY-FROM) command='copy intake (id, body) from stdin' ;;
-  esac
-  stream pgbouncer "$bouncer_port" app_backend "$bouncer" "$what" "$command"
-  stream pgbulkhead "$proxy_port" tenant_1 "$proxy" "$what" "$command"
-done
+stream SELECT 'select body from large'
+stream COPY-TO 'copy (select body from large) to stdout'
+stream COPY-FROM-text 'copy intake (id, body) from stdin' "$lab/text"
+stream COPY-FROM-csv 'copy intake (id, body) from stdin (format csv)' "$lab/csv"
+stream COPY-FROM-binary 'copy intake (id, body) from stdin (format binary)' "$lab/binary"
