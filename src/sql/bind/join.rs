@@ -8,7 +8,7 @@ use crate::policy::Refusal;
 use super::super::build;
 use super::super::rewrite::{self, Clause};
 use super::from::{Above, Around, push, unleaf};
-use super::scope::{ItemColumn, Level, Place, Scope, Source};
+use super::scope::{ColumnKind, Level, Place, Scope, Source};
 use super::{Binder, Facts};
 
 /// Why a relation below a join's alias stands in a derived table.
@@ -61,7 +61,7 @@ impl Binder<'_> {
         let left = self.bind_item(around, above_left, level, left, facts)?;
         let right = self.bind_item(around, above_right, level, right, facts)?;
         if merging {
-            self.merge_columns(around, level, join, &left, &right)?;
+            self.merge_columns(around, level, join, number, &left, &right)?;
         }
         let mut both = left.clone();
         both.extend(&right);
@@ -94,19 +94,14 @@ impl Binder<'_> {
         if !alias.colnames.is_empty() {
             both.iter().filter_map(|id| level.items.get(*id)).for_each(|item| item.placed.set(true));
         }
-        let mut columns: Vec<ItemColumn> = level
-            .merged
-            .iter()
-            .filter(|m| m.members.iter().any(|(i, _)| both.contains(i)))
-            .map(|m| m.column.clone())
-            .collect();
+        let mut columns = level.listed(&|id| both.contains(&id));
+        let visible = |id: &usize| level.items.get(*id).filter(|item| item.visible);
+        let open = both.iter().filter_map(visible).any(|item| item.open);
+        // What the role may not see is known, to be refused by name; the derived table has it not.
+        let shown = both.iter().filter_map(visible).flat_map(|item| &item.columns);
+        columns.extend(shown.filter(|c| c.kind == ColumnKind::Denied).cloned());
         for id in both.iter().chain(&using) {
             let Some(item) = level.items.get_mut(*id) else { continue };
-            if item.visible {
-                let shown =
-                    item.columns.iter().enumerate().filter(|(n, _)| !level.hidden.contains(&(*id, *n)));
-                columns.extend(shown.map(|(_, c)| c.clone()));
-            }
             item.name = None;
             item.was = None;
             item.visible = false;
@@ -114,6 +109,9 @@ impl Binder<'_> {
         level.merged.retain(|m| !m.members.iter().any(|(i, _)| both.contains(i)));
         let id = push(level, Some(alias), None, columns, Source::JoinAlias { members: both.to_vec() });
         unleaf(level, id, true);
+        if let Some(item) = level.items.get_mut(id) {
+            item.open = open;
+        }
         Some(id)
     }
 }

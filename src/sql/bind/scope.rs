@@ -50,6 +50,16 @@ pub(in crate::sql) struct ItemColumn {
     pub kind: ColumnKind,
 }
 
+impl ItemColumn {
+    /// Takes back what is known of its values.
+    pub fn forget(&mut self) {
+        self.ty = None;
+        if self.kind != ColumnKind::Denied {
+            self.kind = ColumnKind::Expression { total: false };
+        }
+    }
+}
+
 /// Where an item's rows come from.
 #[derive(Debug, Clone)]
 pub(in crate::sql) enum Source {
@@ -117,6 +127,10 @@ pub(in crate::sql) struct Item {
 #[derive(Debug, Clone)]
 pub(in crate::sql) struct Merged {
     pub column: ItemColumn,
+    /// The first item below its join: `*` lists it before that one's columns.
+    pub start: usize,
+    /// The number of its join. One around another has a lower one.
+    pub join: usize,
     pub members: Vec<(usize, usize)>,
 }
 
@@ -131,6 +145,8 @@ pub(in crate::sql) struct Level {
     pub hidden: HashSet<(usize, usize)>,
     pub leaves: usize,
     pub joins: usize,
+    /// The item that `*` lists before the others: the target of an UPDATE or a DELETE (setTargetTable, parse_clause.c).
+    pub first: Option<usize>,
     /// Some condition of the level waits behind a guard.
     pub guarded: Cell<bool>,
     /// The level has a condition of any kind.

@@ -249,12 +249,19 @@ impl Binder<'_> {
         facts: &mut Facts,
     ) -> Result<Vec<ItemColumn>, Refusal> {
         let mut columns = Vec::new();
+        let mut known = usize::MAX;
         for target in targets {
             let Some(NodeEnum::ResTarget(target)) = &mut target.node else {
                 return Err(super::unsupported(&super::kind_of(target), -1));
             };
+            let before = columns.len();
             self.target(scope, target, &mut columns, facts)?;
+            if lists_open_item(scope, target) {
+                known = known.min(before);
+            }
         }
+        // Behind columns that are not all known, nobody knows which is at which place.
+        columns.iter_mut().skip(known).for_each(ItemColumn::forget);
         Ok(columns)
     }
 
@@ -306,9 +313,7 @@ impl Binder<'_> {
             }
             None => {
                 let visible = |id: &usize| scope.level.items.get(*id).is_some_and(|i| i.visible);
-                columns.extend(
-                    scope.level.merged.iter().filter(|m| !m.column.name.is_empty()).map(|m| m.column.clone()),
-                );
+                columns.extend(scope.level.listed(&|_| true));
                 (scope.level, (0..scope.level.items.len()).filter(visible).collect())
             }
         };
@@ -325,15 +330,10 @@ impl Binder<'_> {
                 facts.grouped.extend(item.columns.iter().map(|c| (level.depth, id, c.name.clone())));
             }
             facts.tenanted |= self.is_tenanted(&item.source);
-            for (number, column) in item.columns.iter().enumerate() {
-                if qualifier.is_none() && level.hidden.contains(&(id, number)) {
-                    continue;
-                }
+            if qualifier.is_some() {
                 // Where a relation has some, the star was written out; a derived table has them not.
-                if column.kind == ColumnKind::Denied {
-                    continue;
-                }
-                columns.push(column.clone());
+                let shown = item.columns.iter().filter(|c| c.kind != ColumnKind::Denied);
+                columns.extend(shown.cloned());
             }
         }
         Ok(())
@@ -502,6 +502,17 @@ fn limit_of_one(select: &SelectStmt) -> Option<i32> {
 /// The depth of a level below a scope.
 pub(in crate::sql) fn depth_below(outer: Option<&Scope<'_>>) -> usize {
     outer.map_or(0, |o| o.level.depth + 1)
+}
+
+/// Whether an output is a star over an item that may have columns which are not known here.
+fn lists_open_item(scope: &Scope<'_>, target: &ResTarget) -> bool {
+    match target.val.as_deref().and_then(star_of) {
+        None => false,
+        Some(None) => scope.level.items.iter().any(|item| item.visible && item.open),
+        Some(Some(name)) => scope.item_named(&name, -1).is_ok_and(|found| {
+            found.and_then(|(at, id)| at.level.items.get(id)).is_some_and(|item| item.open)
+        }),
+    }
 }
 
 /// `*` (`Some(None)`) or `name.*`; a longer qualification counts as its last name.

@@ -9,8 +9,39 @@ use crate::policy::Refusal;
 
 use super::super::build;
 use super::function_item::several_arrays;
-use super::scope::{ColumnKind, Item, Scope, Source};
+use super::scope::{ColumnKind, Item, ItemColumn, Level, Merged, Scope, Source};
 use super::{Binder, select::star_of};
+
+impl Level {
+    /// The columns that `*` lists of items, in PostgreSQL's order: of each join what USING merged, then the columns of its
+    /// left side, then those of its right one (transformFromClauseItem, parse_clause.c).
+    pub(super) fn listed(&self, among: &dyn Fn(usize) -> bool) -> Vec<ItemColumn> {
+        let mut columns: Vec<ItemColumn> = Vec::new();
+        let mut known = usize::MAX;
+        for id in self.in_order().filter(|id| among(*id)) {
+            let mut before: Vec<&Merged> = self.merged.iter().filter(|m| m.start == id).collect();
+            before.sort_by_key(|merged| merged.join);
+            columns.extend(before.into_iter().map(|merged| merged.column.clone()));
+            let Some(item) = self.items.get(id).filter(|item| item.visible) else { continue };
+            if item.open {
+                known = known.min(columns.len());
+            }
+            // Where a relation has some that are denied, the star is written out; a derived table has them not.
+            let shown = item.columns.iter().enumerate().filter(|(number, column)| {
+                column.kind != ColumnKind::Denied && !self.hidden.contains(&(id, *number))
+            });
+            columns.extend(shown.map(|(_, column)| column.clone()));
+        }
+        columns.iter_mut().skip(known).for_each(ItemColumn::forget);
+        columns
+    }
+
+    /// The items in the order in which `*` lists them.
+    fn in_order(&self) -> impl Iterator<Item = usize> {
+        let others = (0..self.items.len()).filter(|id| Some(*id) != self.first);
+        self.first.into_iter().chain(others)
+    }
+}
 
 impl Binder<'_> {
     /// Replaces `*` by its columns: always where `explicit`, else where an item has columns that the role may
@@ -91,7 +122,7 @@ fn expand(scope: &Scope<'_>, qualifier: Option<&str>, into: &mut Vec<Node>) -> R
         return Err(super::unsupported("* over USING here", -1));
     }
     let wanted = |item: &&Item| qualifier.map_or(item.visible, |name| item.goes_by(name));
-    for item in scope.level.items.iter().filter(wanted) {
+    for item in scope.level.in_order().filter_map(|id| scope.level.items.get(id)).filter(wanted) {
         let Some(name) = item.name.as_deref() else {
             return Err(super::unsupported("* over a sub-select without a name here", -1));
         };

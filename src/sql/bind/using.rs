@@ -22,6 +22,7 @@ impl Binder<'_> {
         around: Around<'_>,
         level: &mut Level,
         join: &mut JoinExpr,
+        number: usize,
         left: &[usize],
         right: &[usize],
     ) -> Result<(), Refusal> {
@@ -54,7 +55,7 @@ impl Binder<'_> {
                 let first = left.iter().chain(right).filter_map(|id| level.items.get(*id)?.leaf).min();
                 self.hold_back(level, join, &name, [&l, &r], first.unwrap_or(0))?;
             }
-            self.add_merged(level, &name, &l, left, right);
+            self.add_merged(level, &name, &l, number, [left, right]);
         }
         Ok(())
     }
@@ -187,7 +188,14 @@ impl Binder<'_> {
         true
     }
 
-    fn add_merged(&self, level: &mut Level, name: &str, found: &Found, left: &[usize], right: &[usize]) {
+    fn add_merged(
+        &self,
+        level: &mut Level,
+        name: &str,
+        found: &Found,
+        join: usize,
+        [left, right]: [&[usize]; 2],
+    ) {
         let both = |id: &usize| left.contains(id) || right.contains(id);
         let mut members = Vec::new();
         level.merged.retain(|m| {
@@ -207,7 +215,8 @@ impl Binder<'_> {
         }
         level.hidden.extend(members.iter().copied());
         let column = ItemColumn { name: name.to_owned(), ty: found.ty, kind: found.kind.clone() };
-        level.merged.push(Merged { column, members });
+        let start = left.iter().chain(right).copied().min().unwrap_or(0);
+        level.merged.push(Merged { column, start, join, members });
     }
 }
 

@@ -17,6 +17,7 @@ impl Binder<'_> {
         let mut facts = Facts::default();
         self.bind_from(None, &names, &mut level, &mut delete.using_clause, &mut facts)?;
         let target = self.target_of(&mut level, delete.relation.as_mut(), Operation::Delete)?;
+        level.first = Some(target.item);
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
         let positioned = self.positioned(&target, delete.where_clause.as_deref(), &delete.using_clause)?;
         level.proves.set(!positioned);

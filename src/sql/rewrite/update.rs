@@ -34,6 +34,7 @@ impl Binder<'_> {
         let mut facts = Facts::default();
         self.bind_from(None, &names, &mut level, &mut update.from_clause, &mut facts)?;
         let target = self.target_of(&mut level, update.relation.as_mut(), Operation::Update)?;
+        level.first = Some(target.item);
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
         let (relation, tenancy) = (target.relation.clone(), target.tenancy.clone());
         self.assignments(&scope, &relation, &tenancy, &target.access, &mut update.target_list, &mut facts)?;
@@ -145,6 +146,7 @@ impl Binder<'_> {
         level.items.clone_from(&scope.level.items);
         level.merged.clone_from(&scope.level.merged);
         level.hidden.clone_from(&scope.level.hidden);
+        level.first = scope.level.first;
         bind::push_old_and_new(&mut level, target.item, &clause.options)?;
         let around = scope.level;
         let scope = Scope { level: &level, ..*scope };
