@@ -189,7 +189,7 @@ pub fn a_cancel_and_a_timeout_within_a_long_bind_are_survived(stage: &Stage) {
     a.say(&[parse("", "select title from documents where id = 5", &[]), first.to_vec()].concat());
     std::thread::sleep(Duration::from_millis(400));
     assert_eq!(a.ask(second), "1 1 E[57014] Z[I]");
-    assert_eq!(a.ask(&query("set statement_timeout = 0")), "C[SET] Z[I]");
+    assert_eq!(a.ask(&query("reset statement_timeout")), "C[RESET] Z[I]");
     assert_eq!(a.ask(&batch), whole);
     let mut b = Connection::of(proxy, "tenant_b");
     assert_eq!(b.ask(&query(OWN)), "T D[2|40] C[SELECT 1] Z[I]");
