@@ -105,14 +105,15 @@ impl Active {
             inserting.row_done();
             return Ok(Seen::Nothing);
         }
+        // What this stands before may be a COPY, whose data the client may have sent already.
+        if matches!(self.queue.front(), Some(Expect::Own)) && tag == b'C' {
+            self.pin_answered(command);
+            return Ok(Seen::Nothing);
+        }
         self.copying = Copying::No;
         self.loading = None;
         self.frames.columns = None;
         match self.queue.front_mut() {
-            Some(Expect::Own) if tag == b'C' => {
-                self.pin_answered(command);
-                return Ok(Seen::Nothing);
-            }
             Some(Expect::Execute(_)) => {
                 if let Some(Expect::Execute(running)) = self.queue.pop_front() {
                     self.ran(host, running, command);
@@ -244,8 +245,12 @@ impl Active {
             _ => return Err(Lost::Unexpected(b'Z')),
         };
         let of_sync = matches!(self.queue.front(), Some(Expect::Ready | Expect::AheadReady));
-        self.queue.pop_front();
+        let is_own = matches!(self.queue.pop_front(), Some(Expect::Own | Expect::OwnReady));
+        let copying = self.copying;
         self.is_ready(status, of_sync);
+        if is_own {
+            self.copying = copying;
+        }
         Ok(seen)
     }
 

@@ -130,7 +130,7 @@ impl Active {
             Action::Discard(discard) => {
                 let idle = self.status() == TransactionStatus::Idle;
                 if *discard == Discard::All && !self.queue.is_empty() {
-                    return Err(Stop::Wait(Flow::Drain));
+                    return Err(drained(io));
                 }
                 let (answer, change) = self.may_discard(*discard, idle)?;
                 if change.is_some() {
@@ -152,7 +152,7 @@ impl Active {
                 .into());
         }
         if !self.queue.is_empty() {
-            return Err(Stop::Wait(Flow::Drain));
+            return Err(drained(io));
         }
         let in_transaction = self.status() != TransactionStatus::Idle;
         let mut tenancy = self.tenancy.clone();
@@ -171,4 +171,10 @@ impl Active {
         self.say_in_batch(io, answer);
         Ok(())
     }
+}
+
+/// The server's answers come before: in a batch without its Sync they have to be asked for.
+fn drained(io: &mut Io<'_>) -> Stop {
+    io.server.extend_from_slice(request::FLUSH);
+    Stop::Wait(Flow::Drain)
 }

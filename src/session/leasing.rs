@@ -24,7 +24,9 @@ impl Active {
     ) -> Result<bool, Refusal> {
         if self.server.is_none() {
             let payer = tenancy.unwrap_or(&self.tenancy).payer();
-            let Some(server) = host.lease(payer) else {
+            // One that has just been given back is the worker's to take before there is another.
+            let server = if self.released.is_none() { host.lease(payer) } else { None };
+            let Some(server) = server else {
                 self.payer = payer.cloned();
                 return Ok(false);
             };

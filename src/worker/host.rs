@@ -96,6 +96,10 @@ impl Host for Surroundings<'_> {
     }
 
     fn lease(&mut self, tenant: Option<&TenantId>) -> Option<Box<Server>> {
+        // A session has one lease: what it said to a server connection goes to that one.
+        if self.lease.is_some() {
+            return None;
+        }
         let mut lease = self.database?.pool.try_lease(tenant)?;
         let server = lease.take_server()?;
         *self.handle.key.borrow_mut() = lease.key().cloned();

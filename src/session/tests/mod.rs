@@ -718,3 +718,46 @@ fn query_within_copy_in_is_fatal() {
     assert!(heard.contains("SFATAL.") && heard.contains(".C08P01."), "{heard}");
     assert_eq!(*rig.session.want(), Want::End);
 }
+
+#[test]
+fn connection_that_is_given_back_is_not_mixed_up_with_another() {
+    let mut rig = Rig::fixed();
+    rig.say(&[parse("s", "select 1", &[]), sync()].concat());
+    rig.answer(&[m('1', b""), ready('I')].concat());
+    let server = rig.session.take_released().unwrap();
+    rig.host.free = 0;
+    // Nothing of the first batch needs the connection that it waited for.
+    let second = [parse("", "select 2", &[]), sync()].concat();
+    rig.say(&[parse("t", "select 1", &[]), sync(), second].concat());
+    rig.host.free = 1;
+    let mut io = Io { client: &mut rig.client, server: &mut rig.server };
+    rig.session.lease_granted(&mut rig.host, &mut io, server);
+    assert_eq!(*rig.session.want(), Want::Lease, "the first one is taken back before there is another");
+    assert_eq!((rig.sent().as_str(), rig.host.free), ("", 1));
+    let server = rig.session.take_released().unwrap();
+    let mut io = Io { client: &mut rig.client, server: &mut rig.server };
+    rig.session.lease_granted(&mut rig.host, &mut io, server);
+    assert!(rig.sent().starts_with("P[pgb_s2."));
+}
+
+#[test]
+fn data_that_comes_early_waits_behind_a_replay_of_settings() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("set timezone to 'CET'"));
+    rig.answer(&[complete("SET"), ready('I')].concat());
+    assert!(rig.released());
+    rig.heard();
+    rig.say(&[q("copy t from stdin"), m('d', b"1\n"), m('c', b"")].concat());
+    rig.answer(&[complete("SET"), ready('I')].concat());
+    assert_eq!(rig.sent(), "");
+    rig.answer(&m('G', b"\0\0\x01\0\0"));
+    assert_eq!(rig.sent(), "d[1.] c");
+}
+
+#[test]
+fn what_waits_for_answers_within_a_batch_asks_for_them() {
+    let mut rig = Rig::fixed();
+    let discard = [parse("d", "discard all", &[]), bind("", "d", &[]), execute("")].concat();
+    let sent = rig.say(&[parse("", "select 1", &[]), discard].concat());
+    assert!(sent.ends_with(" H") && *rig.session.want() == Want::Drain, "{sent}");
+}
