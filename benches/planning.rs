@@ -17,10 +17,6 @@ mod fixture;
 #[path = "../tests/support/recorded.rs"]
 mod recorded;
 
-/// The program's own.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const SERVER: u32 = 180_000;
 
 /// 50 bytes, 1 literal.
