@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::lease::Lease;
 use super::stream::Stream;
 
@@ -12,7 +14,8 @@ const LONGEST_CANCEL: Duration = Duration::from_secs(15);
 
 impl Lease {
     /// Cancels what runs, and closes the connection once that has ended. A cancel may come before the statement
-    /// that it is meant for: it is sent again as long as the server does not say that it is ready.
+    /// that it is meant for: it is sent again as long as the server does not say that it is ready. Within a message of
+    /// which it has got a part the server would wait for the rest: it is told that nothing more comes.
     pub fn cancel_and_close(mut self) {
         let Some(key) = self.key().cloned() else { return };
         if let Some(stream) = self.stream() {
@@ -21,6 +24,10 @@ impl Lease {
         tokio::task::spawn_local(async move {
             let cancelling = async {
                 let mut patience = FIRST_PATIENCE;
+                if let Some(stream) = self.stream() {
+                    // TLS has to write for it, which a server that reads nothing does not let it.
+                    let _ = tokio::time::timeout(FIRST_PATIENCE, stream.shutdown()).await;
+                }
                 for _ in 0..MOST_CANCELS {
                     key.send();
                     key.settled().await;
@@ -40,7 +47,6 @@ impl Lease {
 /// Reads and drops everything up to what looks like a ReadyForQuery, or the end. The connection is closed in any
 /// case, so that a row that looks like one does no harm.
 async fn has_ended(stream: &mut Stream) {
-    use tokio::io::AsyncReadExt;
     let mut bytes = [0; 4096];
     loop {
         match stream.read(&mut bytes).await {
