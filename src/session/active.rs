@@ -50,7 +50,7 @@ pub struct Active {
     pub(super) copying: Copying,
     pub(super) loading: Option<Box<Loading>>,
     /// What is left of a CopyData, or of a Bind, that is taken as it comes.
-    pub(super) copy_left: usize,
+    pub(super) message_left: usize,
     /// The Bind that is taken as it comes.
     pub(super) passing: Option<Box<Passing>>,
     /// A COPY of a simple query is sent as a batch: the Sync behind it is the proxy's.
@@ -176,7 +176,7 @@ impl Active {
             batch: Batch::Closed,
             copying: Copying::No,
             loading: None,
-            copy_left: 0,
+            message_left: 0,
             passing: None,
             syncs_after_copy: false,
             server: None,

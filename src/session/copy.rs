@@ -72,12 +72,12 @@ impl Active {
         io: &mut Io<'_>,
         bytes: &[u8],
     ) -> Result<Option<usize>, Refusal> {
-        if self.copy_left > 0 {
+        if self.message_left > 0 {
             if self.passing.is_some() {
                 return self.pass(io, bytes).map(Some);
             }
-            let piece = bytes.get(..self.copy_left).unwrap_or(bytes);
-            self.copy_left = self.copy_left.saturating_sub(piece.len());
+            let piece = bytes.get(..self.message_left).unwrap_or(bytes);
+            self.message_left = self.message_left.saturating_sub(piece.len());
             if self.copying == Copying::In {
                 self.load_or_insert(host, io, b'd', piece)?;
             }
@@ -88,7 +88,7 @@ impl Active {
         };
         match frame::copy_data(*length)? {
             0 => {}
-            length => self.copy_left = length,
+            length => self.message_left = length,
         }
         Ok(Some(HEADER))
     }

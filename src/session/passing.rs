@@ -89,7 +89,7 @@ impl Active {
     ) -> Result<(), Refusal> {
         let passing = Passing::new(message, tenant)?;
         request::begin_bind(io.server, portal, statement, message, tenant).map_err(|_| too_long())?;
-        self.copy_left = passing.left();
+        self.message_left = passing.left();
         self.passing = Some(Box::new(passing));
         Ok(())
     }
@@ -99,8 +99,8 @@ impl Active {
     pub(super) fn pass(&mut self, io: &mut Io<'_>, bytes: &[u8]) -> Result<usize, Refusal> {
         let Some(passing) = &mut self.passing else { return Ok(0) };
         let taken = passing.pass(bytes, io.server)?;
-        self.copy_left = passing.left();
-        if self.copy_left == 0 {
+        self.message_left = passing.left();
+        if self.message_left == 0 {
             self.passing = None;
         }
         Ok(taken)

@@ -151,7 +151,7 @@ impl Active {
         self.queue.is_empty()
             && self.batch == Batch::Closed
             && self.copying == Copying::No
-            && self.copy_left == 0
+            && self.message_left == 0
             && self.held.is_empty()
             && self.no_lease.is_none()
             && self.portals.len() < MOST_NAMES

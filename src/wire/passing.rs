@@ -4,7 +4,7 @@
 use super::WireError;
 use super::frontend::{Bind, Formats};
 use super::reader::Reader;
-use super::request::TenantParameter;
+use super::request::{TenantParameter, tenant_length};
 
 /// Longest list of result formats: its count, and 65 535 codes.
 const LONGEST_RESULTS: usize = 2 + 2 * 65_535;
@@ -25,13 +25,9 @@ pub struct Passing {
 impl Passing {
     /// Behind what [`begin_bind`](super::request::begin_bind) has sent of this message.
     pub fn new(message: &Bind<'_>, tenant: Option<TenantParameter<'_>>) -> Result<Self, WireError> {
-        let tenant = match tenant {
-            Some(TenantParameter { value }) => {
-                let length = i32::try_from(value.len()).map_err(|_| WireError::Field("tenant"))?;
-                [&length.to_be_bytes(), value.as_bytes()].concat().into()
-            }
-            None => Box::default(),
-        };
+        let length = tenant_length(tenant)?.to_be_bytes();
+        let field = |TenantParameter { value }| [&length, value.as_bytes()].concat().into();
+        let tenant = tenant.map_or_else(Box::default, field);
         Ok(Self { left: message.missing.bytes, values: message.missing.values, value: 0, tenant })
     }
 

@@ -88,7 +88,8 @@ pub fn begin_bind(
     announce(out, b'B', start, message.missing.bytes.saturating_add(tenant), LARGE)
 }
 
-fn tenant_length(tenant: Option<TenantParameter<'_>>) -> Result<i32, WireError> {
+/// What stands before the tenant's value.
+pub(super) fn tenant_length(tenant: Option<TenantParameter<'_>>) -> Result<i32, WireError> {
     tenant.map_or(Ok(0), |tenant| i32::try_from(tenant.value.len())).map_err(|_| WireError::Field("tenant"))
 }
 

@@ -220,21 +220,9 @@ impl Client {
         // A session that panicked has left something.
         to_client.clear();
         to_server.clear();
-        let mut host = Surroundings {
-            worker: &worker,
-            session: self.id,
-            seat: self.seat,
-            handle: &self.handle,
-            database: self.database.as_ref(),
-            lease: &mut self.lease,
-            fresh: &self.fresh,
-            hint: &mut self.hint,
-            key: &mut self.key,
-            end_point: self.end_point.as_ref(),
-            held: &mut self.held,
-        };
+        let (session, mut host) = self.surroundings(&worker);
         let mut io = Io { client: to_client, server: to_server };
-        let result = work(&mut self.session, &mut host, &mut io);
+        let result = work(session, &mut host, &mut io);
         if !to_server.is_empty()
             && let Some(stream) = self.lease.as_mut().and_then(Lease::stream)
         {
@@ -255,6 +243,25 @@ impl Client {
         let running = self.lease.is_some() && self.session.active().is_some_and(|active| active.is_running());
         self.handle.running.set(running);
         result
+    }
+
+    /// The session, and what answers it.
+    #[inline]
+    fn surroundings<'a>(&'a mut self, worker: &'a Worker) -> (&'a mut Session, Surroundings<'a>) {
+        let host = Surroundings {
+            worker,
+            session: self.id,
+            seat: self.seat,
+            handle: &self.handle,
+            database: self.database.as_ref(),
+            lease: &mut self.lease,
+            fresh: &self.fresh,
+            hint: &mut self.hint,
+            key: &mut self.key,
+            end_point: self.end_point.as_ref(),
+            held: &mut self.held,
+        };
+        (&mut self.session, host)
     }
 
     /// Gives the server connection back if the session is done with it and no byte to it is unsent.
@@ -449,20 +456,9 @@ impl Client {
     /// cancelled.
     fn finish(&mut self) {
         let running = self.session.active().is_some_and(Active::is_running);
-        let mut host = Surroundings {
-            worker: &self.worker,
-            session: self.id,
-            seat: self.seat,
-            handle: &self.handle,
-            database: self.database.as_ref(),
-            lease: &mut self.lease,
-            fresh: &self.fresh,
-            hint: &mut self.hint,
-            key: &mut self.key,
-            end_point: None,
-            held: &mut self.held,
-        };
-        let server = self.session.client_gone(&mut host);
+        let worker = self.worker.clone();
+        let (session, mut host) = self.surroundings(&worker);
+        let server = session.client_gone(&mut host);
         *self.handle.key.borrow_mut() = None;
         if let Some(lease) = self.lease.take() {
             match server.filter(|_| self.unsent_to_server.is_empty()) {
