@@ -1,18 +1,14 @@
 //! A query level of SELECT: bound from its FROM outwards, then rewritten.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{
-    Integer, LimitOption, LockingClause, Node, ResTarget, SelectStmt, SetOperation, WindowDef, a_const,
-};
+use pg_query::protobuf::{Integer, LimitOption, Node, SelectStmt, SetOperation, a_const};
 
 use crate::catalog::Oid;
-use crate::config::model::Operation;
 use crate::policy::{Refusal, Rule, SqlState};
 
-use super::super::build;
 use super::super::rewrite::{self, Clause};
-use super::output_name::figure_name;
-use super::scope::{ColumnKind, Item, ItemColumn, Level, Scope, Source};
+use super::locking::locked;
+use super::scope::{ColumnKind, ItemColumn, Level, Scope, Source};
 use super::{Binder, Facts};
 
 /// What a query level shows to the level around it.
@@ -127,10 +123,7 @@ impl Binder<'_> {
         };
         let level = Level::at(depth_below(outer));
         let scope = Scope { outer, level: &level, window: None, ctes };
-        for sort in &mut select.sort_clause {
-            self.sort_by(&scope, sort, &output.columns, true, &mut facts)?;
-        }
-        self.limits(&scope, select, &mut facts)?;
+        self.order_and_limit(&scope, select, &output.columns, true, &mut facts)?;
         if !select.locking_clause.is_empty() {
             return Err(super::unsupported("a locking clause over a set operation", -1));
         }
@@ -163,10 +156,7 @@ impl Binder<'_> {
                 }
             }
         }
-        for sort in &mut select.sort_clause {
-            self.sort_by(&scope, sort, &columns, true, &mut facts)?;
-        }
-        self.limits(&scope, select, &mut facts)?;
+        self.order_and_limit(&scope, select, &columns, true, &mut facts)?;
         let tenanted = facts.tenanted;
         let facts = facts.below(level.depth);
         Ok(Output { columns, tenanted, facts, joinable: true, ..Output::default() })
@@ -195,45 +185,11 @@ impl Binder<'_> {
         level.grouped.set(!select.group_clause.is_empty() || select.having_clause.is_some());
         self.expand_stars(&scope, &mut select.target_list, explicit)?;
         let columns = self.target_list(&scope, &mut select.target_list, &mut facts)?;
-        for distinct in select.distinct_clause.iter_mut().filter(|d| d.node.is_some()) {
-            self.sort_expression(&scope, distinct, &columns, false, &mut facts)?;
-        }
-        for group in &mut select.group_clause {
-            self.group_by(&scope, group, &columns, &mut facts)?;
-        }
-        let grouped = !select.group_clause.is_empty() || select.having_clause.is_some();
-        select.having_clause = self.having(&scope, select.having_clause.take(), &mut facts)?;
-        for window in &mut select.window_clause {
-            self.window(&scope, window, &mut facts)?;
-        }
-        for sort in &mut select.sort_clause {
-            self.sort_by(&scope, sort, &columns, false, &mut facts)?;
-        }
-        self.limits(&scope, select, &mut facts)?;
-        for locking in &mut select.locking_clause {
-            self.locking(&scope, locking)?;
-        }
+        self.behind_outputs(&scope, select, &columns, &mut facts)?;
         let tenanted = facts.tenanted || level.items.iter().any(|i| self.is_tenanted(&i.source));
-        let relations_only = level.items.iter().all(|i| matches!(i.source, Source::Relation { .. }));
         let joinable = !level.items.is_empty();
-        let simple = joinable
-            && relations_only
-            && !correlated_from
-            && !grouped
-            && !facts.aggregate
-            && !facts.set_returning
-            && select.distinct_clause.is_empty()
-            && select.window_clause.is_empty()
-            && select.limit_count.is_none()
-            && select.limit_offset.is_none()
-            && select.locking_clause.is_empty();
-        // An aggregate over what levels around read is theirs.
-        let own_aggregate = facts.aggregate && facts.reads.iter().all(|(depth, _)| *depth == level.depth);
-        let single = match limit_of_one(select) {
-            _ if facts.set_returning => None,
-            _ if own_aggregate && select.group_clause.is_empty() => Some(Single::Aggregated),
-            limit => limit.map(Single::Limited),
-        };
+        let simple = !correlated_from && is_simple(select, &level, &facts);
+        let single = single(select, &level, &facts);
         self.write_out_stars(&scope, &mut select.target_list)?;
         self.widen_groups(&level, select, &facts);
         rewrite::level(self, &level, select)?;
@@ -241,226 +197,44 @@ impl Binder<'_> {
         Ok(Output { single, columns, tenanted, facts: facts.below(level.depth), simple, locked, joinable })
     }
 
-    /// Binds a target list and gives its columns.
-    pub fn target_list(
-        &mut self,
-        scope: &Scope<'_>,
-        targets: &mut [Node],
-        facts: &mut Facts,
-    ) -> Result<Vec<ItemColumn>, Refusal> {
-        let mut columns = Vec::new();
-        let mut known = usize::MAX;
-        for target in targets {
-            let Some(NodeEnum::ResTarget(target)) = &mut target.node else {
-                return Err(super::unsupported(&super::kind_of(target), -1));
-            };
-            let before = columns.len();
-            self.target(scope, target, &mut columns, facts)?;
-            if lists_open_item(scope, target) {
-                known = known.min(before);
-            }
-        }
-        // Behind columns that are not all known, nobody knows which is at which place.
-        columns.iter_mut().skip(known).for_each(ItemColumn::forget);
-        Ok(columns)
-    }
-
-    fn target(
-        &mut self,
-        scope: &Scope<'_>,
-        target: &mut ResTarget,
-        columns: &mut Vec<ItemColumn>,
-        facts: &mut Facts,
-    ) -> Result<(), Refusal> {
-        let location = target.location;
-        let Some(value) = &mut target.val else {
-            return Err(super::unsupported("an empty output", location));
-        };
-        if let Some(qualifier) = star_of(value) {
-            self.star(scope, qualifier.as_deref(), location, columns, facts)?;
-            self.name_star_anew(scope, value);
-            return Ok(());
-        }
-        let name = if target.name.is_empty() { figure_name(value) } else { target.name.clone() };
-        self.named_value(scope, target, facts)?;
-        let Some(value) = &target.val else { return Ok(()) };
-        let kind = self.output_kind(scope, value);
-        let ty = self.type_of(scope, value);
-        columns.push(ItemColumn { name, ty, kind });
-        Ok(())
-    }
-
-    /// `*` or `item.*`: the columns it stands for.
-    fn star(
-        &mut self,
-        scope: &Scope<'_>,
-        qualifier: Option<&str>,
-        location: i32,
-        columns: &mut Vec<ItemColumn>,
-        facts: &mut Facts,
-    ) -> Result<(), Refusal> {
-        let (level, items): (&Level, Vec<usize>) = match qualifier {
-            Some(name) => {
-                let (found, id) = scope.item_named(name, location)?.ok_or_else(|| {
-                    Refusal::new(
-                        crate::policy::SqlState::UNDEFINED_TABLE,
-                        super::FORM,
-                        format!("missing FROM-clause entry for table \"{name}\""),
-                    )
-                    .at(location)
-                })?;
-                (found.level, vec![id])
-            }
-            None => {
-                let visible = |id: &usize| scope.level.items.get(*id).is_some_and(|i| i.visible);
-                columns.extend(scope.level.listed(&|_| true));
-                (scope.level, (0..scope.level.items.len()).filter(visible).collect())
-            }
-        };
-        for id in items {
-            let Some(item) = level.items.get(id) else { continue };
-            facts.read(level.depth, level.members(id));
-            for member in level.members(id).into_iter().filter_map(|id| level.items.get(id)) {
-                match level.depth == scope.level.depth {
-                    true => member.starred.set(true),
-                    false => member.placed.set(true),
-                }
-            }
-            if !item.key.is_empty() {
-                facts.grouped.extend(item.columns.iter().map(|c| (level.depth, id, c.name.clone())));
-            }
-            facts.tenanted |= self.is_tenanted(&item.source);
-            if qualifier.is_some() {
-                // Where a relation has some, the star was written out; a derived table has them not.
-                let shown = item.columns.iter().filter(|c| c.kind != ColumnKind::Denied);
-                columns.extend(shown.cloned());
-            }
-        }
-        Ok(())
-    }
-
-    fn group_by(
-        &mut self,
-        scope: &Scope<'_>,
-        node: &mut Node,
-        outputs: &[ItemColumn],
-        facts: &mut Facts,
-    ) -> Result<(), Refusal> {
-        match &mut node.node {
-            Some(NodeEnum::GroupingSet(set)) => {
-                set.content.iter_mut().try_for_each(|inner| self.group_by(scope, inner, outputs, facts))
-            }
-            Some(NodeEnum::RowExpr(row)) => {
-                row.args.iter_mut().try_for_each(|inner| self.group_by(scope, inner, outputs, facts))
-            }
-            _ => self.sort_expression(scope, node, outputs, false, facts),
-        }
-    }
-
-    /// An entry of ORDER BY.
-    pub fn sort_by(
-        &mut self,
-        scope: &Scope<'_>,
-        node: &mut Node,
-        outputs: &[ItemColumn],
-        outputs_only: bool,
-        facts: &mut Facts,
-    ) -> Result<(), Refusal> {
-        let Some(NodeEnum::SortBy(sort)) = &mut node.node else {
-            return Err(super::unsupported(&super::kind_of(node), -1));
-        };
-        let location = sort.location;
-        if !sort.use_op.is_empty() {
-            self.operator_name(&mut sort.use_op, location)?;
-        }
-        let Some(inner) = &mut sort.node else {
-            return Err(super::unsupported("an empty ORDER BY", location));
-        };
-        self.sort_expression(scope, inner, outputs, outputs_only, facts)
-    }
-
-    /// An expression of ORDER BY, GROUP BY or DISTINCT ON: a bare name can be an output's.
-    fn sort_expression(
-        &mut self,
-        scope: &Scope<'_>,
-        node: &mut Node,
-        outputs: &[ItemColumn],
-        outputs_only: bool,
-        facts: &mut Facts,
-    ) -> Result<(), Refusal> {
-        if let Some(NodeEnum::ColumnRef(column)) = &node.node
-            && let Some([name]) = build::names(&column.fields).as_deref()
-            && outputs.iter().any(|o| o.name == *name)
-            && (outputs_only || scope.resolve(&[name], -1).map_or(true, |found| found.whole_row))
-        {
-            return Ok(());
-        }
-        self.expression(scope, node, facts)
-    }
-
-    fn window(&mut self, scope: &Scope<'_>, node: &mut Node, facts: &mut Facts) -> Result<(), Refusal> {
-        let Some(NodeEnum::WindowDef(window)) = &mut node.node else {
-            return Err(super::unsupported(&super::kind_of(node), -1));
-        };
-        self.window_definition(scope, window, facts)
-    }
-
-    /// A window's PARTITION BY, ORDER BY and frame.
-    pub fn window_definition(
-        &mut self,
-        scope: &Scope<'_>,
-        window: &mut WindowDef,
-        facts: &mut Facts,
-    ) -> Result<(), Refusal> {
-        for partition in &mut window.partition_clause {
-            self.expression(scope, partition, facts)?;
-        }
-        for order in &mut window.order_clause {
-            self.sort_by(scope, order, &[], false, facts)?;
-        }
-        for offset in [&mut window.start_offset, &mut window.end_offset].into_iter().flatten() {
-            self.expression(scope, offset, facts)?;
-        }
-        Ok(())
-    }
-
-    fn limits(
+    /// The clauses that may name outputs, and those that stand behind them.
+    fn behind_outputs(
         &mut self,
         scope: &Scope<'_>,
         select: &mut SelectStmt,
+        columns: &[ItemColumn],
         facts: &mut Facts,
     ) -> Result<(), Refusal> {
-        for limit in [&mut select.limit_offset, &mut select.limit_count].into_iter().flatten() {
-            self.expression(scope, limit, facts)?;
+        for distinct in select.distinct_clause.iter_mut().filter(|d| d.node.is_some()) {
+            self.sort_expression(scope, distinct, columns, false, facts)?;
+        }
+        for group in &mut select.group_clause {
+            self.group_by(scope, group, columns, facts)?;
+        }
+        select.having_clause = self.having(scope, select.having_clause.take(), facts)?;
+        for window in &mut select.window_clause {
+            self.window(scope, window, facts)?;
+        }
+        self.order_and_limit(scope, select, columns, false, facts)?;
+        for locking in &mut select.locking_clause {
+            self.locking(scope, locking)?;
         }
         Ok(())
     }
 
-    /// FOR UPDATE and its kin lock rows: what may be locked is what may be updated.
-    fn locking(&mut self, scope: &Scope<'_>, node: &mut Node) -> Result<(), Refusal> {
-        let Some(NodeEnum::LockingClause(locking)) = &mut node.node else {
-            return Err(super::unsupported(&super::kind_of(node), -1));
-        };
-        let LockingClause { locked_rels, .. } = locking;
-        let mut ids: Vec<usize> = (0..scope.level.items.len()).collect();
-        if !locked_rels.is_empty() {
-            ids.clear();
-            for locked in locked_rels {
-                let Some(NodeEnum::RangeVar(name)) = &mut locked.node else {
-                    return Err(super::unsupported(&super::kind_of(locked), -1));
-                };
-                let found =
-                    scope.item_named(&name.relname, name.location)?.ok_or_else(|| self.no_relation(name))?;
-                if let Some(own) = found.0.level.items.get(found.1).and_then(|item| item.name.as_ref()) {
-                    name.relname.clone_from(own);
-                }
-                ids.push(found.1);
-            }
+    fn order_and_limit(
+        &mut self,
+        scope: &Scope<'_>,
+        select: &mut SelectStmt,
+        outputs: &[ItemColumn],
+        outputs_only: bool,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        for sort in &mut select.sort_clause {
+            self.sort_by(scope, sort, outputs, outputs_only, facts)?;
         }
-        let relations: Vec<Oid> =
-            ids.into_iter().filter_map(|id| scope.level.items.get(id)).flat_map(locked).collect();
-        for relation in relations.into_iter().filter_map(|oid| self.catalog.relation(oid)) {
-            self.demand(relation, Operation::Update, -1)?;
+        for limit in [&mut select.limit_offset, &mut select.limit_count].into_iter().flatten() {
+            self.expression(scope, limit, facts)?;
         }
         Ok(())
     }
@@ -476,13 +250,28 @@ impl Binder<'_> {
     }
 }
 
-/// The relations whose rows a lock of an item's rows locks.
-fn locked(item: &Item) -> Vec<Oid> {
-    let own = match &item.source {
-        Source::Relation { relation, .. } => Some(relation.oid),
-        _ => None,
-    };
-    own.into_iter().chain(item.below.iter().copied()).collect()
+/// What [`Output::simple`] says, as far as the query itself tells: what its FROM reads is asked before.
+fn is_simple(select: &SelectStmt, level: &Level, facts: &Facts) -> bool {
+    !level.items.is_empty()
+        && level.items.iter().all(|item| matches!(item.source, Source::Relation { .. }))
+        && !level.grouped.get()
+        && !facts.aggregate
+        && !facts.set_returning
+        && select.distinct_clause.is_empty()
+        && select.window_clause.is_empty()
+        && select.limit_count.is_none()
+        && select.limit_offset.is_none()
+        && select.locking_clause.is_empty()
+}
+
+fn single(select: &SelectStmt, level: &Level, facts: &Facts) -> Option<Single> {
+    // An aggregate over what levels around read is theirs.
+    let own_aggregate = facts.aggregate && facts.reads.iter().all(|(depth, _)| *depth == level.depth);
+    match limit_of_one(select) {
+        _ if facts.set_returning => None,
+        _ if own_aggregate && select.group_clause.is_empty() => Some(Single::Aggregated),
+        limit => limit.map(Single::Limited),
+    }
 }
 
 /// The place of a literal LIMIT 1 that gives the same row each time: a join may run its query again, and the next
@@ -502,31 +291,6 @@ fn limit_of_one(select: &SelectStmt) -> Option<i32> {
 /// The depth of a level below a scope.
 pub(in crate::sql) fn depth_below(outer: Option<&Scope<'_>>) -> usize {
     outer.map_or(0, |o| o.level.depth + 1)
-}
-
-/// Whether an output is a star over an item that may have columns which are not known here.
-fn lists_open_item(scope: &Scope<'_>, target: &ResTarget) -> bool {
-    match target.val.as_deref().and_then(star_of) {
-        None => false,
-        Some(None) => scope.level.items.iter().any(|item| item.visible && item.open),
-        Some(Some(name)) => scope.item_named(&name, -1).is_ok_and(|found| {
-            found.and_then(|(at, id)| at.level.items.get(id)).is_some_and(|item| item.open)
-        }),
-    }
-}
-
-/// `*` (`Some(None)`) or `name.*`; a longer qualification counts as its last name.
-pub(in crate::sql) fn star_of(node: &Node) -> Option<Option<String>> {
-    let Some(NodeEnum::ColumnRef(column)) = &node.node else { return None };
-    let (last, qualifier) = column.fields.split_last()?;
-    if !matches!(last.node, Some(NodeEnum::AStar(_))) {
-        return None;
-    }
-    match qualifier.last().map(|n| &n.node) {
-        None => Some(None),
-        Some(Some(NodeEnum::String(name))) => Some(Some(name.sval.clone())),
-        Some(_) => None,
-    }
 }
 
 fn union_column(left: ItemColumn, right: &ItemColumn) -> ItemColumn {

@@ -1,16 +1,16 @@
-//! `*` written out: where an item has columns that the role may not see, and where each output of an INSERT's
-//! source has to stand by itself.
+//! `*`: the columns that it stands for, and where they are written out. That is where an item has columns which the
+//! role may not see, and where each output of an INSERT's source has to stand by itself.
 
 use foldhash::HashSet;
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Alias, Node, SelectStmt};
+use pg_query::protobuf::{Alias, Node, ResTarget, SelectStmt};
 
-use crate::policy::Refusal;
+use crate::policy::{Refusal, SqlState};
 
 use super::super::build;
 use super::function_item::several_arrays;
 use super::scope::{ColumnKind, Item, ItemColumn, Level, Merged, Scope, Source};
-use super::{Binder, select::star_of};
+use super::{Binder, Facts};
 
 impl Level {
     /// The columns that `*` lists of items, in PostgreSQL's order: of each join what USING merged, then the columns of its
@@ -44,6 +44,55 @@ impl Level {
 }
 
 impl Binder<'_> {
+    /// `*` or `item.*`: the columns it stands for.
+    pub(super) fn star(
+        &mut self,
+        scope: &Scope<'_>,
+        qualifier: Option<&str>,
+        location: i32,
+        columns: &mut Vec<ItemColumn>,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        let (level, items): (&Level, Vec<usize>) = match qualifier {
+            Some(name) => {
+                let (found, id) = scope.item_named(name, location)?.ok_or_else(|| {
+                    Refusal::new(
+                        SqlState::UNDEFINED_TABLE,
+                        super::FORM,
+                        format!("missing FROM-clause entry for table \"{name}\""),
+                    )
+                    .at(location)
+                })?;
+                (found.level, vec![id])
+            }
+            None => {
+                let visible = |id: &usize| scope.level.items.get(*id).is_some_and(|i| i.visible);
+                columns.extend(scope.level.listed(&|_| true));
+                (scope.level, (0..scope.level.items.len()).filter(visible).collect())
+            }
+        };
+        for id in items {
+            let Some(item) = level.items.get(id) else { continue };
+            facts.read(level.depth, level.members(id));
+            for member in level.members(id).into_iter().filter_map(|id| level.items.get(id)) {
+                match level.depth == scope.level.depth {
+                    true => member.starred.set(true),
+                    false => member.placed.set(true),
+                }
+            }
+            if !item.key.is_empty() {
+                facts.grouped.extend(item.columns.iter().map(|c| (level.depth, id, c.name.clone())));
+            }
+            facts.tenanted |= self.is_tenanted(&item.source);
+            if qualifier.is_some() {
+                // Where a relation has some, the star was written out; a derived table has them not.
+                let shown = item.columns.iter().filter(|c| c.kind != ColumnKind::Denied);
+                columns.extend(shown.cloned());
+            }
+        }
+        Ok(())
+    }
+
     /// Replaces `*` by its columns: always where `explicit`, else where an item has columns that the role may
     /// not see.
     pub fn expand_stars(
@@ -110,7 +159,33 @@ impl Binder<'_> {
     }
 }
 
-fn is_star(node: &Node) -> bool {
+/// `*` (`Some(None)`) or `name.*`; a longer qualification counts as its last name.
+pub(in crate::sql) fn star_of(node: &Node) -> Option<Option<String>> {
+    let Some(NodeEnum::ColumnRef(column)) = &node.node else { return None };
+    let (last, qualifier) = column.fields.split_last()?;
+    if !matches!(last.node, Some(NodeEnum::AStar(_))) {
+        return None;
+    }
+    match qualifier.last().map(|n| &n.node) {
+        None => Some(None),
+        Some(Some(NodeEnum::String(name))) => Some(Some(name.sval.clone())),
+        Some(_) => None,
+    }
+}
+
+/// Whether an output is a star over an item that may have columns which are not known here.
+pub(super) fn lists_open_item(scope: &Scope<'_>, target: &ResTarget) -> bool {
+    match target.val.as_deref().and_then(star_of) {
+        None => false,
+        Some(None) => scope.level.items.iter().any(|item| item.visible && item.open),
+        Some(Some(name)) => scope.item_named(&name, -1).is_ok_and(|found| {
+            found.and_then(|(at, id)| at.level.items.get(id)).is_some_and(|item| item.open)
+        }),
+    }
+}
+
+/// Whether an output is a star.
+pub(in crate::sql) fn is_star(node: &Node) -> bool {
     match &node.node {
         Some(NodeEnum::ResTarget(target)) => target.val.as_deref().is_some_and(|v| star_of(v).is_some()),
         _ => false,

@@ -8,7 +8,7 @@ use crate::catalog::{Generated, Relation, RelationKind};
 use crate::config::model::Operation;
 use crate::policy::{Refusal, Rule, SqlState, Tenancy};
 
-use super::super::bind::{Binder, Facts, Level, Output, Scope, star_of, unsupported};
+use super::super::bind::{Binder, Facts, Level, Output, Scope, is_star, unsupported};
 use super::super::build;
 use super::assignment::{Proof, is_constant, is_null, left_null, proofs, target_column};
 use super::predicate::tenant_value;
@@ -315,13 +315,6 @@ impl RowRule {
 fn nobodys(relation: &Relation) -> Refusal {
     let message = format!("new row violates tenant isolation for table \"{}\"", relation.name);
     Refusal::new(SqlState::DENIED, Rule("tenant-column"), message).hint("Set the key of a parent.")
-}
-
-fn is_star(node: &Node) -> bool {
-    match &node.node {
-        Some(NodeEnum::ResTarget(target)) => target.val.as_deref().is_some_and(|v| star_of(v).is_some()),
-        _ => false,
-    }
 }
 
 fn column_target(name: &str) -> Node {
