@@ -4,7 +4,7 @@ use super::active::{Active, Look};
 use super::handshake::{Login, Step};
 use super::host::Host;
 use super::outgoing::SettingText;
-use super::startup::Startup;
+use super::startup::{self, Startup};
 use super::tenancy::Tenancy;
 use super::{Io, Phase, Session, Unplanned, Want};
 use crate::policy::{Refusal, Rule};
@@ -53,9 +53,7 @@ impl Session {
         })?;
         host.logged_in(&principal)?;
         let Startup { application_name, minor, settings, .. } = startup;
-        let quoted =
-            |(name, value): (String, String)| format!("SET {name} TO '{}'", value.replace('\'', "''"));
-        let settings = settings.into_iter().rev().map(quoted).collect();
+        let settings = settings.iter().rev().map(|(name, value)| startup::as_set(name, value)).collect();
         let greeting = Box::new(Greeting { application_name, minor });
         let mut active = Box::new(Active::new(principal, tenancy, self.terms.lease_per_session));
         let name = &greeting.application_name;

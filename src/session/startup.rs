@@ -1,6 +1,7 @@
 //! What a client may say in its StartupMessage. Everything that is not on the list is refused by name.
 
 use crate::policy::{Refusal, Rule, SqlState};
+use crate::sql::may_begin_with;
 
 /// A StartupMessage that was taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Startup {
 
 /// Protocol 3.2 is the latest: it has longer cancel keys.
 const LATEST_MINOR: u16 = 2;
+/// The setting whose value is a list of names.
+const SEARCH_PATH: &str = "search_path";
 /// Longest value of a setting.
 const LONGEST_VALUE: usize = 256;
 
@@ -61,6 +64,35 @@ pub fn read(minor: u16, parameters: &[(&str, &str)]) -> Result<Startup, Refusal>
     Ok(startup)
 }
 
+/// The SET that a setting of a StartupMessage is.
+pub fn as_set(name: &str, value: &str) -> String {
+    let literal = |value: &str| format!("'{}'", value.replace('\'', "''"));
+    let values = match name {
+        SEARCH_PATH => names(value).iter().map(|name| literal(name)).collect::<Vec<_>>().join(", "),
+        _ => literal(value),
+    };
+    format!("SET {name} TO {values}")
+}
+
+/// The names of a list, as the server reads it (`SplitIdentifierString`, utils/adt/varlena.c).
+fn names(list: &str) -> Vec<String> {
+    let (mut names, mut is_quoted) = (vec![String::new()], false);
+    let mut characters = list.chars().peekable();
+    while let Some(c) = characters.next() {
+        let is_doubled = c == '"' && is_quoted && characters.next_if_eq(&'"').is_some();
+        match c {
+            '"' if !is_doubled => is_quoted = !is_quoted,
+            ',' if !is_quoted => names.push(String::new()),
+            c if c.is_whitespace() && !is_quoted => {}
+            c => {
+                let kept = if is_quoted { c } else { c.to_ascii_lowercase() };
+                names.last_mut().into_iter().for_each(|name| name.push(kept));
+            }
+        }
+    }
+    names
+}
+
 fn setting(key: &str, value: &str, startup: &mut Startup) -> Result<(), Refusal> {
     let plain = value.len() <= LONGEST_VALUE && value.chars().all(|c| !c.is_control() && c != '\\');
     if !plain && !key.eq_ignore_ascii_case("application_name") {
@@ -86,13 +118,11 @@ fn setting(key: &str, value: &str, startup: &mut Startup) -> Result<(), Refusal>
                 startup.settings.push(("datestyle".to_owned(), value.to_owned()));
             }
         }
-        "timezone" => startup.settings.push(("timezone".to_owned(), value.to_owned())),
-        "extra_float_digits" => match value.trim().parse::<i8>() {
-            // Since PostgreSQL 12 every value above 0 prints the shortest exact form, which is the default.
-            Ok(1..=3) => {}
-            Ok(-15..=0) => startup.settings.push(("extra_float_digits".to_owned(), value.trim().to_owned())),
-            _ => return Err(bad_value(key)),
-        },
+        // Since PostgreSQL 12 every value above 0 prints the shortest exact form, which is the default.
+        "extra_float_digits" if matches!(value.trim(), "1" | "2" | "3") => {}
+        name if name == SEARCH_PATH || may_begin_with(name) => {
+            startup.settings.push((name.to_owned(), value.to_owned()));
+        }
         _ => {
             let message = format!("startup parameter {} is refused", name(key));
             return Err(refuse(SqlState::NOT_SUPPORTED, message));
@@ -180,16 +210,32 @@ mod tests {
 
     #[test]
     fn keys_off_the_list_are_refused_by_name() {
-        for key in ["search_path", "role", "session_authorization", "replication", "row_security"] {
+        for key in ["work_mem", "role", "session_authorization", "replication", "row_security"] {
             let refusal = read(0, &[("user", "a"), (key, "x")]).unwrap_err();
             assert!(refusal.message.contains(key), "{refusal}");
         }
     }
 
     #[test]
+    fn settings_of_the_list_become_sets() {
+        let options = "-c statement_timeout=5s --jit=off -c search_path=app,\\ \"E\"\"x\"";
+        let startup = read(0, &[("user", "a"), ("TimeZone", "it's"), ("options", options)]).unwrap();
+        let sets: Vec<_> = startup.settings.iter().map(|(name, value)| as_set(name, value)).collect();
+        assert_eq!(
+            sets,
+            [
+                "SET timezone TO 'it''s'",
+                "SET statement_timeout TO '5s'",
+                "SET jit TO 'off'",
+                "SET search_path TO 'app', 'E\"x'",
+            ]
+        );
+        assert_eq!(state(&[("user", "a"), ("transaction_read_only", "on")]), SqlState::NOT_SUPPORTED);
+    }
+
+    #[test]
     fn malformed_options_are_refused() {
-        for options in ["-c=", "-c =x", "--=", "-c", "-csearch_path=rls\\", "-c search_path=x -c role=y", "x"]
-        {
+        for options in ["-c=", "-c =x", "--=", "-c", "-crole=rls\\", "-c search_path=x -c role=y", "x"] {
             assert!(read(0, &[("user", "a"), ("options", options)]).is_err(), "{options}");
         }
         let blanks = " ".repeat(9_000);

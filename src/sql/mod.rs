@@ -47,7 +47,7 @@ pub use planned::{
     Action, Argument, Decision, Discard, Edit, Execute, Lasting, Pin, Planned, SavepointDeed, StatementKind,
     Witnessed,
 };
-pub use settings::{Change, Given, SettingChange};
+pub use settings::{Change, Given, SettingChange, may_begin_with};
 pub use template::{Piece, Template};
 pub use verify::{VerifiedSql, verify};
 pub use witness::{Witness, witness};

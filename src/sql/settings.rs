@@ -2,6 +2,7 @@
 //! parameters that are checked when they are known.
 
 mod change;
+mod search_path;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, VariableSetKind, VariableSetStmt, a_const};
@@ -119,6 +120,11 @@ pub(in crate::sql) fn refused(name: &str, location: i32) -> Refusal {
         format!("setting \"{name}\" is not on the list of settings that may be read or set"),
     )
     .at(location)
+}
+
+/// Whether a session may begin with a setting of this name: one that may be set, and outlives a transaction.
+pub fn may_begin_with(name: &str) -> bool {
+    takes(name).is_some() && !name.starts_with("transaction_")
 }
 
 /// Whether a setting is on the list of those that may be set.

@@ -92,6 +92,10 @@ impl Binder<'_> {
                 Ok(Deed::Load { load, insert })
             }
             Some(NodeEnum::TransactionStmt(transaction)) => transaction_deed(transaction),
+            Some(NodeEnum::VariableSetStmt(set)) if set.name.eq_ignore_ascii_case("search_path") => {
+                self.search_path(set)?;
+                send(StatementKind::Other)
+            }
             Some(NodeEnum::VariableSetStmt(set)) => set_statement(set),
             Some(NodeEnum::VariableShowStmt(show)) => {
                 if show.name.eq_ignore_ascii_case("all") {

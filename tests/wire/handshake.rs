@@ -113,6 +113,25 @@ pub fn startup_keys_off_the_list_are_refused_by_name(stage: &Stage) {
     assert!(["E[08P01]", ""].contains(&&*client.until_closed()));
 }
 
+/// What may be SET may be said at startup, and is what RESET goes back to; so is the path that is configured.
+pub fn a_session_begins_with_settings_of_the_list(stage: &Stage) {
+    let options = "-c statement_timeout=4321 -c search_path=app,ext -c jit=off";
+    let parameters =
+        [("user", "tenant_a"), ("database", "ccm"), ("options", options), ("lock_timeout", "7s")];
+    let mut client = Connection::start(&stage.proxy, &parameters).expect("a session");
+    for change in ["select 1", "set statement_timeout = 99", "set search_path = app, ext", "discard all"] {
+        client.values(change);
+        client.values("reset statement_timeout");
+        assert_eq!(client.values("show statement_timeout"), [["4321ms"]], "{change}");
+        assert_eq!(client.values("show lock_timeout"), [["7s"]]);
+        assert_eq!(client.values("show jit"), [["off"]]);
+        assert_eq!(client.values("select count(*) > 0 from tags"), [["t"]]);
+    }
+    // Another session on the same server connection has its own.
+    let mut other = Connection::start(&stage.proxy, &parameters[..2]).expect("a session");
+    assert_ne!(other.values("show statement_timeout"), [["4321ms"]]);
+}
+
 /// W11: an identity that could be read in two ways is none.
 pub fn a_key_that_comes_twice_and_bytes_after_the_end_are_refused(stage: &Stage) {
     for twice in [

@@ -56,6 +56,7 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W9" frames::value_lengths_are_checked
     "W9" passing::a_long_bind_that_lies_costs_its_session_alone
     "W10" handshake::startup_keys_off_the_list_are_refused_by_name
+    "W10" handshake::a_session_begins_with_settings_of_the_list
     "W11" handshake::a_key_that_comes_twice_and_bytes_after_the_end_are_refused
     "W12" handshake::names_are_only_compared
     "W13" handshake::every_failed_login_looks_the_same
