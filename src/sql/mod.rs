@@ -23,6 +23,7 @@ pub mod prepared;
 pub mod proof;
 pub mod resolve;
 pub mod rewrite;
+mod seen;
 pub mod sequences;
 mod settings;
 mod statement;

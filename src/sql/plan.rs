@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use foldhash::HashSet;
+use pg_query::NodeEnum;
 
 use crate::config::model;
 use crate::policy::{Refusal, Rule, SqlState};
@@ -12,6 +13,7 @@ use super::copy::Load;
 use super::facts::Facts;
 use super::planned::{Action, Decision, Lasting, Planned, Witnessed};
 use super::prepared;
+use super::seen;
 use super::statement::{Deed, literal_index};
 use super::verify;
 use super::witness::{Index, Witness, witness_relying_on};
@@ -123,7 +125,18 @@ fn bound<'a>(
         binder.cautious = cautious;
         binder.again = again.clone();
         match binder.whole_statement(&mut tree) {
-            Ok(deed) => return Ok((tree, binder, deed)),
+            Ok(deed) => {
+                // SET is written anew.
+                let whole = match &tree.node {
+                    Some(NodeEnum::VariableSetStmt(_)) => Ok(seen::Names::default()),
+                    _ => seen::whole(&mut tree),
+                };
+                let names = whole?;
+                if names.relations && binder.touched.is_empty() {
+                    return Err(unsupported("a relation at this place", -1));
+                }
+                return Ok((tree, binder, deed));
+            }
             Err(refusal) => {
                 if !binder.wish.take().is_some_and(|wish| again.grant(wish)) {
                     return Err(refusal);

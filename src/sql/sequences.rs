@@ -20,6 +20,7 @@ use crate::policy::{Refusal, SqlState, Tenancy};
 use super::bind::{Binder, identifiers, parameter_argument, string_constant};
 use super::build;
 use super::functions::RULE;
+use super::seen::place;
 
 /// What a statement has to do with sequences.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,7 +100,7 @@ impl Binder<'_> {
     pub fn nextval(&mut self, call: &FuncCall) -> Result<(), Refusal> {
         let Some((text, at)) = call.args.first().and_then(name_argument) else {
             let message = "nextval needs its sequence as a literal";
-            return Err(Refusal::new(SqlState::DENIED, RULE, message).at(call.location));
+            return Err(Refusal::new(SqlState::DENIED, RULE, message).at(place(call.location)));
         };
         self.pin(at);
         let sequence = self.sequence(&text, at)?;
@@ -107,7 +108,7 @@ impl Binder<'_> {
             let message = format!("sequence {}.{} may not be drawn from", sequence.schema, sequence.name);
             return Err(Refusal::new(SqlState::DENIED, RULE, message)
                 .hint("List it under [[sequences]] with access = [\"nextval\"].")
-                .at(call.location));
+                .at(place(call.location)));
         }
         self.drawn.push(sequence.oid);
         Ok(())
@@ -116,7 +117,7 @@ impl Binder<'_> {
     /// `currval('sequence')`, or of a parameter: of the same sequences. Whether there is such a value, the session
     /// knows.
     pub fn currval(&mut self, call: &FuncCall) -> Result<(), Refusal> {
-        let location = call.location;
+        let location = place(call.location);
         if let Some((text, at)) = call.args.first().and_then(name_argument) {
             self.pin(at);
             let sequence = self.sequence(&text, at)?;

@@ -4,7 +4,7 @@
 //! Children first, then a semicolon, then the fields that hold no node. Kinds that only analysed trees have
 //! are left out; so are the utility statements that are never rewritten.
 
-use pg_query::protobuf::{self, AConst, Node, RangeVar, TypeName, node::Node as NodeEnum};
+use pg_query::protobuf::{self, AConst, AExpr, FuncCall, Node, RangeVar, TypeName, node::Node as NodeEnum};
 
 /// What a walk shows.
 pub trait Visitor {
@@ -23,6 +23,14 @@ pub trait Visitor {
     /// A type's name. Its modifiers are not walked into.
     fn type_name(&mut self, type_name: &mut TypeName) {
         let _ = type_name;
+    }
+    /// A call, before what it holds.
+    fn call(&mut self, call: &mut FuncCall) {
+        let _ = call;
+    }
+    /// An operator, before its operands.
+    fn operation(&mut self, operation: &mut AExpr) {
+        let _ = operation;
     }
     /// A relation's name.
     fn relation(&mut self, relation: &mut RangeVar) {
@@ -87,6 +95,40 @@ impl Children for protobuf::MultiAssignRef {
     }
 }
 
+impl Children for FuncCall {
+    fn children(&mut self, visitor: &mut impl Visitor) {
+        visitor.call(self);
+        let Self {
+            funcname,
+            args,
+            agg_order,
+            agg_filter,
+            over,
+            agg_within_group: _,
+            agg_star: _,
+            agg_distinct: _,
+            func_variadic: _,
+            funcformat: _,
+            location: _,
+        } = self;
+        funcname.children(visitor);
+        args.children(visitor);
+        agg_order.children(visitor);
+        agg_filter.children(visitor);
+        over.children(visitor);
+    }
+}
+
+impl Children for AExpr {
+    fn children(&mut self, visitor: &mut impl Visitor) {
+        visitor.operation(self);
+        let Self { name, lexpr, rexpr, kind: _, rexpr_list_start: _, rexpr_list_end: _, location: _ } = self;
+        name.children(visitor);
+        lexpr.children(visitor);
+        rexpr.children(visitor);
+    }
+}
+
 macro_rules! nodes {
     ({ $($kind:ident { $($child:ident)* ; $($leaf:ident)* })* }
      { $($variant:ident => $name:ident { $($inner:ident)* ; $($flat:ident)* })* }) => {
@@ -113,6 +155,8 @@ macro_rules! nodes {
                     Some(NodeEnum::TypeName(name)) => visitor.type_name(name),
                     Some(NodeEnum::RangeVar(relation)) => relation.children(visitor),
                     Some(NodeEnum::MultiAssignRef(row)) => row.children(visitor),
+                    Some(NodeEnum::FuncCall(call)) => call.children(visitor),
+                    Some(NodeEnum::AExpr(operation)) => operation.children(visitor),
                     $(Some(NodeEnum::$kind(node)) => node.children(visitor),)*
                     $(Some(NodeEnum::$variant(node)) => node.children(visitor),)*
                     Some(_) => visitor.unknown(),
@@ -159,10 +203,8 @@ nodes! {
     ReturningClause { options exprs ; }
     ReturningOption { ; option value location }
     SelectStmt { distinct_clause into_clause target_list from_clause where_clause group_clause having_clause window_clause values_lists sort_clause limit_offset limit_count locking_clause with_clause larg rarg ; group_distinct limit_option op all }
-    AExpr { name lexpr rexpr ; kind rexpr_list_start rexpr_list_end location }
     BoolExpr { xpr args ; boolop location }
     ColumnRef { fields ; location }
-    FuncCall { funcname args agg_order agg_filter over ; agg_within_group agg_star agg_distinct func_variadic funcformat location }
     NamedArgExpr { xpr arg ; name argnumber location }
     AIndices { lidx uidx ; is_slice }
     AIndirection { arg indirection ; }

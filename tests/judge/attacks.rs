@@ -50,7 +50,7 @@ struct Found {
 
 pub fn judge(server: &Server) -> Result<(), String> {
     let mut runs = Vec::new();
-    for file in ["attacks.jsonl", "attacks_cve.jsonl", "attacks_pg18.jsonl"] {
+    for file in ["attacks.jsonl", "attacks_cve.jsonl", "attacks_names.jsonl", "attacks_pg18.jsonl"] {
         for line in corpus(file).lines() {
             let case: Case = serde_json::from_str(line).map_err(|error| format!("{file}: {error}"))?;
             if case.min_pg > server.major() || !lanes::is_wanted(&case.id) {

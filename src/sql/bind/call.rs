@@ -11,6 +11,7 @@ use super::super::functions::{AdvisoryLock, FunctionVerdict, Functions, RULE, Sp
 use super::super::leaksafe::{BindCheck, BindRule};
 use super::super::planned::Lasting;
 use super::super::rewrite::scoped;
+use super::super::seen::{mark, place};
 use super::super::sequences::Asked;
 use super::super::settings::{self, Given, SettingChange};
 use super::types::string_constant;
@@ -21,6 +22,7 @@ impl Binder<'_> {
     pub fn call(&mut self, scope: &Scope<'_>, call: &mut FuncCall, facts: &mut Facts) -> Result<(), Refusal> {
         let location = call.location;
         self.drop_void(call);
+        mark(&mut call.location);
         let arguments = if call.agg_star { 0 } else { call.args.len() };
         let arguments = if call.agg_within_group { arguments + call.agg_order.len() } else { arguments };
         let name: Vec<String> = build::names(&call.funcname)
@@ -111,7 +113,7 @@ impl Binder<'_> {
         call: &mut FuncCall,
         path: &[&str],
     ) -> Result<(), Refusal> {
-        let location = call.location;
+        let location = place(call.location);
         let name = path.last().copied().unwrap_or_default();
         let refuse = |why: &str| {
             Err(Refusal::new(SqlState::DENIED, RULE, format!("function {name} {why}")).at(location))
@@ -174,7 +176,7 @@ impl Binder<'_> {
     /// `set_config('name', 'value', local)`: a SET whose statement gives a row. In a SELECT of nothing but values,
     /// with literals or parameters, so that the session can check and remember what is set.
     fn set_config(&mut self, call: &FuncCall) -> Result<(), Refusal> {
-        let location = call.location;
+        let location = place(call.location);
         let change = match call.args.as_slice() {
             [name, value, local] if self.may_set_config => setting_change(name, value, local),
             _ => None,

@@ -12,6 +12,7 @@ use crate::policy::{Access, Refusal, Tenancy};
 
 use super::super::build;
 use super::super::catalogs::{CatalogVerdict, Catalogs};
+use super::super::seen::mark;
 use super::scope::{ColumnKind, ColumnType, Item, ItemColumn, Level, Place, Scope, Source};
 use super::{Binder, Facts};
 
@@ -88,6 +89,7 @@ impl Binder<'_> {
     ) -> Result<Vec<usize>, Refusal> {
         let Some(NodeEnum::RangeVar(name)) = &mut node.node else { return Ok(Vec::new()) };
         if let Some(number) = self.cte_named(around.ctes, name)? {
+            mark(&mut name.location);
             let columns = self.ctes.get(number).map(|c| c.columns.clone()).unwrap_or_default();
             let fallback = name.relname.clone();
             return Ok(vec![push(level, name.alias.as_ref(), Some(fallback), columns, Source::Cte(number))]);

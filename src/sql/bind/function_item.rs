@@ -7,6 +7,7 @@ use crate::policy::Refusal;
 
 use super::super::build;
 use super::super::resolve::{FunctionMatch, Resolution, element_type, oid, resolve_function};
+use super::super::seen::mark;
 use super::from::{Above, Around, name_of, push, unknown_column};
 use super::scope::{ColumnKind, ColumnType, ItemColumn, Level, Scope, Source};
 use super::{Binder, Facts};
@@ -23,7 +24,8 @@ impl Binder<'_> {
         let mut columns = Vec::new();
         let mut open = false;
         let mut only_name = None;
-        let alone = function.functions.len() == 1;
+        // Columns that are defined keep their names.
+        let mut alone = function.functions.len() == 1 && function.coldeflist.is_empty();
         for entry in &mut function.functions {
             let Some(NodeEnum::List(entry)) = &mut entry.node else {
                 return Err(super::unsupported("this function in FROM", -1));
@@ -32,8 +34,10 @@ impl Binder<'_> {
                 return Err(super::unsupported("this function in FROM", -1));
             };
             let mut names = self.column_definitions(definitions)?;
+            let mut several = false;
             if let Some(arguments) = several_arrays(call) {
                 self.all(&scope, arguments, facts)?;
+                several = true;
                 only_name = Some("unnest".to_owned());
                 let element = |argument: &Node| {
                     let element = element_type(self.catalog, self.type_of(&scope, argument)?.oid);
@@ -41,6 +45,11 @@ impl Binder<'_> {
                 };
                 let all = arguments.iter().map(|argument| self.value_column("unnest", element(argument)));
                 columns.extend(all);
+            }
+            if several {
+                if let Some(NodeEnum::FuncCall(call)) = &mut call.node {
+                    mark(&mut call.location);
+                }
                 continue;
             }
             self.expression(&scope, call, facts)?;
@@ -48,8 +57,9 @@ impl Binder<'_> {
                 self.resolved_columns(&scope, call).unwrap_or_else(|| self.function_columns(call));
             only_name = name;
             open |= more && names.is_empty();
-            if names.is_empty() {
-                names = known;
+            match names.is_empty() {
+                true => names = known,
+                false => alone = false,
             }
             columns.extend(names);
         }
@@ -61,6 +71,13 @@ impl Binder<'_> {
             columns = listed;
             open = false;
         }
+        // A function of one value names its column after its alias, also beside an ordinality
+        // (addRangeTableEntryForFunction of parse_relation.c).
+        if let (true, Some(alias), [column]) = (alone, &function.alias, columns.as_mut_slice())
+            && only_name.as_deref() == Some(column.name.as_str())
+        {
+            column.name.clone_from(&alias.aliasname);
+        }
         if function.ordinality {
             let ty = ColumnType { oid: 20, typmod: -1, collation: 0 };
             columns.push(ItemColumn {
@@ -68,12 +85,6 @@ impl Binder<'_> {
                 ty: Some(ty),
                 kind: ColumnKind::Expression { total: true },
             });
-        }
-        // A function of one value names its column after its alias.
-        if let (true, Some(alias), [column]) = (alone, &function.alias, columns.as_mut_slice())
-            && only_name.as_deref() == Some(column.name.as_str())
-        {
-            column.name.clone_from(&alias.aliasname);
         }
         let id = push(level, function.alias.as_ref(), only_name, columns, Source::Function);
         if let Some(item) = level.items.get_mut(id) {

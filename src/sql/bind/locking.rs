@@ -7,6 +7,7 @@ use crate::catalog::Oid;
 use crate::config::model::Operation;
 use crate::policy::Refusal;
 
+use super::super::seen::mark;
 use super::Binder;
 use super::scope::{Item, Scope, Source};
 
@@ -29,6 +30,7 @@ impl Binder<'_> {
                 if let Some(own) = found.0.level.items.get(found.1).and_then(|item| item.name.as_ref()) {
                     name.relname.clone_from(own);
                 }
+                mark(&mut name.location);
                 ids.push(found.1);
             }
         }

@@ -40,6 +40,7 @@ use crate::policy::{Access, Policy, Refusal, Rule, SqlState};
 use super::leaksafe::{BindCheck, LeakSafe};
 use super::plan::Decided;
 use super::planned::{Edit, Lasting};
+use super::seen::{mark, place};
 use super::sequences::{Asked, Sequences};
 use super::settings::SettingChange;
 use super::witness::Index;
@@ -179,7 +180,7 @@ impl<'a> Binder<'a> {
 
     /// Writes an edit down with its reason.
     pub fn edit(&mut self, location: i32, reason: impl Into<String>) {
-        self.edits.push(Edit { position: usize::try_from(location).ok(), reason: reason.into() });
+        self.edits.push(Edit { position: usize::try_from(place(location)).ok(), reason: reason.into() });
     }
 
     /// Remembers that a decision depends on the constant at this place: where it is a lifted literal, the
@@ -222,6 +223,7 @@ impl<'a> Binder<'a> {
         let found = self.catalog.find_relation(schema, &name.relname).cloned();
         let Some(relation) = found else { return Err(self.no_relation(name)) };
         name.schemaname.clone_from(&relation.schema);
+        mark(&mut name.location);
         Ok(relation)
     }
 
@@ -252,7 +254,7 @@ impl<'a> Binder<'a> {
             format!("{}.{}", name.schemaname, name.relname)
         };
         Refusal::new(SqlState::UNDEFINED_TABLE, ACCESS, format!("relation \"{shown}\" does not exist"))
-            .at(name.location)
+            .at(place(name.location))
     }
 
     /// Asks for an operation on a relation, and writes down that it is done.
@@ -271,7 +273,7 @@ impl<'a> Binder<'a> {
                 Operation::Delete => "delete from",
             };
             let message = format!("role {} may not {verb} {}.{}", self.role, relation.schema, relation.name);
-            return Err(Refusal::new(SqlState::DENIED, ACCESS, message).at(location));
+            return Err(Refusal::new(SqlState::DENIED, ACCESS, message).at(place(location)));
         }
         self.touch(relation, operation);
         Ok(access)
@@ -288,7 +290,7 @@ impl<'a> Binder<'a> {
 
 /// A refusal of a form that is not provably safe.
 pub(in crate::sql) fn unsupported(what: &str, location: i32) -> Refusal {
-    Refusal::new(SqlState::NOT_SUPPORTED, FORM, format!("{what} is not supported")).at(location)
+    Refusal::new(SqlState::NOT_SUPPORTED, FORM, format!("{what} is not supported")).at(place(location))
 }
 
 /// A refusal of a column that the role may not see.

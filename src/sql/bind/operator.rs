@@ -5,6 +5,7 @@ use pg_query::protobuf::{AExpr, AExprKind, Node, SubLink, SubLinkType};
 use crate::policy::{Refusal, SqlState};
 
 use super::super::build;
+use super::super::seen::mark;
 use super::{ACCESS, Binder, FORM, Facts, Scope};
 
 impl Binder<'_> {
@@ -15,6 +16,7 @@ impl Binder<'_> {
         facts: &mut Facts,
     ) -> Result<(), Refusal> {
         let location = expr.location;
+        mark(&mut expr.location);
         let named = matches!(
             AExprKind::try_from(expr.kind),
             Ok(AExprKind::AexprOp

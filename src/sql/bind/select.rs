@@ -123,11 +123,23 @@ impl Binder<'_> {
         };
         let level = Level::at(depth_below(outer));
         let scope = Scope { outer, level: &level, window: None, ctes };
-        self.order_and_limit(&scope, select, &output.columns, true, &mut facts)?;
-        if !select.locking_clause.is_empty() {
-            return Err(super::unsupported("a locking clause over a set operation", -1));
-        }
+        self.after_arms(&scope, select, &output.columns, &mut facts)?;
         Ok(Output { facts: facts.below(level.depth), ..output })
+    }
+
+    /// What stands after the arms of a set operation.
+    pub(super) fn after_arms(
+        &mut self,
+        scope: &Scope<'_>,
+        select: &mut SelectStmt,
+        columns: &[ItemColumn],
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
+        self.order_and_limit(scope, select, columns, true, facts)?;
+        match select.locking_clause.is_empty() {
+            true => Ok(()),
+            false => Err(super::unsupported("a locking clause over a set operation", -1)),
+        }
     }
 
     fn values(

@@ -10,6 +10,7 @@ use crate::policy::{Refusal, Rule, SqlState};
 use super::super::build;
 use super::super::catalogs::{CatalogVerdict, Catalogs};
 use super::super::parse::parse_one;
+use super::super::seen::{mark, place};
 use super::{Binder, Facts, Scope};
 
 const RULE: Rule = Rule("type");
@@ -35,7 +36,8 @@ const MAX_TYPE_TEXT: usize = 64;
 impl Binder<'_> {
     /// Resolves a type name and qualifies it. Gives the type's oid, and its array type's where bounds follow.
     pub fn type_name(&mut self, name: &mut TypeName) -> Result<Oid, Refusal> {
-        let location = name.location;
+        let location = place(name.location);
+        mark(&mut name.location);
         if name.setof || name.pct_type {
             return Err(super::unsupported("SETOF or %TYPE here", location));
         }

@@ -11,7 +11,7 @@ use crate::policy::Refusal;
 use crate::sql::walk::{Visitor, walk};
 
 use super::from::is_system;
-use super::select::Output;
+use super::select::{Output, depth_below};
 use super::{Binder, ColumnKind, ItemColumn, Scope};
 
 /// A common table expression.
@@ -139,6 +139,12 @@ impl Binder<'_> {
             return Err(super::unsupported("a recursive query of this form", -1));
         }
         self.set_tenanted(number, left_tenanted || right_tenanted);
+        // The list is RECURSIVE; the query need not be, and may have these then.
+        let level = super::Level::at(depth_below(outer));
+        let scope = Scope { outer, level: &level, window: None, ctes: &inner };
+        let columns = self.ctes.get(number).map(|cte| cte.columns.clone()).unwrap_or_default();
+        let mut facts = super::Facts::default();
+        self.after_arms(&scope, select, &columns, &mut facts)?;
         self.fence_ctes(&inner, select.with_clause.as_mut());
         Ok(number)
     }

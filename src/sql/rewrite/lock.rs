@@ -10,6 +10,7 @@ use crate::policy::{Refusal, Rule, SqlState, Tenancy};
 
 use super::super::bind::{self, Binder, kind_of, unsupported};
 use super::super::build;
+use super::super::seen::place;
 
 /// `AccessShareLock`, `RowShareLock` and `RowExclusiveLock` of lockdefs.h, and what each is taken for.
 const MODES: [(i32, &[Operation]); 3] = [
@@ -60,7 +61,7 @@ impl Binder<'_> {
             None => {
                 let message =
                     format!("role {} may not lock {}.{}", self.role, relation.schema, relation.name);
-                return Err(Refusal::new(SqlState::DENIED, bind::ACCESS, message).at(name.location));
+                return Err(Refusal::new(SqlState::DENIED, bind::ACCESS, message).at(place(name.location)));
             }
         }
         Ok(())

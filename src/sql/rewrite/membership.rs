@@ -14,6 +14,7 @@ use crate::policy::Refusal;
 
 use super::super::bind::{Binder, ColumnKind, Facts, Output, Scope, Single, unsupported};
 use super::super::build;
+use super::super::seen::mark;
 use super::barrier::Clause;
 
 impl Binder<'_> {
@@ -103,6 +104,7 @@ impl Binder<'_> {
         } else if let Some(NodeEnum::AExpr(expr)) = &mut conjunct.node {
             let query = build::boxed(NodeEnum::SubLink(sublink));
             expr.name = operator;
+            mark(&mut expr.location);
             match expr.lexpr {
                 None => (expr.lexpr, expr.rexpr) = (Some(query), Some(test)),
                 Some(_) => (expr.lexpr, expr.rexpr) = (Some(test), Some(query)),
