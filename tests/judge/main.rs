@@ -9,6 +9,7 @@
 //! * `sessions` plays sessions whose statements depend on one another, by both protocols.
 //! * `endless` sends what is too deep or too long.
 //! * `generated` makes statements of every form and compares them with row-level security.
+//! * `prometheus` has a real Prometheus scrape the proxy.
 //! * `shared_names` holds advisory locks and channels of tenants apart.
 //!
 //! `PGBULKHEAD_JUDGE_TARGET=rls` puts the oracle itself where the proxy stands: nothing may differ.
@@ -29,6 +30,7 @@ mod generated;
 mod lanes;
 mod oracle;
 mod orm;
+mod prometheus;
 mod restore;
 mod sessions;
 mod shared_names;
@@ -52,10 +54,11 @@ fn main() {
     // Each judge runs its cases in lanes of its own; two judges at once would only fight for the cores.
     arguments.test_threads = Some(1);
     let server = Shared::default();
-    let judges: [(&str, Judge); 10] = [
+    let judges: [(&str, Judge); 11] = [
         ("catalog", catalog::judge),
         ("copy", copy::judge),
         ("drivers", drivers::judge),
+        ("prometheus", prometheus::judge),
         ("oracle", oracle::judge),
         ("attacks", attacks::judge),
         ("orm", orm::judge),
