@@ -14,10 +14,11 @@ use std::collections::HashMap;
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row};
 
-use super::snapshot::{
+use super::objects::{
     Cast, Collation, Column, ForeignKey, Function, Generated, IndexExpression, Oid, Operator, Range,
-    Relation, RelationKind, Snapshot, Type,
+    Relation, RelationKind, Type,
 };
+use super::snapshot::Snapshot;
 
 pub use explain::explain;
 pub use role::{Finding, Severity, check_backend_role};

@@ -2,8 +2,10 @@
 //! moment. Pure but for `load`, which reads it with tokio-postgres.
 
 pub mod load;
+pub mod objects;
 pub mod snapshot;
 pub mod tls;
 
 pub use load::{fingerprint, load};
-pub use snapshot::*;
+pub use objects::*;
+pub use snapshot::Snapshot;
