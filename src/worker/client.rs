@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tokio_rustls::Accept;
 
+use super::handle::Handle;
 use super::held::Held;
 use super::host::Surroundings;
 use super::planning::{Fresh, Planning};
-use super::thread::{Database, Handle, Stopping, Worker};
+use super::thread::{Database, Stopping, Worker};
 use super::unsent::Unsent;
 use super::waits::Waiting;
 use crate::policy::{Refusal, Rule, SqlState};

@@ -3,9 +3,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::handle::Handle;
 use super::held::Held;
 use super::planning::Fresh;
-use super::thread::{Database, Handle, Worker};
+use super::thread::{Database, Worker};
 use crate::auth::scram::Exchange;
 use crate::auth::{AuthError, BoundToken, Principal};
 use crate::catalog::{Oid, RelationKind, Snapshot};

@@ -10,8 +10,10 @@
 
 pub mod acceptor;
 pub mod client;
+mod handle;
 pub mod held;
 mod host;
+mod interned;
 pub mod observe;
 pub mod orders;
 pub mod planning;

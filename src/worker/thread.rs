@@ -5,29 +5,25 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hashbrown::HashTable;
 use tokio::runtime::Runtime;
 
 use super::Settings;
+use super::handle::Handle;
 use super::held::Holding;
+use super::interned::Interned;
 use super::observe::{Auditor, Silent};
 use super::orders::Received;
 use super::registry::Registry;
 use super::statements::StatementTable;
 use super::turns;
 use super::woken::Woken;
-use crate::catalog::Oid;
-use crate::config::model::PoolMode;
+use crate::config::model::{self as config, PoolMode};
 use crate::plan::{PlanTable, Planner, TextTable};
-use crate::pool::cancel::CancelKey;
 use crate::pool::{Counts, Limits, Pool, Reactor, Target};
 use crate::session::Terms;
 use crate::session::handshake::TlsOffer;
-use crate::session::outgoing::{Prepared, RenderedText};
 use crate::sql;
 use crate::sql::Normaliser;
 use crate::wire::frame::FrameLimits;
@@ -39,9 +35,6 @@ const SCRATCH: usize = 64 * 1024;
 const BEFORE_ANOTHER: Duration = Duration::from_millis(100);
 /// How long a server connection that was idle may take to show that it lives.
 const LONGEST_CHECK: Duration = Duration::from_secs(5);
-/// Rendered statements that are known by name at most.
-const MOST_INTERNED: usize = 8192;
-
 /// What a worker's thread begins with, and begins with again after a panic.
 #[derive(Debug)]
 pub struct Seed {
@@ -78,7 +71,7 @@ pub struct Worker {
     /// When a stop is no longer gentle.
     pub(super) stop_by: Cell<Option<u64>>,
     pub(super) sessions: RefCell<HashMap<u64, Rc<Handle>>>,
-    next_session: Cell<u64>,
+    pub(super) next_session: Cell<u64>,
 }
 
 /// A database as one worker sees it.
@@ -93,6 +86,44 @@ pub struct Database {
     pub(super) statements: RefCell<StatementTable>,
 }
 
+impl Database {
+    fn new(
+        target: Target,
+        planner: Arc<Planner>,
+        configured: &config::Database,
+        general: &config::General,
+    ) -> Self {
+        let size = configured.pool_size.unwrap_or(general.default_pool_size).max(1);
+        let limits = Limits {
+            size,
+            least: configured.min_pool_size.unwrap_or(general.min_pool_size).min(size),
+            reserve: configured.reserve_pool_size.unwrap_or(general.reserve_pool_size),
+            reserve_timeout: general.reserve_timeout,
+            per_tenant: configured.max_tenant_connections.or(general.max_tenant_connections),
+            idle_timeout: general.idle_timeout,
+            server_lifetime: general.server_lifetime,
+            check_delay: general.server_check_delay,
+            check_timeout: general.server_connect_timeout.min(LONGEST_CHECK),
+        };
+        let table = PlanTable::new(planner.clone(), general.plan_cache_entries, general.plan_cache_bytes);
+        Self {
+            name: target.name.clone(),
+            planner,
+            table: RefCell::new(table),
+            texts: RefCell::default(),
+            holding: Holding::at_most(general.max_pinned.unwrap_or_else(|| most_pinned(size))),
+            pool: Pool::new(Rc::new(target), limits),
+            interned: RefCell::default(),
+            statements: RefCell::default(),
+        }
+    }
+}
+
+/// A quarter of a pool, and one connection at least, is left to clients that keep none.
+fn most_pinned(size: usize) -> usize {
+    size.saturating_sub((size / 4).max(1)).max(1)
+}
+
 /// How far a worker is from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopping {
@@ -102,56 +133,6 @@ pub enum Stopping {
     Gently,
     /// Sessions end.
     Now,
-}
-
-/// A session as its worker reaches it from outside.
-#[derive(Debug)]
-pub struct Handle {
-    /// What cancels the leased server connection.
-    pub(super) key: RefCell<Option<Rc<CancelKey>>>,
-    /// A statement is running on it.
-    pub(super) running: Cell<bool>,
-    /// A cancel has come while the session waits for a lease.
-    pub(super) cancelled: Cell<bool>,
-    pub(super) waiting: Cell<bool>,
-    /// Who may do what has changed since the session was looked at.
-    pub(super) review: Cell<bool>,
-    waker: Waker,
-}
-
-impl Handle {
-    pub(super) fn new(waker: Waker) -> Self {
-        Self {
-            key: RefCell::default(),
-            running: Cell::default(),
-            cancelled: Cell::default(),
-            waiting: Cell::default(),
-            review: Cell::default(),
-            waker,
-        }
-    }
-
-    /// Cancels the statement that runs now, if one does.
-    fn cancel(&self) {
-        if self.running.get() {
-            // One that is on its way will do.
-            if let Some(key) = self.key.borrow().as_ref().filter(|key| !key.is_pending()) {
-                key.send();
-            }
-        } else if self.waiting.get() {
-            self.cancelled.set(true);
-            self.wake();
-        }
-    }
-
-    fn wake(&self) {
-        self.waker.wake_by_ref();
-    }
-}
-
-/// A quarter of a pool, and one connection at least, is left to clients that keep none.
-fn most_pinned(size: usize) -> usize {
-    size.saturating_sub((size / 4).max(1)).max(1)
 }
 
 /// Runs a worker until it is told to stop and its sessions have ended. A panic outside of a session ends all
@@ -203,37 +184,11 @@ impl Worker {
     fn new(seed: &Seed, auditor: Box<dyn Auditor>) -> Self {
         let Seed { index, settings, registry } = seed;
         let general = &settings.config.general;
-        let planners = settings.planners.iter();
-        let configured = settings.config.databases.iter();
-        let database =
-            |((target, planner), configured): ((Target, &Arc<Planner>), &crate::config::model::Database)| {
-                let size = configured.pool_size.unwrap_or(general.default_pool_size).max(1);
-                let limits = Limits {
-                    size,
-                    least: configured.min_pool_size.unwrap_or(general.min_pool_size).min(size),
-                    reserve: configured.reserve_pool_size.unwrap_or(general.reserve_pool_size),
-                    reserve_timeout: general.reserve_timeout,
-                    per_tenant: configured.max_tenant_connections.or(general.max_tenant_connections),
-                    idle_timeout: general.idle_timeout,
-                    server_lifetime: general.server_lifetime,
-                    check_delay: general.server_check_delay,
-                    check_timeout: general.server_connect_timeout.min(LONGEST_CHECK),
-                };
-                let table =
-                    PlanTable::new(planner.clone(), general.plan_cache_entries, general.plan_cache_bytes);
-                Rc::new(Database {
-                    name: target.name.clone(),
-                    planner: planner.clone(),
-                    table: RefCell::new(table),
-                    texts: RefCell::default(),
-                    holding: Holding::at_most(general.max_pinned.unwrap_or_else(|| most_pinned(size))),
-                    pool: Pool::new(Rc::new(target), limits),
-                    interned: RefCell::default(),
-                    statements: RefCell::default(),
-                })
-            };
-        let databases =
-            settings.targets.iter().cloned().zip(planners).zip(configured).map(database).collect();
+        let configured = settings.targets.iter().zip(&settings.planners).zip(&settings.config.databases);
+        let database = |((target, planner), configured): ((&Target, &Arc<Planner>), &config::Database)| {
+            Rc::new(Database::new(target.clone(), planner.clone(), configured, general))
+        };
+        let databases = configured.map(database).collect();
         let limits = sql::Limits { max_bytes: general.max_statement_bytes, ..sql::Limits::default() };
         let terms = Terms {
             tls: TlsOffer::Never,
@@ -354,64 +309,8 @@ impl Worker {
     }
 }
 
-/// Counts a client for as long as it is there, also after a panic.
-pub(super) struct Present {
-    clients: Arc<AtomicUsize>,
-    worker: Rc<Worker>,
-    pub(super) id: u64,
-}
-
-impl Present {
-    /// The next session.
-    pub(super) fn new(worker: Rc<Worker>, clients: Arc<AtomicUsize>) -> Self {
-        let id = worker.next_session.get();
-        worker.next_session.set(id.wrapping_add(1));
-        Self { clients, worker, id }
-    }
-}
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        self.worker.sessions.borrow_mut().remove(&self.id);
-        self.worker.settings.metrics.client_gone();
-        self.clients.fetch_sub(1, Relaxed);
-    }
-}
-
 /// Microseconds since 1970 by the system's clock.
 fn wall_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Rendered statements by text and types: each has one name on every server connection.
-#[derive(Debug, Default)]
-pub struct Interned {
-    table: HashTable<Rc<Prepared>>,
-    hasher: foldhash::quality::RandomState,
-    next: u64,
-}
-
-impl Interned {
-    /// The statement of this text and these types.
-    pub fn intern(&mut self, text: RenderedText, types: &[Oid]) -> Rc<Prepared> {
-        use std::hash::BuildHasher;
-        let hash = self.hasher.hash_one((text.bytes(), types));
-        let same = |known: &Rc<Prepared>| known.text() == text.bytes() && known.types() == types;
-        if let Ok(known) = self.table.find_entry(hash, same) {
-            if !known.get().is_retired() {
-                return known.get().clone();
-            }
-            known.remove();
-        }
-        if self.table.len() >= MOST_INTERNED {
-            self.table.clear();
-        }
-        self.next = self.next.wrapping_add(1);
-        let prepared = Rc::new(Prepared::new(self.next, text, types));
-        let hasher = &self.hasher;
-        self.table
-            .insert_unique(hash, prepared.clone(), |known| hasher.hash_one((known.text(), known.types())));
-        prepared
-    }
 }

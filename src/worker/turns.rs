@@ -5,14 +5,16 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::task::LocalSet;
 
 use super::client::{Client, Origin};
+use super::handle::Handle;
 use super::orders::{Arrival, Order, Received};
-use super::thread::{Handle, Present, Stopping, Worker};
+use super::thread::{Stopping, Worker};
 use super::woken::Woken;
 use crate::pool::Reactor;
 use crate::pool::tcp::Tcp;
@@ -205,5 +207,29 @@ impl Turns<'_> {
 impl Seats {
     fn are_empty(&self) -> bool {
         self.free.len() == self.taken.len()
+    }
+}
+
+/// Counts a client for as long as it is there, also after a panic.
+struct Present {
+    clients: Arc<AtomicUsize>,
+    worker: Rc<Worker>,
+    id: u64,
+}
+
+impl Present {
+    /// The next session.
+    fn new(worker: Rc<Worker>, clients: Arc<AtomicUsize>) -> Self {
+        let id = worker.next_session.get();
+        worker.next_session.set(id.wrapping_add(1));
+        Self { clients, worker, id }
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.worker.sessions.borrow_mut().remove(&self.id);
+        self.worker.settings.metrics.client_gone();
+        self.clients.fetch_sub(1, Relaxed);
     }
 }
