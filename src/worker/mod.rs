@@ -10,6 +10,7 @@
 
 pub mod acceptor;
 pub mod client;
+mod ending;
 mod handle;
 pub mod held;
 mod host;
