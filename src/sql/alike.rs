@@ -6,8 +6,9 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::bounds::Bounded;
+use super::lexer::LiteralClass;
 use super::lexer::{Kind, Lexer, ends_before_literal};
-use super::normalise::{Literal, LiteralClass, Normalised};
+use super::shape::{Literal, Normalised};
 
 /// Longer texts and more literals are not kept.
 const LONGEST: usize = 4096;

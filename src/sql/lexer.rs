@@ -9,11 +9,10 @@ mod token;
 use memchr::{memchr, memchr2, memmem};
 
 use super::bounds::Bounded;
-use super::normalise::LiteralClass;
 pub use token::ends_before_literal;
 use token::{Class, Quoting, begins_plain, begins_string, class, continues_name, integer_class};
 
-pub use token::{Fault, Kind, LexError, Token};
+pub use token::{Fault, Kind, LexError, LiteralClass, Token};
 
 /// Block comments may nest this deep. PostgreSQL's lexer takes time that is quadratic in it.
 const MAX_COMMENT_NESTING: usize = 200;

@@ -8,10 +8,11 @@
 use foldhash::{HashMap, HashSet};
 use pg_query::protobuf::{AConst, Float, Integer, Node, ParamRef, String as StringNode, a_const::Val, node};
 
+use super::lexer::LiteralClass;
 use super::lexer::{Kind, Lexer, Token};
-use super::normalise::{LiteralClass, Statement};
 use super::parse::deparse;
 use super::planned::Pin;
+use super::shape::Statement;
 use super::template::{Piece, Template};
 use super::walk::{Visitor, walk};
 use crate::policy::{Refusal, Rule, SqlState};

@@ -26,6 +26,7 @@ pub mod rewrite;
 mod seen;
 pub mod sequences;
 mod settings;
+pub mod shape;
 mod statement;
 pub mod template;
 pub mod typed;
@@ -40,8 +41,9 @@ use crate::policy::Policy;
 
 pub use bounds::{Bounded, Limits};
 pub use leaksafe::LeakSafe;
+pub use lexer::LiteralClass;
 pub use lift::{TENANT_PARAMETER, template};
-pub use normalise::{Literal, LiteralClass, Normalised, Normaliser, Statement, statements};
+pub use normalise::{Normaliser, statements};
 pub use parse::Tree;
 pub use plan::plan;
 pub use planned::{
@@ -49,6 +51,7 @@ pub use planned::{
     Witnessed,
 };
 pub use settings::{Change, Given, SettingChange, may_begin_with};
+pub use shape::{Literal, Normalised, Statement};
 pub use template::{Piece, Template};
 pub use verify::{VerifiedSql, verify};
 pub use witness::{Witness, witness};

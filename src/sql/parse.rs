@@ -7,7 +7,7 @@ use pg_query::protobuf::{AConst, Node, ParseResult, RawStmt, TypeName, node::Nod
 
 use super::copy::in_words;
 use super::lexer::{Kind, Lexer};
-use super::normalise::Statement;
+use super::shape::Statement;
 use super::walk::{Visitor, walk};
 use crate::policy::{Refusal, Rule, SqlState};
 

@@ -1,7 +1,5 @@
 //! What the lexer tells tokens by, and what it calls them.
 
-use crate::sql::LiteralClass;
-
 /// A token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token {
@@ -41,6 +39,30 @@ pub enum Kind {
     Operator,
     /// Any other character.
     Other,
+}
+
+/// The classes of literal tokens. Two tokens of one class parse to the same kind of node and get the same type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LiteralClass {
+    /// `'…'`
+    String,
+    /// `E'…'`
+    EscapeString,
+    /// `$tag$…$tag$`
+    DollarString,
+    /// Digits whose value fits an int4 (PostgreSQL's lexer makes an Integer of it).
+    Integer,
+    /// Digits beyond int4 that fit an int8 (a Float node, whose type is bigint).
+    Bigint,
+    /// Digits beyond int8, a decimal point or an exponent (a Float node, whose type is numeric).
+    Numeric,
+}
+
+impl LiteralClass {
+    /// A string of some notation.
+    pub const fn is_string(self) -> bool {
+        matches!(self, Self::String | Self::EscapeString | Self::DollarString)
+    }
 }
 
 /// What PostgreSQL's lexer refuses too, or what this one does not take.
