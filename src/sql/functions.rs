@@ -7,85 +7,24 @@
 //! call could choose is. A caller that knows which overload the server chooses
 //! ([`resolve`](super::resolve)) asks [`Functions::verdict_of`] for that one alone.
 
+mod overloads;
 mod table;
+mod verdict;
 
 use crate::catalog::{Function, Oid, Snapshot};
 use crate::policy::{Refusal, Rule, SqlState};
 
-use super::resolve::{Context, FunctionMatch, Resolution, coercion, resolve_function};
+use super::resolve::{FunctionMatch, Resolution, resolve_function};
+use overloads::{accepts, candidates, split_name, takes, undefined};
 use table::{Class, TABLE};
+
+pub use verdict::{AdvisoryLock, FunctionVerdict, SpecialFunction};
 
 /// The rule's name in messages, audit lines and metrics.
 pub const RULE: Rule = Rule("function");
 
 /// Oids below this one are the server's own (`FirstNormalObjectId`, access/transam.h).
 const FIRST_NORMAL_OID: Oid = 16384;
-
-/// What is known of the functions that a call could mean.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FunctionVerdict {
-    /// It may be called, qualified with this schema.
-    Allowed {
-        /// The schema that holds it.
-        schema: String,
-        /// The most volatile candidate's `provolatile`: i, s or v.
-        volatility: char,
-        /// A candidate returns a set.
-        set_returning: bool,
-        /// A candidate is an aggregate (ordered-set ones too, not window functions).
-        aggregate: bool,
-    },
-    /// It depends on its arguments or on the session: the caller decides.
-    Special(SpecialFunction),
-    /// It may not be called, or there is none.
-    Refused(Refusal),
-}
-
-/// Functions of `pg_catalog` that no list can decide on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SpecialFunction {
-    /// `nextval(regclass)`: a literal naming a sequence that the role may draw from.
-    Nextval,
-    /// `currval(regclass)`: shows the last value of the server session, whoever drew it.
-    Currval,
-    /// `lastval()`: the same, of any sequence.
-    Lastval,
-    /// `set_config(name, value, is_local)`: a SET with literal name, and a value known at Bind at the latest.
-    SetConfig,
-    /// `current_setting(name [, missing_ok])`: a SHOW; the name must be a literal of the allow-list.
-    CurrentSetting,
-    /// `pg_notify(channel, payload)`: channels are common to all tenants, so its name is made the tenant's.
-    PgNotify,
-    /// Advisory locks: keys are common to all tenants, so they are made the tenant's.
-    AdvisoryLock(AdvisoryLock),
-    /// `pg_sleep`, `pg_sleep_for`, `pg_sleep_until`: holds a server connection. Refused unless a rule allows it.
-    PgSleep,
-    /// `current_user()`, `session_user()`, `"user"()`, `getpgusername()`, `system_user()`: would show the proxy's
-    /// own role at the server.
-    CurrentUserLike,
-    /// `to_regclass(text)`, `to_regrole(text)` and `regclass(text)`: a look-up in the catalog by a value.
-    RegInput,
-    /// `pg_input_is_valid(text, type)`, `pg_input_error_info(text, type)`: the second argument names a type, whose
-    /// input function runs. Only a literal naming a base type of `pg_catalog` that is no reg* type.
-    PgInputIsValid,
-    /// `pg_get_serial_sequence(table, column)`: names a relation by text; reads the catalog alone.
-    PgGetSerialSequence,
-    /// `inet_client_addr()`, `inet_server_port()` and so on: would show the proxy's own connection.
-    SessionAddress,
-}
-
-/// What a function on advisory locks does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AdvisoryLock {
-    /// Locks for the transaction (`pg_advisory_xact_lock`, `pg_try_advisory_xact_lock`, shared or not).
-    Transaction,
-    /// Locks for the server session, beyond the transaction.
-    Session,
-    /// Gives back a session's lock.
-    Unlock,
-    /// Gives back all of a session's locks: the leased server connection holds no one else's.
-    UnlockAll,
-}
 
 /// The judgement on functions; its rules are data.
 #[derive(Debug)]
@@ -127,7 +66,7 @@ impl Functions {
         let candidates = candidates(catalog, schema, name, callable);
         let verdicts = candidates.iter().map(|f| Self::verdict_of(catalog, policy_listed, f));
         let none = || FunctionVerdict::Refused(undefined(schema, name, arguments.len()));
-        verdicts.reduce(worse).unwrap_or_else(none)
+        verdicts.reduce(FunctionVerdict::worse).unwrap_or_else(none)
     }
 
     /// Judges one overload.
@@ -149,116 +88,21 @@ impl Functions {
         let builtin = function.oid < FIRST_NORMAL_OID;
         match function.schema.as_str() {
             "pg_catalog" if builtin => match TABLE.class(catalog, function) {
-                Some(Class::Allow) => allow(function),
+                Some(Class::Allow) => FunctionVerdict::allowed(function),
                 Some(Class::Special(special)) => FunctionVerdict::Special(special),
                 Some(Class::Deny(why)) => refuse(why),
                 None => refuse("is known to no rule"),
             },
-            "information_schema" if builtin && function.name.starts_with("_pg_") => allow(function),
-            schema if policy_listed(schema, &function.name) => allow(function),
+            "information_schema" if builtin && function.name.starts_with("_pg_") => {
+                FunctionVerdict::allowed(function)
+            }
+            schema if policy_listed(schema, &function.name) => FunctionVerdict::allowed(function),
             _ => match TABLE.extension(function) {
-                Some(true) => allow(function),
+                Some(true) => FunctionVerdict::allowed(function),
                 Some(false) => refuse("changes its session"),
                 None => refuse("is not listed"),
             },
         }
-    }
-}
-
-/// `function f(…) does not exist`, as the server says it (func_get_detail's callers in parse_func.c); the types of the
-/// arguments are left out where they are not known.
-fn undefined(schema: Option<&str>, name: &str, argument_count: usize) -> Refusal {
-    let arguments = if argument_count == 0 { "()" } else { "(…)" };
-    let prefix = schema.map(|s| format!("{s}.")).unwrap_or_default();
-    let what = format!("function {prefix}{name}{arguments} does not exist");
-    Refusal::new(SqlState::UNDEFINED_FUNCTION, RULE, what).hint(
-        "No function matches the given name and argument types. You might need to add explicit type casts.",
-    )
-}
-
-fn split_name<'a>(catalog: &Snapshot, name: &[&'a str]) -> Result<(Option<&'a str>, &'a str), Refusal> {
-    match *name {
-        [name] => Ok((None, name)),
-        [schema, name] => Ok((Some(schema), name)),
-        [database, schema, name] if database == catalog.database => Ok((Some(schema), name)),
-        [_, _, _] => {
-            let what = format!("cross-database references are not implemented: {}", name.join("."));
-            Err(Refusal::new(SqlState::NOT_SUPPORTED, RULE, what))
-        }
-        _ => {
-            let what = format!("improper qualified name (too many dotted names): {}", name.join("."));
-            Err(Refusal::new(SqlState::SYNTAX, RULE, what))
-        }
-    }
-}
-
-/// The overloads of the first schema that has any which the call could mean.
-fn candidates<'a>(
-    catalog: &'a Snapshot,
-    schema: Option<&str>,
-    name: &str,
-    callable: impl Fn(&Function) -> bool,
-) -> Vec<&'a Function> {
-    let named = catalog.functions_named(name);
-    let of = |schema: &str| -> Vec<&'a Function> {
-        named.iter().map(AsRef::as_ref).filter(|f| f.schema == schema && callable(f)).collect()
-    };
-    match schema {
-        Some(schema) => of(schema),
-        None => std::iter::once("pg_catalog")
-            .chain(catalog.search_path.iter().map(String::as_str))
-            .map(of)
-            .find(|found| !found.is_empty())
-            .unwrap_or_default(),
-    }
-}
-
-/// Whether a call with so many arguments can mean the function: defaults and VARIADIC counted
-/// (FuncnameGetCandidates, namespace.c).
-fn accepts(function: &Function, argument_count: usize) -> bool {
-    let declared = function.arguments.len();
-    let defaults = usize::try_from(function.defaults).unwrap_or(0);
-    let fits = declared.saturating_sub(defaults) <= argument_count && argument_count <= declared;
-    fits || (function.variadic != 0 && argument_count.saturating_add(1) >= declared)
-}
-
-/// Whether a function can be chosen for arguments of the known types among these (can_coerce_type, parse_coerce.c).
-fn takes(catalog: &Snapshot, function: &Function, arguments: &[Option<Oid>]) -> bool {
-    let last = function.arguments.len().checked_sub(1);
-    arguments.iter().enumerate().all(|(at, given)| {
-        let Some(given) = *given else { return true };
-        let can = |target: Oid| coercion(catalog, given, target, Context::Implicit).is_some();
-        let declared = function.arguments.get(at).copied().is_some_and(can);
-        let spread = function.variadic != 0 && last.is_some_and(|last| at >= last) && can(function.variadic);
-        declared || spread
-    })
-}
-
-fn allow(function: &Function) -> FunctionVerdict {
-    FunctionVerdict::Allowed {
-        schema: function.schema.clone(),
-        volatility: function.volatility,
-        set_returning: function.returns_set,
-        aggregate: function.kind == 'a',
-    }
-}
-
-/// The verdict that holds for both of two overloads: a refusal before all, then what is special.
-fn worse(left: FunctionVerdict, right: FunctionVerdict) -> FunctionVerdict {
-    use FunctionVerdict::{Allowed, Refused, Special};
-    let rank = |v: char| "isv".find(v).unwrap_or(usize::MAX);
-    match (left, right) {
-        (refused @ Refused(_), _) | (_, refused @ Refused(_)) => refused,
-        (special @ Special(_), _) | (_, special @ Special(_)) => special,
-        (
-            Allowed { schema, volatility: left, set_returning, aggregate },
-            Allowed { volatility: right, set_returning: right_set, aggregate: right_aggregate, .. },
-        ) => Allowed {
-            schema,
-            volatility: if rank(left) >= rank(right) { left } else { right },
-            set_returning: set_returning || right_set,
-            aggregate: aggregate || right_aggregate,
-        },
     }
 }
 
