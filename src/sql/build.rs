@@ -201,8 +201,17 @@ pub(in crate::sql) fn count_star() -> Node {
 /// `EXISTS (SELECT 1 FROM … WHERE …)`.
 pub(in crate::sql) fn exists(from: Node, condition: Node) -> Node {
     let select = select(vec![target(integer(1), "")], vec![from], Some(condition));
+    sublink(SubLinkType::ExistsSublink, select)
+}
+
+/// A query of one value, as a value.
+pub(in crate::sql) fn scalar(select: SelectStmt) -> Node {
+    sublink(SubLinkType::ExprSublink, select)
+}
+
+fn sublink(kind: SubLinkType, select: SelectStmt) -> Node {
     node(NodeEnum::SubLink(Box::new(SubLink {
-        sub_link_type: SubLinkType::ExistsSublink as i32,
+        sub_link_type: kind as i32,
         subselect: Some(boxed(NodeEnum::SelectStmt(Box::new(select)))),
         location: NOWHERE,
         ..SubLink::default()

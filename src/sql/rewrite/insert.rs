@@ -10,7 +10,8 @@ use crate::policy::{Refusal, Rule, SqlState, Tenancy};
 
 use super::super::bind::{Binder, Facts, Level, Output, Scope, is_star, unsupported};
 use super::super::build;
-use super::assignment::{Proof, is_constant, is_null, left_null, proofs, target_column};
+use super::assignment::target_column;
+use super::key_proof::{Proof, is_constant, is_null, left_null, proofs};
 use super::predicate::tenant_value;
 use super::update::Target;
 

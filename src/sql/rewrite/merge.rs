@@ -10,8 +10,9 @@ use crate::policy::{Refusal, Tenancy};
 
 use super::super::bind::{Binder, Facts, Level, Output, Scope, kind_of, unsupported};
 use super::super::build;
-use super::assignment::{left_null, proofs, target_column};
+use super::assignment::target_column;
 use super::barrier::Clause;
+use super::key_proof::{left_null, proofs};
 use super::placement;
 use super::predicate::{tenant_value, write_predicate};
 use super::update::Target;

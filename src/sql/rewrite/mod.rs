@@ -5,7 +5,8 @@
 //!    [`operand`]: an equality whose operand waits in its place; [`presence`]: what a guard hides from the planner;
 //! 2. [`predicate`]: what restricts a relation to the tenant's rows;
 //! 3. [`placement`]: where that predicate goes, and the fences around derived tables;
-//! 4. [`assignment`], [`insert`], [`update`], [`delete`], [`merge`], [`conflict`]: writes;
+//! 4. [`assignment`], [`key_proof`], [`row_source`]: what values are written; [`insert`], [`update`], [`delete`],
+//!    [`merge`], [`conflict`]: writes;
 //! 5. [`index_proof`]: indexes that bare conditions rely on;
 //! 6. [`copy`], [`copy_from`]: COPY TO and COPY FROM.
 //!
@@ -20,6 +21,7 @@ mod delete;
 mod gate;
 mod index_proof;
 mod insert;
+mod key_proof;
 mod lock;
 mod membership;
 mod merge;

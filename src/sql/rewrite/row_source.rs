@@ -15,7 +15,7 @@ use crate::policy::{Refusal, SqlState};
 
 use super::super::bind::{Binder, FORM, star_of, unsupported};
 use super::super::build;
-use super::assignment::Proof;
+use super::key_proof::Proof;
 
 /// The source of a row assignment, taken out of its targets.
 pub(super) struct RowSource {
@@ -65,7 +65,7 @@ impl RowSource {
             ..JoinExpr::default()
         })));
         let outputs = self.outputs.into_iter().map(|output| build::target(output, "")).collect();
-        let source = super::assignment::scalar(build::select(outputs, vec![join], None));
+        let source = build::scalar(build::select(outputs, vec![join], None));
         for target in targets.iter_mut().skip(self.first).take(width) {
             if let Some(NodeEnum::ResTarget(target)) = &mut target.node
                 && let Some(NodeEnum::MultiAssignRef(multi)) =

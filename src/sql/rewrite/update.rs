@@ -10,8 +10,8 @@ use crate::policy::{Access, Refusal, Tenancy};
 use super::super::bind::{self, Binder, Facts, Level, Output, Scope, Source, unsupported};
 use super::super::build;
 use super::super::parse::parse_definition;
-use super::assignment::{Proof, proofs};
 use super::barrier::Clause;
+use super::key_proof::{Proof, proofs};
 use super::placement;
 use super::predicate::write_predicate;
 
