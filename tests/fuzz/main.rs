@@ -2,6 +2,7 @@
 //! its own, for as long as `PGBULKHEAD_FUZZ_MILLIS` says (2 s a target); `cargo bolero test frames::any_cut` (bolero's
 //! own tool) runs one for hours, guided by coverage. What is found goes into the target's corpus.
 
+mod copy_reading;
 mod copy_rows;
 mod frames;
 mod source;

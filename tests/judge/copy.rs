@@ -3,8 +3,10 @@
 //!
 //! `PGBULKHEAD_JUDGE_SEED=N` repeats a run, `PGBULKHEAD_JUDGE_COPIES=N` makes it longer.
 
-use std::fmt::Write as _;
+mod fixed;
+mod random;
 
+use self::random::Random;
 use super::support::fixture::{Proxy, Server};
 use super::support::wire::{Connection, CopyIn, Extended, Outcome};
 
@@ -63,7 +65,7 @@ pub fn judge(server: &Server) -> Result<(), String> {
     };
     let major = server.major();
     let mut faults = Vec::new();
-    let fixed = fixed_loads(major);
+    let fixed = fixed::loads(major);
     let mut random = Random(number("PGBULKHEAD_JUDGE_SEED").unwrap_or(20_261_125));
     let count = number("PGBULKHEAD_JUDGE_COPIES").unwrap_or(400);
     let generated = (0..count).map(|_| random.load(major)).collect::<Vec<_>>();
@@ -167,224 +169,6 @@ fn rows(connection: &mut Connection, table: &str) -> Vec<Vec<Option<Vec<u8>>>> {
     let outcomes =
         connection.run(&format!("select * from app.{table} t order by t::text collate \"C\"")).outcomes();
     outcomes.into_iter().next().map(|outcome| outcome.rows).unwrap_or_default()
-}
-
-fn fixed_loads(major: u32) -> Vec<Load> {
-    let mut loads = Vec::new();
-    let mut add = |table, columns, options: &str, rows: &[u8]| {
-        for extended in [false, true] {
-            loads.push(Load { table, columns, options: options.to_owned(), rows: rows.to_vec(), extended });
-        }
-    };
-    let (given, left) = ("(a, tenant_id, b, c)", "(a, b)");
-    add("loads", given, "", b"1\t1\tx\t{a,b}\n2\t1\t\\N\t\\N\n");
-    add("loads", given, "", b"1\t1\tx\t{}\n2\t2\tCANARY\t{}\n");
-    add("loads", given, "", b"1\t1\\\n\tx\t{}\n");
-    add("loads", given, "", b"1\t\\x32\tx\t{}\n");
-    add("loads", given, "csv", b"1,\"2\",x,{}\n");
-    add("loads", given, "csv", b"1,\"1\",\"a\nb\",{}\r\n");
-    add("loads", "", "", b"1\t1\tx\t{}\n\\.\n2\t2\ty\t{}\n");
-    add("loads", "", "csv", b"1,1,x,{}\n\\.\n2,2,y,{}\n");
-    add("loads", left, "(header)", b"a\tb\n1\tx\n");
-    add("loads", left, "(format csv, header match)", b"a,b\n1,x\n");
-    add("loads", left, "(format csv, header match)", b"b,a\n1,x\n");
-    add("loads", left, "(format csv, null 'NULL', delimiter ';')", b"NULL;x\n1;\"NULL\"\n");
-    add("loads", left, "(format csv, force_null (b), null 'z')", b"1,\"z\"\n2,z\n");
-    add("loads", left, "(format csv, force_not_null (b))", b"1,\n2,\"\"\n");
-    add("loads", left, "where a > 1 and b <> 'z'", b"1\tx\n2\ty\n3\tz\n");
-    add("loads", left, "where b::int > 0", b"1\tx\n");
-    add("loads", left, "csv quote '''' escape '\\'", b"1,'a\\'b'\n2,'\\\\'\n");
-    add("loads", left, "", b"1\tx\textra\n");
-    add("loads", left, "", b"1\n");
-    add("loads", left, "", b"x\ty\n");
-    add("loads", left, "", b"1\tx\n2\r\ty\n");
-    add("loads", left, "", b"1\tx\r\n2\ty\n");
-    add("loads", left, "", b"1\tx\n2\t\xff\n");
-    add("loads", left, "csv", b"1,\"x\n");
-    add("loads", left, "", b"1\tx\\.\n2\ty\n");
-    add("loads", left, "", b"1\tx\n\\.more\n");
-    add("loads", left, "", b"");
-    let one: &[u8] = &[0, 0, 0, 1];
-    let binary = |fields: &[&[&[u8]]]| {
-        let mut out = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
-        for row in fields {
-            out.extend_from_slice(&(row.len() as i16).to_be_bytes());
-            for field in *row {
-                out.extend_from_slice(&(field.len() as i32).to_be_bytes());
-                out.extend_from_slice(field);
-            }
-        }
-        out.extend_from_slice(&[0xff, 0xff]);
-        out
-    };
-    add("loads", left, "binary", &binary(&[&[one, b"x"], &[one, b"y"]]));
-    add("loads", "(tenant_id, b)", "(format binary)", &binary(&[&[one, b"x"]]));
-    add("loads", "(tenant_id, b)", "(format binary)", &binary(&[&[one, b"x"], &[&[0, 0, 0, 2], b"y"]]));
-    add("loads", "(tenant_id, b)", "(format binary)", &binary(&[&[&[0, 1], b"y"]]));
-    add("loads", "(tenant_id, b)", "(format binary)", &binary(&[&[one, b"x", b"z"]]));
-    add("loads", "(tenant_id, b)", "(format binary)", b"PGCOPX\n\xff\r\n\0\0\0\0\0\0\0\0\0");
-    add("loads", "(tenant_id, b)", "(format binary)", &binary(&[&[one, b"x"]])[..30]);
-    let mut lying = binary(&[&[one, b"x"]]);
-    lying[21..25].copy_from_slice(&(-2i32).to_be_bytes());
-    add("loads", "(tenant_id, b)", "(format binary)", &lying);
-    add("loads", "(tenant_id, b)", "(format binary)", &[binary(&[&[one, b"x"]]), b"more".to_vec()].concat());
-    let id: &[u8] = &1_111_001_i64.to_be_bytes();
-    add("loads_of_documents", "(document_id, b)", "(format binary)", &binary(&[&[id, b"x"]]));
-    add(
-        "loads_of_documents",
-        "(document_id, b)",
-        "(format binary)",
-        &binary(&[&[&2_222_001_i64.to_be_bytes(), b"x"]]),
-    );
-    add("loads_of_documents", "", "", b"1111001\tx\t1\n1111002\t\\N\t\\N\n");
-    add("loads_of_documents", "", "", b"1111001\tx\t1\n2222001\ty\t2\n");
-    add("loads_of_documents", "", "", b"1111001\tx\tone\n");
-    add("loads_of_documents", "", "", b"1111001\tx\n");
-    add("loads_of_documents", "(document_id)", "csv header", b"document_id\n1111001\n");
-    let freezing = ["freeze", "(freeze)", "(freeze on)", "(freeze 'True', header 1)", "csv header freeze"];
-    for freezing in freezing {
-        add("loads", left, freezing, b"1\tx\n");
-        add("loads_of_documents", "(document_id)", freezing, b"1111001\n");
-    }
-    for plain in
-        ["(freeze off)", "(freeze 0, header on)", "(format csv, delimiter '\t', header on)", "(freeze 2)"]
-    {
-        add("loads", left, plain, b"1\tx\n2\ty\n");
-        add("loads_of_documents", "(document_id, b)", plain, b"1111001\tx\n1111002\ty\n");
-    }
-    if major >= 16 {
-        add("loads", given, "(default '\\D')", b"1\t\\D\t\\N\t{}\n");
-        add("loads", left, "(default '\\D')", b"\\N\tx\n");
-    }
-    if major >= 17 {
-        add("loads", given, "(on_error ignore)", b"x\t1\tx\t{}\n2\t1\ty\t{}\n");
-        add("loads", left, "(format csv, force_null *)", b"\"\",\"\"\n");
-    }
-    // The server fails before it reads anything, and answers the Sync that it would have passed over.
-    loads.retain(|load| !load.extended || !freezing.contains(&load.options.as_str()));
-    loads
-}
-
-/// A generator of loads: xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() >> 33) as usize % bound
-    }
-
-    fn one<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
-    }
-
-    fn pieces(&mut self, rows: &[u8]) -> Vec<Vec<u8>> {
-        let mut pieces = Vec::new();
-        let mut rest = rows;
-        while !rest.is_empty() {
-            let length = match self.below(4) {
-                0 => 1,
-                1 => 1 + self.below(8),
-                _ => rest.len(),
-            };
-            let (piece, after) = rest.split_at(length.min(rest.len()));
-            pieces.push(piece.to_vec());
-            rest = after;
-        }
-        pieces
-    }
-
-    fn load(&mut self, major: u32) -> Load {
-        let inserted = self.below(4) == 0;
-        let (table, columns, width, tenant) = match (inserted, self.below(3)) {
-            (true, 0) => ("loads_of_documents", "", 3, None),
-            (true, _) => ("loads_of_documents", "(b, document_id)", 2, None),
-            (false, 0) => ("loads", "", 4, Some(1)),
-            (false, 1) => ("loads", "(b, tenant_id)", 2, Some(1)),
-            (false, _) => ("loads", "(b, a)", 2, None),
-        };
-        let csv = self.below(2) == 0;
-        let mut options = String::from(if csv { "(format csv" } else { "(format text" });
-        let delimiter = if csv { self.one(&[",", ";", "1"]) } else { self.one(&["\t", "|", ";"]) };
-        let (mut quote, mut escape) = ("\"", "\"");
-        let _ = write!(options, ", delimiter '{delimiter}'");
-        if csv && self.below(2) == 0 {
-            (quote, escape) = self.one(&[("\"", "\\"), ("^", "^"), ("^", "!")]);
-            let _ = write!(options, ", quote '{quote}', escape '{escape}'");
-        }
-        if self.below(3) == 0 {
-            let null = self.one(&["NULL", "1x", ""]);
-            let _ = write!(options, ", null '{null}'");
-            if csv && self.below(2) == 0 {
-                options.push_str(self.one(&[", force_null (b)", ", force_not_null (b)"]));
-            }
-        }
-        if self.below(4) == 0 && (csv || major >= 15) {
-            options.push_str(", header");
-        }
-        options.push(')');
-        let end = self.one(&["\n", "\n", "\r\n", "\r"]);
-        let mut rows = String::new();
-        for _ in 0..self.below(6) {
-            let width = if self.below(30) == 0 { 1 + self.below(5) } else { width };
-            for column in 0..width {
-                if column > 0 {
-                    rows.push_str(delimiter);
-                }
-                let field = self.field(table, columns, column, tenant);
-                if csv && self.below(3) == 0 {
-                    let doubled = field.replace(escape, &escape.repeat(2));
-                    let doubled = if quote == escape {
-                        doubled
-                    } else {
-                        doubled.replace(quote, &format!("{escape}{quote}"))
-                    };
-                    let _ = write!(rows, "{quote}{doubled}{quote}");
-                } else {
-                    rows.push_str(&field);
-                }
-            }
-            rows.push_str(if self.below(40) == 0 { "\n" } else { end });
-        }
-        if self.below(6) == 0 {
-            rows.push_str(self.one(&["\\.", "\\.\n", "\\.\r\n", "\\", "\"", "x\\.\n"]));
-            rows.push_str(end);
-        }
-        let extended = self.below(3) == 0;
-        Load { table, columns, options, rows: rows.into_bytes(), extended }
-    }
-
-    fn field(&mut self, table: &str, columns: &str, column: usize, tenant: Option<usize>) -> String {
-        let odd = self.below(12) == 0;
-        let text = [
-            "x", "", "a b", "\\N", "NULL", "1x", "\\t", "\\\\", "\\x41", "\"", "^", "!", "\\.", "é", "\\",
-            "a\nb", "\r",
-        ];
-        let kind = match (table, columns, column) {
-            _ if odd => "text",
-            (_, _, column) if Some(column) == tenant => "tenant",
-            ("loads_of_documents", "", 0) | ("loads_of_documents", "(b, document_id)", 1) => "document",
-            ("loads_of_documents", "", 2) | ("loads", "", 0) | ("loads", "(b, a)", 1) => "number",
-            ("loads", "", 3) => "array",
-            _ => "text",
-        };
-        match kind {
-            "tenant" => {
-                self.one(&["1", "1", "1", "1", "1", "1", "1", "1", " 1", "01", "2", "\\x31", "\\N", "x"])
-            }
-            "document" => self.one(&["1111001", "1111002", "1111003", "1111040", "1111005", "2222001", "5"]),
-            "number" => self.one(&["1", "20", "-3", "\\N"]),
-            "array" => self.one(&["{}", "{a}", "\\N"]),
-            _ => self.one(&text),
-        }
-        .to_owned()
-    }
 }
 
 /// Some megabytes, with and without the tenant.
