@@ -211,11 +211,7 @@ fn verified(
     let decided_on = decided.pinned.iter().filter(|index| !known.contains(index));
     pins.extend(decided_on.filter_map(|index| pin(statement, *index)));
     let sql = verify::verify_as(&intended, template, statement, tenant_parameter)?;
-    let witnessed = if decided.relations.is_empty() {
-        Witnessed::NotAsked
-    } else {
-        ask(world, statement, &sql, tenant_parameter, decided)?
-    };
+    let witnessed = ask(world, statement, &sql, tenant_parameter, decided)?;
     Ok((sql, pins, witnessed))
 }
 
@@ -236,7 +232,10 @@ fn ask(
         let reason = format!("index {} is not looked up in the text", index.name);
         return Err(verify::refusal(statement.text, text, reason));
     }
+    // Also where the rewriter has found no relation: whether there is none is for the witness to say.
+    let is_touched = !decided.relations.is_empty();
     match witness_relying_on(&text, tenant_parameter, &Facts { world }, decided.indexes.clone()) {
+        Witness::Agrees | Witness::CannotRead(_) if !is_touched => Ok(Witnessed::NotAsked),
         Witness::Agrees => Ok(Witnessed::Agrees),
         Witness::CannotRead(_) if world.policy.witness == model::Witness::WhenPossible => {
             Ok(Witnessed::CannotRead)

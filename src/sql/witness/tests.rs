@@ -1,6 +1,7 @@
 use super::*;
 
 mod keys;
+mod places;
 
 const T: &str = "OPERATOR(pg_catalog.=) $9::int";
 
