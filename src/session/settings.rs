@@ -119,8 +119,9 @@ impl Settings {
         self.stale = true;
     }
 
-    /// ROLLBACK has completed.
+    /// ROLLBACK has completed. What comes behind it in the same batch is another transaction, which has not failed.
     pub fn rollback(&mut self) {
+        self.failed = false;
         self.pending.clear();
         self.savepoints.clear();
     }
@@ -211,6 +212,17 @@ mod tests {
         settings.rollback();
         settings.commit(&mut server);
         assert_eq!(names(&settings), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_set_behind_a_rollback_in_the_same_batch_holds() {
+        let (mut settings, mut server) = (Settings::default(), Server::new(Vec::new()));
+        settings.set(change("a", Some("1")));
+        settings.failed();
+        settings.rollback();
+        settings.set(change("b", Some("1")));
+        assert!(settings.idle(&mut server));
+        assert_eq!(names(&settings), ["b"]);
     }
 
     #[test]
