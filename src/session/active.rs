@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::Io;
+use super::begun::Begun;
 use super::channels::Channels;
 use super::copy::{Copying, Loading};
 use super::holds::{Holds, too_many_held};
@@ -56,6 +57,8 @@ pub struct Active {
     /// A COPY of a simple query is sent as a batch: the Sync behind it is the proxy's.
     pub(super) syncs_after_copy: bool,
     pub(super) server: Option<Box<Server>>,
+    /// A transaction that no server connection knows of; only without a lease.
+    pub(super) begun: Begun,
     pub(super) frames: Frames,
     /// A statement that a simple query runs by EXECUTE could not be prepared: the query has had its answer.
     pub(super) ahead_failed: bool,
@@ -180,6 +183,7 @@ impl Active {
             passing: None,
             syncs_after_copy: false,
             server: None,
+            begun: Begun::No,
             frames: Frames::default(),
             ahead_failed: false,
             pin: Pin::default(),
@@ -269,7 +273,10 @@ impl Active {
         if tag == b'X' {
             return Ok(Some(Flow::End));
         }
-        if matches!(self.queue.back(), Some(Expect::Query(_))) || self.queue.len() >= MOST_OUTSTANDING {
+        if matches!(self.queue.back(), Some(Expect::Query(_)))
+            || self.queue.len() >= MOST_OUTSTANDING
+            || self.must_have_begun()
+        {
             return Ok(Some(Flow::Drain));
         }
         self.check_expiry(host)?;
@@ -302,6 +309,7 @@ impl Active {
         match tag {
             b'd' if self.copying == Copying::No => Ok(Flow::Done),
             b'd' => Err(refusal),
+            _ if self.must_have_begun() => Ok(Flow::Drain),
             b'Q' | b'F' if self.must_drain() => Ok(Flow::Drain),
             b'Q' | b'F' => self.refuse_query(host, io, &refusal, "", 0),
             _ => self.refuse_message(host, io, &refusal, "", 0),
@@ -314,7 +322,7 @@ impl Active {
 
     /// Whether answers to the client's own messages are outstanding.
     pub(super) fn awaits_answers(&self) -> bool {
-        self.queue.iter().any(|expect| !matches!(expect, Expect::Own))
+        self.queue.iter().any(|expect| !matches!(expect, Expect::Own | Expect::Begin(_)))
     }
 
     /// Looks every statement of a text up.
@@ -377,9 +385,9 @@ impl Active {
         }
     }
 
-    /// The server's transaction status; idle without a lease.
+    /// The transaction's status as the client knows it: the server's, and without one whether one has begun here.
     pub(super) fn status(&self) -> TransactionStatus {
-        self.server.as_ref().map_or(TransactionStatus::Idle, |server| server.status)
+        self.server.as_ref().map_or(self.begun.status(), |server| server.status)
     }
 
     /// How many statements have room reserved in the audit log.
@@ -461,7 +469,8 @@ impl Active {
 
     fn flush(&mut self, io: &mut Io<'_>) -> Result<Flow, Refusal> {
         io.client.append(&mut self.held);
-        if matches!(self.batch, Batch::Open { sent: true } | Batch::Skipping { sent: true }) {
+        let sent = matches!(self.batch, Batch::Open { sent: true } | Batch::Skipping { sent: true });
+        if sent || self.is_beginning() {
             io.server.extend_from_slice(request::FLUSH);
         }
         Ok(Flow::Done)

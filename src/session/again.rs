@@ -174,6 +174,7 @@ fn messages(queue: &VecDeque<Expect>) -> Option<SmallVec<[u8; 16]>> {
             | Expect::AheadReady
             | Expect::Insert(_)
             | Expect::Lone(_)
+            | Expect::Begin(_)
             | Expect::Own => return None,
         }
     }

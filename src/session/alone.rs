@@ -9,6 +9,7 @@ use super::active::{Active, Flow};
 use super::checks;
 use super::host::{Host, Seen};
 use super::outgoing::{self, Filled};
+use super::refusing::aborted;
 use super::reply::{Expect, Part, Query, Running};
 use super::sequences::asks;
 use super::tenancy::unbound;
@@ -33,6 +34,9 @@ impl Active {
         seen: &Seen<'_>,
         (sql, needs_tenant): (&VerifiedSql, bool),
     ) -> Result<Flow, Refusal> {
+        if self.begun.has_failed() {
+            return self.refuse_query(host, io, &aborted(), text, seen.offset);
+        }
         let now = host.now_unix();
         if needs_tenant && self.tenancy.next_tenant(now).is_none() {
             return self.refuse_query(host, io, &unbound(), text, seen.offset);

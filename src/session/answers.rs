@@ -59,6 +59,11 @@ impl Active {
     fn described(&mut self, tag: u8, body: &[u8]) -> Result<Seen, Lost> {
         let seen = match (tag, self.queue.front()) {
             (b'T' | b'D', Some(Expect::Own)) => return Ok(Seen::Nothing),
+            (b'1', Some(Expect::Begin(begin))) if body.is_empty() => {
+                self.begin_is_prepared(begin);
+                return Ok(Seen::Nothing);
+            }
+            (b'2', Some(Expect::Begin(_))) if body.is_empty() => return Ok(Seen::Nothing),
             (b'2', Some(Expect::Insert(_))) if body.is_empty() => return Ok(Seen::Nothing),
             (b'1', Some(Expect::Parse { client: None, .. } | Expect::Ahead(_)))
             | (b'3', Some(Expect::OwnClose(_))) => Seen::Nothing,
@@ -105,9 +110,12 @@ impl Active {
             inserting.row_done();
             return Ok(Seen::Nothing);
         }
-        // What this stands before may be a COPY, whose data the client may have sent already.
+        // What these stand before may be a COPY, whose data the client may have sent already.
         if matches!(self.queue.front(), Some(Expect::Own)) && tag == b'C' {
             self.pin_answered(command);
+            return Ok(Seen::Nothing);
+        }
+        if tag == b'C' && self.has_begun(body) {
             return Ok(Seen::Nothing);
         }
         self.copying = Copying::No;
@@ -246,10 +254,13 @@ impl Active {
         };
         let of_sync = matches!(self.queue.front(), Some(Expect::Ready | Expect::AheadReady));
         let is_own = matches!(self.queue.pop_front(), Some(Expect::Own | Expect::OwnReady));
-        let copying = self.copying;
+        let (copying, assumed) = (self.copying, self.status());
         self.is_ready(status, of_sync);
         if is_own {
             self.copying = copying;
+            if self.is_beginning() {
+                self.assume(assumed);
+            }
         }
         Ok(seen)
     }

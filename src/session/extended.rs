@@ -57,7 +57,7 @@ impl Active {
         match self.batch {
             Batch::Skipping { .. } => return Ok(Flow::Done),
             // The tenant of SET LOCAL ends with its transaction: whether that is over must be known.
-            Batch::Closed if self.tenancy.is_local() && !self.queue.is_empty() => return Ok(Flow::Drain),
+            Batch::Closed if self.tenancy.is_local() && self.awaits_answers() => return Ok(Flow::Drain),
             Batch::Closed | Batch::Open { .. } => {}
         }
         let mut text = "";
@@ -227,6 +227,7 @@ impl Active {
                 // A cursor that SQL declared is a portal of the server by its own name: drivers describe it. In
                 // a transaction every portal of the leased connection is this session's; so is one that is held.
                 None if !name.is_empty()
+                    && self.server.is_some()
                     && (self.status() == TransactionStatus::Open || self.holds.is_holding()) =>
                 {
                     request::target(io.server, b'D', b'P', name.as_bytes())?;

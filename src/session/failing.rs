@@ -91,6 +91,7 @@ impl Active {
         };
         // The table has changed since the statement was prepared (plancache.c).
         let stale = is_stale(&fields);
+        let begin = self.take_failed_begin()?;
         match self.queue.front_mut() {
             Some(Expect::Own) if self.pin.ask_again() => return Ok(Seen::Nothing),
             Some(Expect::Own) => return Err(Lost::Own),
@@ -126,6 +127,9 @@ impl Active {
                 self.skip_to_sync(host);
             }
             None => {}
+        }
+        if let Some(begin) = begin {
+            self.begin_and_fail(begin)?;
         }
         Ok(Seen::Instead(out))
     }

@@ -42,13 +42,14 @@ impl Active {
         self.payer.as_ref()
     }
 
-    /// Takes a server connection and makes its settings the session's.
+    /// Takes a server connection, makes its settings the session's, and begins the transaction that waits.
     pub fn grant(&mut self, mut server: Box<Server>, io: &mut Io<'_>) -> Result<(), Refusal> {
         // What another session has sent is none of this one's.
         server.sent.clear();
         let discards = self.drawn.lease(&mut server);
         self.server = Some(server);
-        self.set_server(io, discards)
+        self.set_server(io, discards)?;
+        self.send_begin(io)
     }
 
     fn set_server(&mut self, io: &mut Io<'_>, discards: bool) -> Result<(), Refusal> {

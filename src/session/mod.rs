@@ -9,7 +9,7 @@
 //!
 //! * [`handshake`]: from the first byte to a principal; [`startup`]: what a StartupMessage may say; [`login`]: from
 //!   there to ReadyForQuery.
-//! * [`active`]: the session proper, and [`leasing`] when it has a server connection. A statement's way is in [`simple`], [`alone`], [`straight`] and
+//! * [`active`]: the session proper, [`leasing`] when it has a server connection, and [`begun`] a transaction without one. A statement's way is in [`simple`], [`alone`], [`straight`] and
 //!   [`extended`] ([`preparing`], [`executing`], [`statement`], [`portals`]), a long Bind's in [`passing`], COPY's messages in [`copy`] and [`inserting`], the server's answers in [`relay`], [`whole`], [`answers`] and [`failing`], refusals in [`refusing`],
 //!   a batch that is sent twice in [`again`].
 //! * [`names`]: PREPARE, EXECUTE and DEALLOCATE in SQL. [`holds`]: cursors WITH HOLD.
@@ -24,6 +24,7 @@ pub mod active;
 pub mod again;
 pub mod alone;
 pub mod answers;
+pub mod begun;
 pub mod channels;
 pub mod checks;
 pub mod copy;
@@ -231,11 +232,11 @@ impl Session {
     pub fn server_bytes(&mut self, host: &mut dyn Host, io: &mut Io<'_>, bytes: &[u8]) -> Result<(), Lost> {
         let Phase::Active(active) = &mut self.phase else { return Err(Lost::Unexpected(0)) };
         active.relay(host, io.client, bytes)?;
-        if active.sync_failed_copy(io).is_err() {
-            return Err(Lost::Own);
-        }
         if !active.resend.is_empty() {
             io.server.append(&mut active.resend);
+        }
+        if active.sync_failed_copy(io).is_err() {
+            return Err(Lost::Own);
         }
         if self.want == Want::Drain {
             self.resume(host, io);

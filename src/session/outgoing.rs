@@ -9,7 +9,7 @@ use crate::catalog::Oid;
 use crate::policy::TenantId;
 use crate::sql::VerifiedSql;
 use crate::wire::WireError;
-use crate::wire::request::{c_str, frame};
+use crate::wire::request::{self, c_str, frame};
 
 /// One statement of a simple query with what goes into its holes.
 #[derive(Debug)]
@@ -233,6 +233,24 @@ pub fn own_query<'a>(
         }
         out.push(0);
     })
+}
+
+/// Appends Bind and Execute of a BEGIN of the proxy's own, which goes by this name; before them its Parse, where `text` is
+/// given. Without a Sync: if it fails, the server skips what stands behind it.
+pub fn own_begin(out: &mut Vec<u8>, name: &str, text: Option<&'static str>) -> Result<(), WireError> {
+    if let Some(text) = text {
+        frame(out, b'P', |out| {
+            c_str(out, name.as_bytes());
+            c_str(out, text.as_bytes());
+            out.extend_from_slice(&[0, 0]);
+        })?;
+    }
+    frame(out, b'B', |out| {
+        c_str(out, b"");
+        c_str(out, name.as_bytes());
+        out.extend_from_slice(&[0; 6]);
+    })?;
+    request::execute(out, b"", 0)
 }
 
 #[cfg(test)]

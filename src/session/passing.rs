@@ -42,7 +42,7 @@ impl Active {
         }
         match self.batch {
             Batch::Skipping { .. } => return Ok(Some((Flow::Done, whole))),
-            Batch::Closed if self.tenancy.is_local() && !self.queue.is_empty() => {
+            Batch::Closed if self.tenancy.is_local() && self.awaits_answers() => {
                 return Ok(Some((Flow::Drain, whole)));
             }
             Batch::Closed | Batch::Open { .. } => {}

@@ -74,6 +74,7 @@ impl Active {
 
     pub(super) fn wait_for_lease(&mut self, host: &mut dyn Host, io: &mut Io<'_>) -> Result<(), Stop> {
         match self.leased(host, io, None) {
+            Ok(true) if self.must_have_begun() => Err(Stop::Wait(Flow::Drain)),
             Ok(true) => Ok(()),
             Ok(false) => Err(Stop::Wait(Flow::Lease)),
             Err(refusal) => Err(Stop::End(refusal)),

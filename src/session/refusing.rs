@@ -10,7 +10,7 @@ use crate::wire::backend::TransactionStatus;
 use crate::wire::request;
 
 /// The portal that never exists: executing it fails the server's transaction as a refused statement must.
-const NO_PORTAL: &[u8] = b"pgbulkhead refused";
+pub(super) const NO_PORTAL: &[u8] = b"pgbulkhead refused";
 
 impl Active {
     /// Refuses a simple query: ERROR and ReadyForQuery, and the server's transaction fails too.
@@ -64,6 +64,7 @@ impl Active {
         if on_server {
             self.fail_at_server(io, error)?;
         } else {
+            self.begun.fail();
             self.say(io, error);
         }
         self.batch = Batch::Skipping { sent: on_server };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::begun::Begin;
 use super::inserting::Inserting;
 use super::names::NameChange;
 use super::outgoing::Prepared;
@@ -66,6 +67,8 @@ pub enum Expect {
     /// Everything that a batch of one statement is answered with. It stands alone in the queue, and is
     /// [taken apart](super::active::Active::take_apart) where its answer does not come whole.
     Lone(Lone),
+    /// Bind and Execute, and perhaps Parse, of a BEGIN that the client has had its answer to.
+    Begin(&'static Begin),
 }
 
 /// A batch of one statement: Bind, maybe Describe of the portal, Execute and Sync.
@@ -183,6 +186,14 @@ impl Query {
 
 /// Answers that are always the same.
 pub mod fixed {
+    /// CommandComplete of BEGIN.
+    pub const BEGIN: &[u8] = b"C\0\0\0\x0aBEGIN\0";
+    /// CommandComplete of START TRANSACTION.
+    pub const START_TRANSACTION: &[u8] = b"C\0\0\0\x16START TRANSACTION\0";
+    /// CommandComplete of COMMIT.
+    pub const COMMIT: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
+    /// CommandComplete of ROLLBACK.
+    pub const ROLLBACK: &[u8] = b"C\0\0\0\x0dROLLBACK\0";
     /// CommandComplete of PREPARE.
     pub const PREPARE: &[u8] = b"C\0\0\0\x0cPREPARE\0";
     /// CommandComplete of DEALLOCATE.

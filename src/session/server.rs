@@ -23,6 +23,8 @@ pub struct Server {
     pub pid: Option<i32>,
     /// Its prepared statements.
     pub prepared: PreparedSet,
+    /// Which [BEGINs](super::begun::Begin) of the proxy's are prepared, a bit each.
+    pub begins: u8,
     /// Settings that sessions made and that still hold.
     pub settings: SettingTexts,
     /// Names that a SET was sent for: the server may report them.
@@ -59,6 +61,7 @@ impl Server {
             status: TransactionStatus::Idle,
             pid: None,
             prepared: PreparedSet::default(),
+            begins: 0,
             settings: SettingTexts::default(),
             touched: Vec::new(),
             cursors: false,

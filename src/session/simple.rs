@@ -27,7 +27,7 @@ use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend;
 
 /// What one statement of a Query comes to.
-enum Decided<'a, 't> {
+pub(super) enum Decided<'a, 't> {
     Send { sql: &'a VerifiedSql, plan: &'a Arc<Plan>, literals: &'a Literals<'t>, tenant: Option<TenantId> },
     Execute { sql: &'a VerifiedSql, runs: Executed, literals: &'a Literals<'t>, tenant: Option<TenantId> },
     Say(Cow<'static, [u8]>),
@@ -94,6 +94,9 @@ impl Active {
             self.say(io, fixed::EMPTY_QUERY);
             return self.sync(io);
         }
+        if self.is_aborted_for(&parts) {
+            return self.refuse_query(host, io, &aborted(), text, 0);
+        }
         let open = self.status() != TransactionStatus::Idle;
         if parts.iter().any(|part| asks(&part.plan)) {
             self.drawn.will_ask();
@@ -121,9 +124,13 @@ impl Active {
                 }
             }
         }
-        let sends = decided.iter().any(Decided::is_sent);
+        let here = if ahead.needed.is_empty() { self.answered_here(&decided) } else { None };
+        let sends = here.is_none() && decided.iter().any(Decided::is_sent);
         if (sends || !ahead.needed.is_empty()) && !self.leased(host, io, Some(&ahead.tenancy))? {
             return Ok(Flow::Lease);
+        }
+        if self.must_have_begun() {
+            return Ok(Flow::Drain);
         }
         if !ahead.needed.is_empty() {
             match self.prepare_ahead(io, &ahead.needed) {
@@ -133,6 +140,11 @@ impl Active {
             }
         }
         self.tenancy = ahead.tenancy;
+        if let Some(here) = here
+            && let Err(refusal) = self.answer_here(host, here, &mut decided)
+        {
+            return self.refuse_query(host, io, &refusal, "", 0);
+        }
         if let [Decided::Send { plan, .. }] = decided.as_slice()
             && Self::is_inserting(plan)
         {
@@ -377,7 +389,7 @@ impl Active {
         Ok(running)
     }
 
-    fn sent_part(
+    pub(super) fn sent_part(
         &mut self,
         host: &mut dyn Host,
         plan: &Arc<Plan>,

@@ -6,6 +6,7 @@
 //!
 //! After each test the proxy must live, serve others, and give A exactly its own rows.
 
+mod begun;
 mod cache;
 mod cancel;
 mod copy;
@@ -20,6 +21,8 @@ mod raw;
 mod records;
 mod relay;
 mod reload;
+#[path = "../judge/generated/rng.rs"]
+mod rng;
 mod secure;
 mod stage;
 mod stream;
@@ -82,6 +85,11 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W27" parameters::without_room_for_the_tenant_a_statement_is_refused
     "W28" parameters::describe_hides_the_tenant
     "W29" order::a_lease_lasts_until_sync_is_answered
+    "W29" begun::a_transaction_that_has_done_nothing_keeps_no_connection
+    "W29" begun::a_transaction_begins_with_its_first_statement
+    "W29" begun::what_fails_before_the_first_statement_fails_the_transaction
+    "W30+W32" begun::nothing_runs_outside_of_a_transaction_whose_begin_fails
+    "W29+W30" begun::any_order_of_statements_is_answered_as_postgresql_answers_it
     "W30" order::an_error_skips_to_its_own_sync
     "W30" order::an_error_of_the_proxys_own_parse_is_the_clients_bind
     "W30" order::flush_and_every_sync_are_answered

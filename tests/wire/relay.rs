@@ -23,11 +23,13 @@ pub enum Deed {
 }
 
 type Alter = dyn FnMut(&Message) -> Deed + Send;
+type Spoil = dyn FnMut(&mut Message) + Send;
 type Script = dyn Fn(TcpStream) + Send + Sync;
 
 #[derive(Default)]
 struct Rules {
     alter: Option<Arc<Mutex<Alter>>>,
+    spoil: Option<Arc<Mutex<Spoil>>>,
     script: Option<Arc<Script>>,
     cancel_delay: Duration,
     sent: Vec<Message>,
@@ -69,6 +71,11 @@ impl Relay {
         with(&self.rules, |rules| rules.alter = Some(Arc::new(Mutex::new(alter))));
     }
 
+    /// Every message of the proxy on its way to the server may be changed by this.
+    pub fn spoil(&self, spoil: impl FnMut(&mut Message) + Send + 'static) {
+        with(&self.rules, |rules| rules.spoil = Some(Arc::new(Mutex::new(spoil))));
+    }
+
     /// New connections are answered by this, and not by the server.
     pub fn answer(&self, script: impl Fn(TcpStream) + Send + Sync + 'static) {
         with(&self.rules, |rules| rules.script = Some(Arc::new(script)));
@@ -78,6 +85,7 @@ impl Relay {
     pub fn honest(&self) {
         with(&self.rules, |rules| {
             rules.alter = None;
+            rules.spoil = None;
             rules.script = None;
         });
     }
@@ -148,8 +156,14 @@ fn relay(mut client: TcpStream, port: u16, rules: &Arc<Mutex<Rules>>) -> io::Res
     let of_sender = rules.clone();
     std::thread::spawn(move || {
         let (mut client, mut server) = ends;
-        while let Ok(message) = read_message(&mut client) {
-            with(&of_sender, |rules| rules.sent.push(message.clone()));
+        while let Ok(mut message) = read_message(&mut client) {
+            let spoil = with(&of_sender, |rules| {
+                rules.sent.push(message.clone());
+                rules.spoil.clone()
+            });
+            if let Some(spoil) = spoil {
+                spoil.lock().unwrap_or_else(PoisonError::into_inner)(&mut message);
+            }
             if server.write_all(&bytes(&message)).is_err() {
                 break;
             }

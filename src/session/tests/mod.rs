@@ -1,6 +1,7 @@
 //! Sessions driven by byte strings.
 
 mod again;
+mod begun;
 mod chaos;
 mod copy;
 mod extended;

@@ -45,6 +45,14 @@ impl VerifiedSql {
         })
     }
 
+    /// The whole statement, where it has no holes.
+    pub fn fixed_text(&self) -> Option<&str> {
+        match self.template.pieces.as_slice() {
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether any of the client's literals is part of the statement.
     pub fn uses_literals(&self) -> bool {
         self.template.pieces.iter().any(|p| matches!(p, Piece::Literal { .. }))
