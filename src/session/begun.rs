@@ -262,6 +262,18 @@ impl Active {
         begun
     }
 
+    /// What stands behind a BEGIN's whole answer, which is taken off; none where these bytes begin otherwise.
+    pub(super) fn behind_begin<'b>(&mut self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+        let Some(Expect::Begin(begin)) = self.queue.front() else { return None };
+        let rest = bytes.strip_prefix(fixed::BIND_COMPLETE)?.strip_prefix(begin.answer)?;
+        if !self.frames.is_between_answers() {
+            return None;
+        }
+        self.queue.pop_front();
+        self.assume(TransactionStatus::Open);
+        Some(rest)
+    }
+
     /// Takes the BEGIN off that an error is about: the statement behind it is what has failed. None: the error is not
     /// about one.
     pub(super) fn take_failed_begin(&mut self) -> Result<Option<&'static Begin>, Lost> {

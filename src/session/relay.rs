@@ -107,6 +107,11 @@ impl Active {
         if self.relay_whole(host, out, bytes) {
             return Ok(());
         }
+        let bytes = match self.behind_begin(bytes) {
+            Some(rest) if self.relay_whole(host, out, rest) => return Ok(()),
+            Some(rest) => rest,
+            None => bytes,
+        };
         self.take_apart();
         if self.frames.partial.is_empty() {
             let used = self.relay_run(host, out, bytes)?;

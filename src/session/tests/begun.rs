@@ -277,6 +277,32 @@ fn nothing_is_sent_behind_the_batch_before_begin_is_answered() {
 }
 
 #[test]
+fn message_that_is_too_long_waits_for_begin_as_well() {
+    let mut rig = waiting(Rig::fixed());
+    let batch = [parse("", "select 1", &[]), bind("", "", &[]), execute(""), sync()].concat();
+    let long = [parse("", &"x".repeat(400_000), &[]), sync()].concat();
+    let sent = rig.say(&[batch, long].concat());
+    assert!(sent.ends_with(" S") && !sent.contains("refused"), "{sent}");
+    rig.answer(&[begun(), m('1', b""), m('2', b""), complete("SELECT 1"), ready('T')].concat());
+    assert_eq!(rig.sent(), "E[pgbulkhead refused.....] S");
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[54000] Z[E]");
+}
+
+#[test]
+fn answer_to_begin_may_be_cut_anywhere() {
+    let whole = [m('2', b""), complete("BEGIN"), rows('T')].concat();
+    for cut in 1..whole.len() {
+        let mut rig = waiting(Rig::fixed());
+        rig.say(&q("select 1"));
+        rig.answer(&m('1', b""));
+        let (first, rest) = whole.split_at(cut);
+        let heard = [rig.answer(first), rig.answer(rest)].join(" ");
+        assert_eq!(heard.trim(), "T[..] C[SELECT 0.] Z[T]", "{cut}");
+        assert!(!rig.session.active().unwrap().is_running());
+    }
+}
+
+#[test]
 fn held_answer_behind_begin_is_said_at_flush() {
     let mut rig = Rig::fixed();
     rig.say(&[parse("s", "select 1", &[]), sync()].concat());
