@@ -262,11 +262,13 @@ impl Active {
         begun
     }
 
-    /// What stands behind a BEGIN's whole answer, which is taken off; none where these bytes begin otherwise.
+    /// What stands behind a BEGIN's whole answer, which is taken off; none where these bytes begin otherwise, or it would
+    /// be the proxy's turn.
     pub(super) fn behind_begin<'b>(&mut self, bytes: &'b [u8]) -> Option<&'b [u8]> {
         let Some(Expect::Begin(begin)) = self.queue.front() else { return None };
         let rest = bytes.strip_prefix(fixed::BIND_COMPLETE)?.strip_prefix(begin.answer)?;
-        if !self.frames.is_between_answers() {
+        let is_the_servers_turn = self.queue.get(1).is_some_and(|next| !next.is_the_proxys_turn());
+        if !self.frames.is_between_answers() || !is_the_servers_turn {
             return None;
         }
         self.queue.pop_front();

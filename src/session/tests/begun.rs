@@ -303,6 +303,33 @@ fn answer_to_begin_may_be_cut_anywhere() {
 }
 
 #[test]
+fn answer_of_the_proxys_own_is_said_between_begin_and_the_next() {
+    let mut rig = Rig::by_token();
+    rig.say(&q("BEGIN; set local pgbulkhead.tenant_token = 'for 8'"));
+    rig.say(&[parse("s", "select tenant()", &[]), bind("", "s", &[]), execute(""), sync()].concat());
+    rig.answer(&[begun(), m('1', b""), m('2', b""), complete("SELECT 0"), ready('T')].concat());
+    rig.say(&q("rollback"));
+    rig.answer(&[complete("ROLLBACK"), ready('I')].concat());
+    rig.heard();
+    assert!(rig.comes_back());
+    let begun = [m('2', b""), complete("BEGIN")].concat();
+    // The statement is known there, and so is its Parse answered here.
+    rig.say(&q("BEGIN; set local pgbulkhead.tenant_token = 'for 8'"));
+    rig.heard();
+    let batch = [parse("t", "select tenant()", &[]), bind("", "t", &[]), execute(""), sync()].concat();
+    assert!(rig.say(&batch).starts_with("B[.pgb_b0.......] E[.....] B["));
+    let answers = [begun.clone(), m('2', b""), complete("SELECT 0"), ready('T')].concat();
+    assert_eq!(rig.answer(&answers), "1 2 C[SELECT 0.] Z[T]");
+    rig.say(&q("rollback"));
+    rig.answer(&[complete("ROLLBACK"), ready('I')].concat());
+    assert!(rig.comes_back());
+    let mut rig = waiting(rig);
+    let sent = rig.say(&q("set local pgbulkhead.tenant_token = 'for 8'; select tenant()"));
+    assert_eq!(sent, "B[.pgb_b0.......] E[.....] Q[select '8'::int.]");
+    assert_eq!(rig.answer(&[begun, rows('T')].concat()), "C[SET.] T[..] C[SELECT 0.] Z[T]");
+}
+
+#[test]
 fn held_answer_behind_begin_is_said_at_flush() {
     let mut rig = Rig::fixed();
     rig.say(&[parse("s", "select 1", &[]), sync()].concat());
