@@ -19,6 +19,7 @@ pub mod line;
 pub mod redact;
 pub mod ring;
 pub mod sink;
+pub mod status;
 pub mod verify;
 pub mod writer;
 
@@ -27,5 +28,6 @@ pub use line::statement;
 pub use redact::redact;
 pub use ring::{Full, Ring};
 pub use sink::SinkError;
+pub use status::Status;
 pub use verify::{Fault, Report, VerifyError, verify};
-pub use writer::{Status, Writer, start};
+pub use writer::{Writer, start};

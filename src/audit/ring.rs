@@ -7,7 +7,7 @@ use std::thread::Thread;
 use rtrb::Producer;
 
 use super::event::Event;
-use super::writer::Status;
+use super::status::Status;
 
 /// There is no room for an event, or the sink does not take what it is given: nothing may run that has to be
 /// written down.

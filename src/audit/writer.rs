@@ -4,7 +4,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,60 +17,13 @@ use super::event::Event;
 use super::line::Formatter;
 use super::ring::Ring;
 use super::sink::{Sink, SinkError};
+use super::status::Status;
 
 /// Lines are written when there are so many bytes of them, and at each tick.
 const BATCH_BYTES: usize = 64 * 1024;
 
 /// How often a stopping writer tries a sink that fails.
 const LAST_TRIES: usize = 20;
-
-/// What can be known of the log while it is written.
-#[derive(Debug, Default)]
-pub struct Status {
-    broken: AtomicBool,
-    stopping: AtomicBool,
-    written: AtomicU64,
-    queued: AtomicU64,
-    refused: AtomicU64,
-    failures: AtomicU64,
-    pub(super) lost: AtomicU64,
-}
-
-impl Status {
-    /// The last write failed; nothing is accepted until one succeeds.
-    pub fn is_broken(&self) -> bool {
-        self.broken.load(Relaxed)
-    }
-
-    /// Lines written since the start.
-    pub fn written(&self) -> u64 {
-        self.written.load(Relaxed)
-    }
-
-    /// Events that waited when the writer last looked.
-    pub fn queued(&self) -> u64 {
-        self.queued.load(Relaxed)
-    }
-
-    /// How often there was no room.
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Relaxed)
-    }
-
-    /// Writes that failed.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Relaxed)
-    }
-
-    /// Events that were pushed without room and are gone: always 0 in a right program.
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Relaxed)
-    }
-
-    pub(super) fn count_refused(&self) {
-        self.refused.fetch_add(1, Relaxed);
-    }
-}
 
 /// The running writer. Dropped, it stops as [`Writer::stop`] does, in silence.
 #[derive(Debug)]

@@ -6,12 +6,14 @@
 pub mod access;
 pub mod end_point;
 pub mod principal;
+pub mod principals;
 pub mod scram;
 pub mod tokens;
 pub mod verifier;
 
 pub use access::Access;
-pub use principal::{Principal, Principals, TenantBinding};
+pub use principal::{Principal, TenantBinding};
+pub use principals::Principals;
 pub use tokens::{BoundToken, TokenVerifier};
 
 use crate::policy::SqlState;

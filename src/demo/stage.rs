@@ -11,8 +11,8 @@ use rand::RngExt;
 use rand::distr::Alphanumeric;
 use tokio_postgres::{Client, NoTls};
 
-use super::DemoError;
 use super::embedded::{EmbeddedPostgres, Options, free_port};
+use super::failure::DemoError;
 use crate::auth::verifier;
 
 const DATABASE: &str = "ccm";

@@ -11,7 +11,7 @@ use pg_query::protobuf::{
 
 use crate::catalog::{Relation, Type};
 
-use super::lift::TENANT_PARAMETER;
+use super::template::TENANT_PARAMETER;
 
 /// Where nodes of ours say they are.
 pub(in crate::sql) const NOWHERE: i32 = -1;

@@ -12,16 +12,13 @@ mod table;
 mod verdict;
 
 use crate::catalog::{Function, Oid, Snapshot};
-use crate::policy::{Refusal, Rule, SqlState};
+use crate::policy::{Refusal, SqlState};
 
 use super::resolve::{FunctionMatch, Resolution, resolve_function};
 use overloads::{accepts, candidates, split_name, takes, undefined};
 use table::{Class, TABLE};
 
-pub use verdict::{AdvisoryLock, FunctionVerdict, SpecialFunction};
-
-/// The rule's name in messages, audit lines and metrics.
-pub const RULE: Rule = Rule("function");
+pub use verdict::{AdvisoryLock, FunctionVerdict, RULE, SpecialFunction};
 
 /// Oids below this one are the server's own (`FirstNormalObjectId`, access/transam.h).
 const FIRST_NORMAL_OID: Oid = 16384;

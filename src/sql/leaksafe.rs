@@ -20,6 +20,7 @@
 
 mod condition;
 mod constants;
+mod facts;
 mod patterns;
 mod proof;
 mod table;

@@ -8,17 +8,12 @@
 use foldhash::{HashMap, HashSet};
 use pg_query::protobuf::{AConst, Float, Integer, Node, ParamRef, String as StringNode, a_const::Val, node};
 
-use super::lexer::LiteralClass;
-use super::lexer::{Kind, Lexer, Token};
+use super::lexer::{Kind, Lexer, LiteralClass, Token};
 use super::parse::deparse;
-use super::planned::Pin;
-use super::shape::Statement;
-use super::template::{Piece, Template};
+use super::shape::{Pin, Statement};
+use super::template::{Piece, TENANT_PARAMETER, Template};
 use super::walk::{Visitor, walk};
 use crate::policy::{Refusal, Rule, SqlState};
-
-/// The number of the parameter that stands for the tenant's value in a rewritten tree.
-pub const TENANT_PARAMETER: i32 = super::verify::TENANT_IN_TREE;
 
 const TENANT_MARKER: &str = "pgbulkhead tenant";
 const STRING_MARKER: &str = "pgbulkhead literal ";

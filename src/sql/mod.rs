@@ -4,6 +4,7 @@
 //! stage is a type that only the stage before it can make.
 
 pub mod alike;
+mod arguments;
 mod bind;
 pub mod bounds;
 mod build;
@@ -21,6 +22,7 @@ mod plan;
 pub mod planned;
 pub mod prepared;
 pub mod proof;
+mod refusals;
 pub mod resolve;
 pub mod rewrite;
 mod seen;
@@ -42,17 +44,17 @@ use crate::policy::Policy;
 pub use bounds::{Bounded, Limits};
 pub use leaksafe::LeakSafe;
 pub use lexer::LiteralClass;
-pub use lift::{TENANT_PARAMETER, template};
+pub use lift::template;
 pub use normalise::{Normaliser, statements};
 pub use parse::Tree;
 pub use plan::plan;
 pub use planned::{
-    Action, Argument, Decision, Discard, Edit, Execute, Lasting, Pin, Planned, SavepointDeed, StatementKind,
+    Action, Argument, Decision, Discard, Edit, Execute, Lasting, Planned, SavepointDeed, StatementKind,
     Witnessed,
 };
 pub use settings::{Change, Given, SettingChange, may_begin_with};
-pub use shape::{Literal, Normalised, Statement};
-pub use template::{Piece, Template};
+pub use shape::{Literal, Normalised, Pin, Statement};
+pub use template::{Piece, TENANT_PARAMETER, Template};
 pub use verify::{VerifiedSql, verify};
 pub use witness::{Witness, witness};
 

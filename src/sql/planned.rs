@@ -12,6 +12,7 @@ use super::copy::Load;
 use super::leaksafe::BindCheck;
 use super::sequences::Sequences;
 use super::settings::SettingChange;
+use super::shape::Pin;
 
 /// A planned statement.
 #[derive(Debug)]
@@ -245,15 +246,6 @@ pub enum Lasting {
     Releases,
     /// It may add to it.
     Takes,
-}
-
-/// A literal that a decision looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pin {
-    /// Index among the lifted literals.
-    pub index: usize,
-    /// The token it must be.
-    pub token: String,
 }
 
 /// The decision on a statement.

@@ -6,7 +6,7 @@
 
 mod candidates;
 mod coerce;
-mod common;
+mod common_type;
 mod function;
 mod operator;
 mod polymorphic;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::catalog::{Function, Oid, Operator, Snapshot};
 
 pub use coerce::{binary_coercible, coercion};
-pub use common::{common_type, common_type_works};
+pub use common_type::{common_type, common_type_works};
 pub use function::resolve_function;
 pub use operator::{resolve_operator, resolve_scalar_array};
 

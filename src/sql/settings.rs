@@ -9,7 +9,7 @@ use pg_query::protobuf::{Node, VariableSetKind, VariableSetStmt, a_const};
 
 use crate::policy::{Refusal, Rule, SqlState};
 
-use super::bind::unsupported;
+use super::refusals::unsupported;
 
 pub use change::{Change, Given, SettingChange};
 

@@ -46,6 +46,15 @@ impl Statement<'_> {
     }
 }
 
+/// A literal that a decision looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// Index among the lifted literals.
+    pub index: usize,
+    /// The token it must be.
+    pub token: String,
+}
+
 /// A statement whose shape and literals lie in a [`Normaliser`]'s buffers.
 #[derive(Debug, Clone, Copy)]
 pub struct Normalised<'n, 'a> {

@@ -2,6 +2,10 @@
 
 use super::channel::PLACEHOLDER;
 
+/// The number of the parameter that stands for the tenant's value in a rewritten tree: no client can write it, since
+/// bounds refuse numbers over 65 535.
+pub const TENANT_PARAMETER: i32 = i32::MAX;
+
 /// The pieces of a statement in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Template {

@@ -12,7 +12,7 @@ use super::handle::Handle;
 use super::held::Held;
 use super::host::Surroundings;
 use super::planning::{Fresh, Planning};
-use super::thread::{Database, Stopping, Worker};
+use super::shared::{Database, Stopping, Worker};
 use super::unsent::Unsent;
 use super::waits::Waiting;
 use crate::policy::{Refusal, Rule, SqlState};

@@ -4,7 +4,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use super::client::{Client, Gone};
-use super::thread::Stopping;
+use super::shared::Stopping;
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::session::active::Active;
 use crate::wire::answer;

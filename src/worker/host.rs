@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::handle::Handle;
 use super::held::Held;
 use super::planning::Fresh;
-use super::thread::{Database, Worker};
+use super::shared::{Database, Worker};
 use crate::auth::scram::Exchange;
 use crate::auth::{AuthError, BoundToken, Principal};
 use crate::catalog::{Oid, RelationKind, Snapshot};

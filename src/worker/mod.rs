@@ -19,6 +19,7 @@ pub mod observe;
 pub mod orders;
 pub mod planning;
 pub mod registry;
+mod shared;
 mod statements;
 pub mod thread;
 pub mod tls;

@@ -47,7 +47,7 @@ impl Fresh {
     }
 
     /// Whether the world has not changed since it was planned; a refusal is told all the same.
-    pub fn is_current(&self, database: Option<&std::rc::Rc<super::thread::Database>>) -> bool {
+    pub fn is_current(&self, database: Option<&std::rc::Rc<super::shared::Database>>) -> bool {
         match (&self.outcome, database) {
             (Ok(plan), Some(database)) => plan.generation == database.planner.generation(),
             _ => true,

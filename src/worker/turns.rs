@@ -14,7 +14,7 @@ use tokio::task::LocalSet;
 use super::client::{Client, Origin};
 use super::handle::Handle;
 use super::orders::{Arrival, Order, Received};
-use super::thread::{Stopping, Worker};
+use super::shared::{Stopping, Worker};
 use super::woken::Woken;
 use crate::pool::Reactor;
 use crate::pool::tcp::Tcp;

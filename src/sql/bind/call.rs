@@ -6,6 +6,7 @@ use pg_query::protobuf::{CoercionForm, FuncCall, Node, SqlValueFunctionOp};
 use crate::catalog::Oid;
 use crate::policy::{Refusal, SqlState};
 
+use super::super::arguments::{boolean_constant, parameter_argument, string_constant};
 use super::super::build;
 use super::super::functions::{AdvisoryLock, FunctionVerdict, Functions, RULE, SpecialFunction};
 use super::super::leaksafe::{BindCheck, BindRule};
@@ -14,7 +15,6 @@ use super::super::rewrite::scoped;
 use super::super::seen::{mark, place};
 use super::super::sequences::Asked;
 use super::super::settings::{self, Given, SettingChange};
-use super::types::string_constant;
 use super::{Binder, Facts, Scope};
 
 impl Binder<'_> {
@@ -219,40 +219,5 @@ fn text_argument(node: &Node) -> Option<Given<Option<String>>> {
     match &node.node {
         Some(NodeEnum::AConst(constant)) if constant.isnull => Some(Given::Known(None)),
         _ => string_constant(node).map(|(text, _)| Given::Known(Some(text))),
-    }
-}
-
-/// A parameter, also with a cast: what is checked is the value as the client gives it, whose text a cast to text or
-/// boolean leaves as it is.
-pub(in crate::sql) fn parameter_argument(node: &Node) -> Option<u16> {
-    match &node.node {
-        Some(NodeEnum::ParamRef(parameter)) => u16::try_from(parameter.number).ok(),
-        Some(NodeEnum::TypeCast(cast)) => {
-            let name = cast.type_name.as_ref().and_then(|t| build::names(&t.names))?;
-            let keeps = matches!(name.last(), Some(&("text" | "varchar" | "bool")));
-            let plain =
-                cast.type_name.as_ref().is_some_and(|t| t.typmods.is_empty() && t.array_bounds.is_empty());
-            if keeps && plain { parameter_argument(cast.arg.as_ref()?) } else { None }
-        }
-        _ => None,
-    }
-}
-
-fn boolean_constant(node: &Node) -> Option<bool> {
-    match &node.node {
-        Some(NodeEnum::AConst(constant)) => match &constant.val {
-            Some(pg_query::protobuf::a_const::Val::Boolval(value)) => Some(value.boolval),
-            _ => None,
-        },
-        Some(NodeEnum::TypeCast(cast)) => {
-            let name = cast.type_name.as_ref().and_then(|t| build::names(&t.names))?;
-            let (text, _) = string_constant(cast.arg.as_ref()?)?;
-            match (name.last(), text.as_str()) {
-                (Some(&"bool"), "t" | "true") => Some(true),
-                (Some(&"bool"), "f" | "false") => Some(false),
-                _ => None,
-            }
-        }
-        _ => None,
     }
 }

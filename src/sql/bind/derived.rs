@@ -2,7 +2,7 @@
 //! predicate has no place but inside a table of their own.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Alias, Node};
+use pg_query::protobuf::{Alias, Node, SelectStmt};
 
 use crate::catalog::Relation;
 use crate::config::model::Operation;
@@ -13,7 +13,7 @@ use super::super::rewrite;
 use super::Binder;
 use super::again::WHOLE_ROW;
 use super::from::push;
-use super::scope::{ColumnKind, Level, Place, Source};
+use super::scope::{ColumnKind, ItemColumn, Level, Place, Source};
 
 /// Views inside views, at most.
 const VIEW_DEPTH: usize = 16;
@@ -60,16 +60,7 @@ impl Binder<'_> {
             .alias
             .clone()
             .unwrap_or_else(|| Alias { aliasname: relation.name.clone(), colnames: Vec::new() });
-        let mut shown = *select;
-        if columns.iter().any(|c| c.kind == ColumnKind::Denied) {
-            let aliasname = self.fresh_alias("view");
-            let kept = columns.iter().filter(|c| c.kind != ColumnKind::Denied);
-            let targets = kept.map(|c| build::target(build::column(&[&aliasname, &c.name]), "")).collect();
-            let colnames = relation.columns.iter().map(|c| build::text(&c.name)).collect();
-            let inner = build::derived(shown, Some(Alias { aliasname, colnames }));
-            shown = build::select(targets, vec![inner], None);
-            columns.sort_by_key(|c| c.kind == ColumnKind::Denied);
-        }
+        let shown = self.without_denied(*select, &mut columns, relation);
         *node = build::derived(shown, Some(alias.clone()));
         self.edit(
             location,
@@ -85,6 +76,25 @@ impl Binder<'_> {
             item.below.push(relation.oid);
         }
         Ok(vec![id])
+    }
+
+    /// The query of a view without the columns that the role may not see; they stand behind the others in `columns`.
+    fn without_denied(
+        &mut self,
+        select: SelectStmt,
+        columns: &mut [ItemColumn],
+        relation: &Relation,
+    ) -> SelectStmt {
+        if columns.iter().all(|c| c.kind != ColumnKind::Denied) {
+            return select;
+        }
+        let aliasname = self.fresh_alias("view");
+        let kept = columns.iter().filter(|c| c.kind != ColumnKind::Denied);
+        let targets = kept.map(|c| build::target(build::column(&[&aliasname, &c.name]), "")).collect();
+        let colnames = relation.columns.iter().map(|c| build::text(&c.name)).collect();
+        let inner = build::derived(select, Some(Alias { aliasname, colnames }));
+        columns.sort_by_key(|c| c.kind == ColumnKind::Denied);
+        build::select(targets, vec![inner], None)
     }
 
     /// Puts a relation into a derived table with its predicate inside.

@@ -12,6 +12,17 @@ use super::from::{Above, Around, name_of, push, unknown_column};
 use super::scope::{ColumnKind, ColumnType, ItemColumn, Level, Scope, Source};
 use super::{Binder, Facts};
 
+/// What a function in FROM gives.
+struct Entry {
+    columns: Vec<ItemColumn>,
+    /// The name that a single column has from it.
+    name: Option<String>,
+    /// There may be other columns.
+    open: bool,
+    /// The statement defines the columns, and they keep their names.
+    defined: bool,
+}
+
 impl Binder<'_> {
     pub(super) fn range_function(
         &mut self,
@@ -24,44 +35,13 @@ impl Binder<'_> {
         let mut columns = Vec::new();
         let mut open = false;
         let mut only_name = None;
-        // Columns that are defined keep their names.
         let mut alone = function.functions.len() == 1 && function.coldeflist.is_empty();
         for entry in &mut function.functions {
-            let Some(NodeEnum::List(entry)) = &mut entry.node else {
-                return Err(super::unsupported("this function in FROM", -1));
-            };
-            let [call, definitions] = entry.items.as_mut_slice() else {
-                return Err(super::unsupported("this function in FROM", -1));
-            };
-            let mut names = self.column_definitions(definitions)?;
-            let mut several = false;
-            if let Some(arguments) = several_arrays(call) {
-                self.all(&scope, arguments, facts)?;
-                several = true;
-                only_name = Some("unnest".to_owned());
-                let element = |argument: &Node| {
-                    let element = element_type(self.catalog, self.type_of(&scope, argument)?.oid);
-                    (element != 0).then(|| self.plain_type(element))
-                };
-                let all = arguments.iter().map(|argument| self.value_column("unnest", element(argument)));
-                columns.extend(all);
-            }
-            if several {
-                if let Some(NodeEnum::FuncCall(call)) = &mut call.node {
-                    mark(&mut call.location);
-                }
-                continue;
-            }
-            self.expression(&scope, call, facts)?;
-            let (known, more, name) =
-                self.resolved_columns(&scope, call).unwrap_or_else(|| self.function_columns(call));
-            only_name = name;
-            open |= more && names.is_empty();
-            match names.is_empty() {
-                true => names = known,
-                false => alone = false,
-            }
-            columns.extend(names);
+            let entry = self.function_entry(&scope, entry, facts)?;
+            columns.extend(entry.columns);
+            only_name = entry.name;
+            open |= entry.open;
+            alone &= !entry.defined;
         }
         let mut listed = Vec::new();
         for definition in &mut function.coldeflist {
@@ -91,6 +71,42 @@ impl Binder<'_> {
             item.open = open;
         }
         Ok(vec![id])
+    }
+
+    /// One function of `ROWS FROM`, or the only one.
+    fn function_entry(
+        &mut self,
+        scope: &Scope<'_>,
+        entry: &mut Node,
+        facts: &mut Facts,
+    ) -> Result<Entry, Refusal> {
+        let Some(NodeEnum::List(entry)) = &mut entry.node else {
+            return Err(super::unsupported("this function in FROM", -1));
+        };
+        let [call, definitions] = entry.items.as_mut_slice() else {
+            return Err(super::unsupported("this function in FROM", -1));
+        };
+        let defined = self.column_definitions(definitions)?;
+        if let Some(arguments) = several_arrays(call) {
+            self.all(scope, arguments, facts)?;
+            let element = |argument: &Node| {
+                let element = element_type(self.catalog, self.type_of(scope, argument)?.oid);
+                (element != 0).then(|| self.plain_type(element))
+            };
+            let all = arguments.iter().map(|argument| self.value_column("unnest", element(argument)));
+            let columns = all.collect();
+            if let Some(NodeEnum::FuncCall(call)) = &mut call.node {
+                mark(&mut call.location);
+            }
+            return Ok(Entry { columns, name: Some("unnest".to_owned()), open: false, defined: false });
+        }
+        self.expression(scope, call, facts)?;
+        let (known, more, name) =
+            self.resolved_columns(scope, call).unwrap_or_else(|| self.function_columns(call));
+        Ok(match defined.is_empty() {
+            true => Entry { columns: known, name, open: more, defined: false },
+            false => Entry { columns: defined, name, open: false, defined: true },
+        })
     }
 
     /// `AS (name type, …)`.

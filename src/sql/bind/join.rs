@@ -31,36 +31,13 @@ impl Binder<'_> {
         let number = level.joins;
         level.joins += 1;
         let kind = JoinType::try_from(join.jointype).unwrap_or(JoinType::Undefined);
-        let merging = join.is_natural || !join.using_clause.is_empty();
-        // What a join's alias hides has no name for a guard from outside: all of it stands in derived tables,
-        // whatever the joins below would have.
-        let hidden = Above { place: Place::Inside, wrap: Some(HIDDEN) };
-        let above = if join.alias.is_some() { hidden } else { above };
-        let nullable = match merging {
-            _ if above.wrap == Some(HIDDEN) => hidden,
-            true => Above {
-                place: Place::Inside,
-                wrap: Some("USING on a nullable side leaves its predicate no place"),
-            },
-            false => Above { place: Place::On(number), wrap: None },
-        };
-        let full = match above.wrap {
-            Some(HIDDEN) => hidden,
-            _ => Above { place: Place::Inside, wrap: Some("FULL JOIN keeps the rows of both sides") },
-        };
-        let (above_left, above_right) = match kind {
-            JoinType::JoinInner => (above, above),
-            JoinType::JoinLeft => (above, nullable),
-            JoinType::JoinRight => (nullable, above),
-            JoinType::JoinFull => (full, full),
-            _ => return Err(super::unsupported("this kind of join", -1)),
-        };
+        let (above_left, above_right) = sides_below(join, kind, number, above)?;
         let (Some(left), Some(right)) = (&mut join.larg, &mut join.rarg) else {
             return Err(super::unsupported("a join without two sides", -1));
         };
         let left = self.bind_item(around, above_left, level, left, facts)?;
         let right = self.bind_item(around, above_right, level, right, facts)?;
-        if merging {
+        if is_merging(join) {
             self.merge_columns(around, level, join, number, &left, &right)?;
         }
         let mut both = left.clone();
@@ -114,6 +91,43 @@ impl Binder<'_> {
         }
         Some(id)
     }
+}
+
+/// What the predicates of the two sides of a join have to expect of it, and of what stands above it.
+fn sides_below(
+    join: &JoinExpr,
+    kind: JoinType,
+    number: usize,
+    above: Above,
+) -> Result<(Above, Above), Refusal> {
+    // What a join's alias hides has no name for a guard from outside: all of it stands in derived tables,
+    // whatever the joins below would have.
+    let hidden = Above { place: Place::Inside, wrap: Some(HIDDEN) };
+    let above = if join.alias.is_some() { hidden } else { above };
+    let nullable = match is_merging(join) {
+        _ if above.wrap == Some(HIDDEN) => hidden,
+        true => Above {
+            place: Place::Inside,
+            wrap: Some("USING on a nullable side leaves its predicate no place"),
+        },
+        false => Above { place: Place::On(number), wrap: None },
+    };
+    let full = match above.wrap {
+        Some(HIDDEN) => hidden,
+        _ => Above { place: Place::Inside, wrap: Some("FULL JOIN keeps the rows of both sides") },
+    };
+    match kind {
+        JoinType::JoinInner => Ok((above, above)),
+        JoinType::JoinLeft => Ok((above, nullable)),
+        JoinType::JoinRight => Ok((nullable, above)),
+        JoinType::JoinFull => Ok((full, full)),
+        _ => Err(super::unsupported("this kind of join", -1)),
+    }
+}
+
+/// Whether columns of the two sides become one.
+fn is_merging(join: &JoinExpr) -> bool {
+    join.is_natural || !join.using_clause.is_empty()
 }
 
 fn null_sides(level: &Level, kind: JoinType, left: &[usize], right: &[usize]) {

@@ -6,6 +6,7 @@
 
 mod again;
 mod call;
+mod decided;
 mod derived;
 mod expression;
 mod from;
@@ -18,6 +19,7 @@ mod operator;
 mod output_name;
 mod scope;
 mod select;
+mod sequences;
 mod sorting;
 mod star;
 mod target;
@@ -28,17 +30,15 @@ mod using;
 mod with;
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use foldhash::{HashMap, HashSet};
 use pg_query::protobuf::{Node, RangeVar};
 
 use crate::catalog::{Oid, Relation, Snapshot};
 use crate::config::model::Operation;
-use crate::policy::{Access, Policy, Refusal, Rule, SqlState};
+use crate::policy::{Access, Policy, Refusal, SqlState};
 
 use super::leaksafe::{BindCheck, LeakSafe};
-use super::plan::Decided;
 use super::planned::{Edit, Lasting};
 use super::seen::{mark, place};
 use super::sequences::{Asked, Sequences};
@@ -47,23 +47,18 @@ use super::witness::Index;
 use super::{Statement, World};
 
 pub(in crate::sql) use again::{Again, Wish};
-pub(in crate::sql) use call::parameter_argument;
 pub(in crate::sql) use expression::Facts;
 pub(in crate::sql) use from::{columns_of, is_system};
 pub(in crate::sql) use scope::{ColumnKind, Item, ItemColumn, Level, Place, Scope, Source};
 pub(in crate::sql) use select::{Output, Single};
 pub(in crate::sql) use star::{is_star, star_of};
 pub(in crate::sql) use target::{push_old_and_new, push_row, push_target};
-pub(in crate::sql) use types::{identifiers, string_constant};
 pub(in crate::sql) use with::Cte;
 
-/// The rule of what may be read and written.
-pub(in crate::sql) const ACCESS: Rule = Rule("access");
+pub(in crate::sql) use super::refusals::{ACCESS, FORM, denied_column, kind_of, unsupported};
+
 /// What the aliases that the rewriting makes begin with.
 const RESERVED: &str = "pgbulkhead_";
-/// The rule of forms that are not understood.
-pub(in crate::sql) const FORM: Rule = Rule("form");
-
 /// One statement while it is bound and rewritten.
 pub(in crate::sql) struct Binder<'a> {
     pub catalog: &'a Snapshot,
@@ -153,28 +148,6 @@ impl<'a> Binder<'a> {
             parameter_uses: totality::parameter_uses(statement.text),
             aliases: 0,
             own_aliases: HashSet::default(),
-        }
-    }
-
-    /// What was decided, once the statement is bound.
-    pub fn decided(mut self) -> Decided {
-        let sequences = self.sequences();
-        let reason = match self.tenant_type {
-            Some(_) => "every relation with tenants' rows is restricted to the tenant",
-            None if self.touched.is_empty() => "no relation is touched",
-            None => "only relations that all tenants share are touched",
-        };
-        Decided {
-            tenant_type: self.tenant_type,
-            bind_checks: self.bind_checks,
-            indexes: self.indexes,
-            pinned: self.pins.into_iter().collect(),
-            relations: self.touched.into_iter().map(|(_, name, operation)| (name, operation)).collect(),
-            edits: self.edits,
-            holds: self.holds,
-            sequences,
-            channel: self.channel,
-            reason: reason.to_owned(),
         }
     }
 
@@ -285,38 +258,5 @@ impl<'a> Binder<'a> {
         if !self.touched.contains(&entry) {
             self.touched.push(entry);
         }
-    }
-}
-
-/// A refusal of a form that is not provably safe.
-pub(in crate::sql) fn unsupported(what: &str, location: i32) -> Refusal {
-    Refusal::new(SqlState::NOT_SUPPORTED, FORM, format!("{what} is not supported")).at(place(location))
-}
-
-/// A refusal of a column that the role may not see.
-pub(in crate::sql) fn denied_column(name: &str, location: i32) -> Refusal {
-    Refusal::new(SqlState::DENIED, ACCESS, format!("permission denied for column \"{name}\"")).at(location)
-}
-
-/// The name of a node kind, for refusals.
-pub(in crate::sql) fn kind_of(node: &Node) -> String {
-    let mut head = Head(String::new());
-    // Ends with an error as soon as the name is whole: a subtree is not printed for its head.
-    let _ = node.node.as_ref().map(|inner| write!(head, "{inner:?}"));
-    head.0
-}
-
-/// Takes the first word of what is written, and no more.
-struct Head(String);
-
-impl Write for Head {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        for c in text.chars() {
-            if !c.is_ascii_alphanumeric() {
-                return Err(std::fmt::Error);
-            }
-            self.0.push(c);
-        }
-        Ok(())
     }
 }

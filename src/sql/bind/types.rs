@@ -7,6 +7,7 @@ use pg_query::protobuf::{Node, TypeCast, TypeName, a_const};
 use crate::catalog::Oid;
 use crate::policy::{Refusal, Rule, SqlState};
 
+use super::super::arguments::{identifiers, string_constant};
 use super::super::build;
 use super::super::catalogs::{CatalogVerdict, Catalogs};
 use super::super::parse::parse_one;
@@ -211,66 +212,6 @@ fn named_type(text: &str) -> Option<TypeName> {
     cast.type_name.filter(|name| alone && of_null && !name.setof && name.array_bounds.is_empty())
 }
 
-/// A string constant and its place.
-pub(in crate::sql) fn string_constant(node: &Node) -> Option<(String, i32)> {
-    match &node.node {
-        Some(NodeEnum::AConst(constant)) => match &constant.val {
-            Some(a_const::Val::Sval(text)) => Some((text.sval.clone(), constant.location)),
-            _ => None,
-        },
-        Some(NodeEnum::TypeCast(cast)) => {
-            let name = cast.type_name.as_ref().and_then(|t| build::names(&t.names))?;
-            let is_text =
-                matches!(name.as_slice(), ["text"] | ["pg_catalog", "text" | "varchar"] | ["varchar"]);
-            if is_text { string_constant(cast.arg.as_ref()?) } else { None }
-        }
-        _ => None,
-    }
-}
-
-/// `stringToQualifiedNameList`: dot-separated identifiers, folded where they are not quoted.
-pub(in crate::sql) fn identifiers(text: &str) -> Option<Vec<String>> {
-    let mut parts = Vec::new();
-    let mut rest = text.trim();
-    loop {
-        let (part, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted_identifier(quoted)?,
-            None => {
-                let end = rest.find('.').unwrap_or(rest.len());
-                let (part, after) = rest.split_at_checked(end)?;
-                let part = part.trim();
-                if part.is_empty() || part.contains(['"', ' ']) {
-                    return None;
-                }
-                (part.to_ascii_lowercase(), after)
-            }
-        };
-        parts.push(part);
-        let after = after.trim_start();
-        match after.strip_prefix('.') {
-            Some(next) => rest = next.trim_start(),
-            None if after.is_empty() => return Some(parts),
-            None => return None,
-        }
-    }
-}
-
-fn quoted_identifier(text: &str) -> Option<(String, &str)> {
-    let mut name = String::new();
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        if c != '"' {
-            name.push(c);
-        } else if matches!(chars.peek(), Some((_, '"'))) {
-            chars.next();
-            name.push('"');
-        } else {
-            return Some((name, text.get(at + 1..)?));
-        }
-    }
-    None
-}
-
 fn is_plain_modifier(node: &Node) -> bool {
     match &node.node {
         Some(NodeEnum::AConst(_)) => true,
@@ -281,7 +222,7 @@ fn is_plain_modifier(node: &Node) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{identifiers, named_type};
+    use super::named_type;
 
     #[test]
     fn a_text_names_a_type_only_alone() {
@@ -293,15 +234,5 @@ mod tests {
         {
             assert!(named_type(text).is_none(), "{text}");
         }
-    }
-
-    #[test]
-    fn names_in_literals_are_split_as_postgresql_does() {
-        let parts = |text| identifiers(text);
-        assert_eq!(parts("App.Documents"), Some(vec!["app".into(), "documents".into()]));
-        assert_eq!(parts("\"Odd \"\"x\".y"), Some(vec!["Odd \"x".into(), "y".into()]));
-        assert_eq!(parts("a.\"b"), None);
-        assert_eq!(parts("a b"), None);
-        assert_eq!(parts(""), None);
     }
 }

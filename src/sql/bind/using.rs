@@ -127,54 +127,20 @@ impl Binder<'_> {
     /// Makes an expression of a column of a derived table, so that the planner has no statistics of it. Nothing folds
     /// it back: `now()` has no value before the statement runs.
     fn hide(&mut self, level: &mut Level, id: usize, leaf: &mut Node, name: &str) -> bool {
-        let Some(item) = level.items.get_mut(id) else { return false };
+        let Some(item) = level.items.get(id) else { return false };
         // What the role may not see stands behind the others, and the derived table has it not.
         let shown = item.columns.iter().filter(|c| c.kind != ColumnKind::Denied);
         let names: Vec<String> = shown.map(|c| c.name.clone()).collect();
-        let alone = |name: &String| names.iter().filter(|n| *n == name).count() == 1;
         let Some(place) = names.iter().position(|n| n == name) else { return false };
-        let Some(column) = item.columns.get_mut(place) else { return false };
         // The expression has no modifier of its type.
-        if column.ty.is_some_and(|ty| ty.typmod != -1) {
+        if item.columns.get(place).is_none_or(|column| column.ty.is_some_and(|ty| ty.typmod != -1)) {
             return false;
         }
-        if item.wrapped.is_none() {
-            let derived = matches!(item.source, Source::Derived { .. } | Source::Cte(_));
-            let Some(own) = item.name.clone().filter(|_| derived && !item.open && names.iter().all(alone))
-            else {
-                return false;
-            };
-            let inner = self.fresh_alias("side");
-            let colnames = names.iter().map(|n| build::text(n)).collect();
-            let alias = Some(Alias { aliasname: inner.clone(), colnames });
-            let lateral = match &mut leaf.node {
-                Some(NodeEnum::RangeSubselect(sub)) => {
-                    sub.alias = alias;
-                    std::mem::take(&mut sub.lateral)
-                }
-                Some(NodeEnum::RangeVar(cte)) => {
-                    // Its columns have their names; those of SEARCH and CYCLE can be given no others
-                    // (addRangeTableEntryForCTE of parse_relation.c).
-                    let colnames = cte.alias.take().map(|alias| alias.colnames).unwrap_or_default();
-                    cte.alias = Some(Alias { aliasname: inner.clone(), colnames });
-                    false
-                }
-                _ => return false,
-            };
-            let targets = names.iter().map(|n| build::target(build::column(&[&inner, n]), "")).collect();
-            let select = build::select(targets, vec![std::mem::take(leaf)], None);
-            *leaf = build::derived(select, Some(Alias { aliasname: own, colnames: Vec::new() }));
-            if let Some(NodeEnum::RangeSubselect(sub)) = &mut leaf.node {
-                sub.lateral = lateral;
-            }
-            let tenanted = match item.source {
-                Source::Cte(number) => self.ctes.get(number).is_none_or(|cte| cte.tenanted),
-                Source::Derived { tenanted } => tenanted,
-                _ => true,
-            };
-            item.source = Source::Derived { tenanted };
-            item.fence.set(true);
+        if item.wrapped.is_none() && !self.wrap_side(level, id, leaf, &names) {
+            return false;
         }
+        let column = level.items.get_mut(id).and_then(|item| item.columns.get_mut(place));
+        let Some(column) = column else { return false };
         column.kind = ColumnKind::Expression { total: false };
         let Some(target) = target_at(leaf, place) else { return false };
         let Some(value) = target.val.take() else { return false };
@@ -185,6 +151,47 @@ impl Binder<'_> {
         }
         let always = build::null_test(build::call("now", Vec::new()), false);
         target.val = Some(Box::new(build::case(vec![(always, *value)], None)));
+        true
+    }
+
+    /// Puts a side of a join, a derived table or a CTE with columns of these names, into a derived table around it.
+    fn wrap_side(&mut self, level: &mut Level, id: usize, leaf: &mut Node, names: &[String]) -> bool {
+        let Some(item) = level.items.get_mut(id) else { return false };
+        let alone = |name: &String| names.iter().filter(|n| *n == name).count() == 1;
+        let derived = matches!(item.source, Source::Derived { .. } | Source::Cte(_));
+        let Some(own) = item.name.clone().filter(|_| derived && !item.open && names.iter().all(alone)) else {
+            return false;
+        };
+        let inner = self.fresh_alias("side");
+        let colnames = names.iter().map(|n| build::text(n)).collect();
+        let alias = Some(Alias { aliasname: inner.clone(), colnames });
+        let lateral = match &mut leaf.node {
+            Some(NodeEnum::RangeSubselect(sub)) => {
+                sub.alias = alias;
+                std::mem::take(&mut sub.lateral)
+            }
+            Some(NodeEnum::RangeVar(cte)) => {
+                // Its columns have their names; those of SEARCH and CYCLE can be given no others
+                // (addRangeTableEntryForCTE of parse_relation.c).
+                let colnames = cte.alias.take().map(|alias| alias.colnames).unwrap_or_default();
+                cte.alias = Some(Alias { aliasname: inner.clone(), colnames });
+                false
+            }
+            _ => return false,
+        };
+        let targets = names.iter().map(|n| build::target(build::column(&[&inner, n]), "")).collect();
+        let select = build::select(targets, vec![std::mem::take(leaf)], None);
+        *leaf = build::derived(select, Some(Alias { aliasname: own, colnames: Vec::new() }));
+        if let Some(NodeEnum::RangeSubselect(sub)) = &mut leaf.node {
+            sub.lateral = lateral;
+        }
+        let tenanted = match item.source {
+            Source::Cte(number) => self.ctes.get(number).is_none_or(|cte| cte.tenanted),
+            Source::Derived { tenanted } => tenanted,
+            _ => true,
+        };
+        item.source = Source::Derived { tenanted };
+        item.fence.set(true);
         true
     }
 

@@ -4,8 +4,8 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{DefElem, Node};
 
-use super::super::bind::{kind_of, unsupported};
 use super::super::build;
+use super::super::refusals::{kind_of, unsupported};
 use super::{Columns, Form, Format, Header};
 use crate::policy::{Refusal, Rule, SqlState};
 

@@ -4,7 +4,7 @@ use crate::catalog::{Function, Oid, Snapshot};
 use crate::policy::{Refusal, SqlState};
 use crate::sql::resolve::{Context, coercion};
 
-use super::RULE;
+use super::verdict::RULE;
 
 /// The schema and the name of a function, as the parser gave them.
 pub(super) fn split_name<'a>(

@@ -1,7 +1,10 @@
 //! What a judgement on functions can be.
 
 use crate::catalog::Function;
-use crate::policy::Refusal;
+use crate::policy::{Refusal, Rule};
+
+/// The rule's name in messages, audit lines and metrics.
+pub const RULE: Rule = Rule("function");
 
 /// What is known of the functions that a call could mean.
 #[derive(Debug, Clone, PartialEq, Eq)]

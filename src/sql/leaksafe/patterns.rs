@@ -4,7 +4,7 @@ use crate::catalog::Oid;
 
 use super::super::resolve::CastPath;
 use super::super::typed::Expr;
-use super::condition::Facts;
+use super::facts::Facts;
 use super::total::{Judge, Reason, is_builtin};
 use super::{BindRule, constants, types};
 

@@ -4,7 +4,7 @@ use crate::catalog::{Function, Oid, Snapshot};
 
 use super::super::resolve::{CastPath, base_type, oid};
 use super::super::typed::{Bound, Collation, Expr, merged};
-use super::condition::{Facts, LARGEST_BOUND};
+use super::facts::{Facts, LARGEST_BOUND};
 use super::proof::{literals, proof_of};
 use super::types;
 use super::{BindCheck, BindRule, Condition, LARGEST_TEXT, LeakSafe, Total};

@@ -3,7 +3,7 @@
 
 use crate::catalog::{Oid, Snapshot};
 
-use super::common::{common_type, common_type_works};
+use super::common_type::{common_type, common_type_works};
 use super::{array_type, base_type, element_type, oid};
 
 /// IsPolymorphicType (catalog/pg_type.h).

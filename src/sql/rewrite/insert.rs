@@ -8,7 +8,7 @@ use crate::catalog::{Generated, Relation, RelationKind};
 use crate::config::model::Operation;
 use crate::policy::{Refusal, Rule, SqlState, Tenancy};
 
-use super::super::bind::{Binder, Facts, Level, Output, Scope, is_star, unsupported};
+use super::super::bind::{Binder, FORM, Facts, Level, Output, Scope, is_star, unsupported};
 use super::super::build;
 use super::assignment::target_column;
 use super::key_proof::{Proof, is_constant, is_null, left_null, proofs};
@@ -55,7 +55,7 @@ impl Binder<'_> {
         Ok(self.select(None, ctes, select)?.columns.len())
     }
 
-    /// Makes the column list explicit and finds what each row needs.
+    /// What each row needs.
     fn row_rule(
         &mut self,
         target: &Target,
@@ -63,25 +63,7 @@ impl Binder<'_> {
         width: usize,
     ) -> Result<RowRule, Refusal> {
         let relation = &target.relation;
-        if insert.cols.is_empty() && insert.select_stmt.is_some() {
-            insert.cols = relation.columns.iter().take(width).map(|c| column_target(&c.name)).collect();
-        }
-        let (mut columns, mut parts) = (Vec::new(), Vec::new());
-        for node in &mut insert.cols {
-            let Some(NodeEnum::ResTarget(column)) = &mut node.node else {
-                return Err(unsupported("this column list", -1));
-            };
-            let number = target_column(relation, &target.access, column)?;
-            if !column.indirection.is_empty() {
-                self.subscripts(column)?;
-                parts.extend(number);
-            }
-            columns.extend(number);
-        }
-        if insert.select_stmt.is_some() && columns.len() < width {
-            let message = "INSERT has more expressions than target columns";
-            return Err(Refusal::new(SqlState::SYNTAX, super::super::bind::FORM, message));
-        }
+        let (columns, parts) = self.target_columns(target, insert, width)?;
         let tenant = match target.tenancy {
             Tenancy::Tenant { column, .. } => Some((column, columns.iter().position(|c| *c == column))),
             Tenancy::Child { .. } | Tenancy::Shared | Tenancy::Denied => None,
@@ -111,6 +93,36 @@ impl Binder<'_> {
             return Err(unsupported(&format!("an INSERT into {} with no parent key", relation.name), -1));
         }
         Ok(RowRule { tenant, proofs: needed, columns, several })
+    }
+
+    /// The columns of an INSERT, whose list is made explicit; and those of them of which a part is written.
+    fn target_columns(
+        &mut self,
+        target: &Target,
+        insert: &mut InsertStmt,
+        width: usize,
+    ) -> Result<(Vec<i16>, Vec<i16>), Refusal> {
+        let relation = &target.relation;
+        if insert.cols.is_empty() && insert.select_stmt.is_some() {
+            insert.cols = relation.columns.iter().take(width).map(|c| column_target(&c.name)).collect();
+        }
+        let (mut columns, mut parts) = (Vec::new(), Vec::new());
+        for node in &mut insert.cols {
+            let Some(NodeEnum::ResTarget(column)) = &mut node.node else {
+                return Err(unsupported("this column list", -1));
+            };
+            let number = target_column(relation, &target.access, column)?;
+            if !column.indirection.is_empty() {
+                self.subscripts(column)?;
+                parts.extend(number);
+            }
+            columns.extend(number);
+        }
+        if insert.select_stmt.is_some() && columns.len() < width {
+            let message = "INSERT has more expressions than target columns";
+            return Err(Refusal::new(SqlState::SYNTAX, FORM, message));
+        }
+        Ok((columns, parts))
     }
 
     /// Binds the subscripts of `INSERT INTO t (a[1])`, which can name nothing of the row.

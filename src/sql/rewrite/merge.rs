@@ -5,6 +5,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{CmdType, MergeMatchKind, MergeStmt, MergeWhenClause, Node};
 
+use crate::catalog::Relation;
 use crate::config::model::Operation;
 use crate::policy::{Refusal, Tenancy};
 
@@ -126,22 +127,7 @@ impl Binder<'_> {
         let Tenancy::Tenant { column, .. } = target.tenancy else {
             return Err(unsupported("MERGE's INSERT into a table without a tenant column", -1));
         };
-        for proof in proofs(self, &relation, &target.tenancy) {
-            let by_column: Vec<(i16, Node)> = columns
-                .iter()
-                .zip(&arm.values)
-                .filter(|(c, _)| proof.own_columns().any(|own| own == **c))
-                .map(|(c, value)| (*c, value.clone()))
-                .collect();
-            if !self.must_prove(&relation, &proof, &columns)? || left_null(&relation, &proof, &by_column)? {
-                continue;
-            }
-            let proved = self.prove_key(&relation, &proof, &by_column, None)?;
-            let position = columns.iter().position(|c| proof.own_columns().next() == Some(*c));
-            if let (Some(proved), Some(value)) = (proved, position.and_then(|p| arm.values.get_mut(p))) {
-                *value = proved;
-            }
-        }
+        self.prove_keys(&relation, &target.tenancy, &columns, &mut arm.values)?;
         match columns.iter().position(|c| *c == column).and_then(|p| arm.values.get_mut(p)) {
             Some(value) => {
                 let given = std::mem::take(value);
@@ -151,6 +137,33 @@ impl Binder<'_> {
                 let name = relation.column_numbered(column).map(|c| c.name.clone()).unwrap_or_default();
                 arm.target_list.push(named(&name));
                 arm.values.push(tenant_value(self, &relation, column)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Proves the keys of a row that an arm inserts.
+    fn prove_keys(
+        &mut self,
+        relation: &Relation,
+        tenancy: &Tenancy,
+        columns: &[i16],
+        values: &mut [Node],
+    ) -> Result<(), Refusal> {
+        for proof in proofs(self, relation, tenancy) {
+            let by_column: Vec<(i16, Node)> = columns
+                .iter()
+                .zip(&*values)
+                .filter(|(c, _)| proof.own_columns().any(|own| own == **c))
+                .map(|(c, value)| (*c, value.clone()))
+                .collect();
+            if !self.must_prove(relation, &proof, columns)? || left_null(relation, &proof, &by_column)? {
+                continue;
+            }
+            let proved = self.prove_key(relation, &proof, &by_column, None)?;
+            let position = columns.iter().position(|c| proof.own_columns().next() == Some(*c));
+            if let (Some(proved), Some(value)) = (proved, position.and_then(|p| values.get_mut(p))) {
+                *value = proved;
             }
         }
         Ok(())

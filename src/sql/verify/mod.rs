@@ -27,13 +27,10 @@ use pg_query::protobuf::Node;
 use crate::policy::{Quarantined, Refusal, Rule, SqlState};
 
 use super::channel::PLACEHOLDER;
+use super::template::TENANT_PARAMETER;
 use super::{Piece, Statement, Template};
 
 pub use verified::VerifiedSql;
-
-/// Parameter number that stands for the tenant in a rewritten tree: no client can write it, since bounds refuse
-/// numbers over 65 535.
-pub const TENANT_IN_TREE: i32 = i32::MAX;
 
 /// The rule of this stage's refusals.
 pub const RULE: Rule = Rule("verify");
@@ -164,7 +161,7 @@ fn compare(intended: &Intended, text: &Instance, tenant_parameter: u16) -> Resul
     if decided.parameters.iter().any(|p| p.number == tenant) {
         return Err("the client's parameter has the tenant's number".into());
     }
-    if !canonical::equal(decided, &read, |n| if n == TENANT_IN_TREE { tenant } else { n }) {
+    if !canonical::equal(decided, &read, |n| if n == TENANT_PARAMETER { tenant } else { n }) {
         return Err("the text reads as another tree".into());
     }
     let tenants = read.parameters.iter().filter(|p| p.number == tenant).map(|p| p.location);

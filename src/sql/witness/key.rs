@@ -11,7 +11,7 @@
 use sqlparser::ast::{BinaryOperator, Expr, Query, Select, SelectItem, SetExpr, TableFactor, Value};
 
 use super::facts::{ForeignKey, Parent};
-use super::level::Leaf;
+use super::leaf::Leaf;
 use super::names;
 use super::predicate::{Access, Prover, bare, conjuncts, guard, is_steady, only_table};
 
@@ -126,7 +126,7 @@ impl Prover<'_> {
     }
 
     fn exists_for(&self, subquery: &Query, parent: &Parent, key: &Key<'_, '_>) -> bool {
-        let alias = only_table(subquery).and_then(|(table, _)| super::level::leaf_of(self.facts, table));
+        let alias = only_table(subquery).and_then(|(table, _)| super::leaf::leaf_of(self.facts, table));
         let Some(alias) = alias.map(|leaf| leaf.alias) else { return false };
         let found = self.finds_parent(subquery, parent, Access::Write, &|expr, child| match (
             (key.value)(child),

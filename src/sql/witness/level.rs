@@ -10,82 +10,16 @@
 //! one alias, and an inner level's alias hides an outer one; items below a join's alias are not asked for.
 
 use sqlparser::ast::{
-    Expr, Ident, Join, JoinConstraint, JoinOperator, TableAlias, TableFactor, TableSample, TableSampleKind,
+    Expr, Join, JoinConstraint, JoinOperator, TableAlias, TableFactor, TableSample, TableSampleKind,
     TableWithJoins,
 };
 
 use super::Walk;
-use super::facts::{RelationFacts, Tenancy};
+use super::facts::Tenancy;
+use super::leaf::{Leaf, Place, leaf};
 use super::names::{self, RelationName};
 use super::predicate::Access;
 use super::scope::Scope;
-
-/// A relation of a level.
-#[derive(Debug, Clone)]
-pub(super) struct Leaf<'q> {
-    pub(super) schema: String,
-    pub(super) name: String,
-    /// What the level calls it.
-    pub(super) alias: String,
-    /// Columns that its alias renames, from the first on.
-    renamed: Vec<String>,
-    pub(super) tenancy: Tenancy,
-    place: Place<'q>,
-}
-
-/// Where a relation's predicate must stand.
-#[derive(Debug, Clone, Copy)]
-enum Place<'q> {
-    Where,
-    On(&'q Expr),
-    Nowhere(&'static str),
-}
-
-impl Leaf<'_> {
-    /// Whether `expr` is `alias.column`, the column under the name that it has here.
-    pub(super) fn is_column(&self, facts: &dyn RelationFacts, expr: &Expr, column: &str) -> bool {
-        let Expr::CompoundIdentifier(parts) = super::predicate::bare(expr) else { return false };
-        let [alias, named] = parts.as_slice() else { return false };
-        names::fold(alias) == self.alias.as_str()
-            && self.visible(facts, column).is_some_and(|visible| names::fold(named) == visible)
-    }
-
-    fn visible<'s>(&'s self, facts: &dyn RelationFacts, column: &'s str) -> Option<&'s str> {
-        if self.renamed.is_empty() {
-            return Some(column);
-        }
-        let place = facts.column_place(&self.schema, &self.name, column)?;
-        Some(self.renamed.get(place).map_or(column, String::as_str))
-    }
-
-    fn describe(&self) -> String {
-        format!("{}.{} ({})", self.schema, self.name, self.alias)
-    }
-}
-
-/// The relation that a plain table of FROM names; nothing for anything else.
-pub(super) fn leaf_of<'q>(facts: &dyn RelationFacts, factor: &'q TableFactor) -> Option<Leaf<'q>> {
-    let TableFactor::Table { name, alias, args: None, .. } = factor else { return None };
-    let RelationName::Qualified { schema, name } = names::relation(name)? else { return None };
-    Some(leaf(facts, schema, name, alias.as_ref()))
-}
-
-/// A relation under its alias, to be restricted in WHERE.
-pub(super) fn leaf<'q>(
-    facts: &dyn RelationFacts,
-    schema: String,
-    name: String,
-    alias: Option<&'q TableAlias>,
-) -> Leaf<'q> {
-    let tenancy = facts.tenancy(&schema, &name);
-    let renamed = alias.map_or_else(Vec::new, |a| a.columns.iter().map(|c| folded(&c.name)).collect());
-    let alias = alias.map_or_else(|| name.clone(), |a| folded(&a.name));
-    Leaf { schema, name, alias, renamed, tenancy, place: Place::Where }
-}
-
-fn folded(ident: &Ident) -> String {
-    names::fold(ident).into_owned()
-}
 
 impl Walk<'_> {
     /// Walks the items of a FROM, and gives its relations.
@@ -153,7 +87,7 @@ impl Walk<'_> {
             }
             JoinOperator::FullOuter(c) => {
                 for leaf in left.iter_mut().chain(right.iter_mut()) {
-                    settle(leaf, Place::Nowhere("under FULL JOIN"));
+                    leaf.settle(Place::Nowhere("under FULL JOIN"));
                 }
                 c
             }
@@ -303,12 +237,6 @@ fn null<'q>(side: &mut [Leaf<'q>], constraint: &'q JoinConstraint) {
         | JoinConstraint::None => Place::Nowhere("on the nullable side of a join without ON"),
     };
     for leaf in side {
-        settle(leaf, place);
-    }
-}
-
-fn settle<'q>(leaf: &mut Leaf<'q>, place: Place<'q>) {
-    if matches!(leaf.place, Place::Where) {
-        leaf.place = place;
+        leaf.settle(place);
     }
 }

@@ -13,7 +13,7 @@ use sqlparser::ast::{
 
 use super::Walk;
 use super::facts::Tenancy;
-use super::level::{Leaf, leaf_of};
+use super::leaf::{Leaf, leaf_of};
 use super::names;
 use super::predicate::Access;
 use super::scope::Scope;

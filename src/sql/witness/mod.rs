@@ -26,6 +26,7 @@ mod expression;
 mod facts;
 mod index;
 mod key;
+mod leaf;
 mod level;
 mod merge;
 mod names;

@@ -17,7 +17,7 @@ use sqlparser::ast::{
 };
 
 use super::facts::{Parent, RelationFacts, Tenancy};
-use super::level::{Leaf, leaf_of};
+use super::leaf::{Leaf, leaf_of};
 use super::names;
 
 /// What a relation's rows are taken for.

@@ -7,7 +7,7 @@ use sqlparser::ast::{
 
 use super::Walk;
 use super::facts::Tenancy;
-use super::level::{self, Leaf};
+use super::leaf::{self, Leaf};
 use super::names::{self, RelationName};
 use super::predicate::Access;
 use super::scope::Scope;
@@ -261,7 +261,7 @@ impl Walk<'_> {
     ) -> Option<Leaf<'static>> {
         match names::relation(name)? {
             RelationName::Qualified { schema, name } => {
-                let mut leaf = level::leaf(self.prover.facts, schema, name, None);
+                let mut leaf = leaf::leaf(self.prover.facts, schema, name, None);
                 if let Some(alias) = alias {
                     leaf.alias = names::fold(alias).into_owned();
                 }

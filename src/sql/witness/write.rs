@@ -18,7 +18,7 @@ use sqlparser::ast::{
 use super::Walk;
 use super::facts::{ForeignKey, Tenancy};
 use super::key::{Key, Written};
-use super::level::{Leaf, leaf_of};
+use super::leaf::{Leaf, leaf_of};
 use super::names;
 use super::predicate::{Access, bare, guard};
 use super::scope::Scope;
