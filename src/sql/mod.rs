@@ -21,6 +21,7 @@ pub mod parse;
 mod plan;
 pub mod planned;
 pub mod prepared;
+pub mod print;
 pub mod proof;
 mod refusals;
 pub mod resolve;

@@ -7,6 +7,7 @@ use pg_query::protobuf::{AConst, Node, ParseResult, RawStmt, TypeName, node::Nod
 
 use super::copy::in_words;
 use super::lexer::{Kind, Lexer};
+use super::print::print;
 use super::shape::Statement;
 use super::walk::{Visitor, walk};
 use crate::policy::{Refusal, Rule, SqlState};
@@ -82,8 +83,12 @@ pub fn parse_one(text: &str) -> Result<Node, Refusal> {
     }
 }
 
-/// Prints a statement's tree, which is the same afterwards: it is moved to the printer and back, never copied.
+/// Prints a statement's tree, which is the same afterwards. What [`print`] does not know goes to pg_query's printer:
+/// it is moved there and back, never copied.
 pub fn deparse(node: &mut Node) -> Result<String, Refusal> {
+    if let Some(text) = print(node) {
+        return Ok(text);
+    }
     let unprintable =
         || Refusal::new(SqlState::NOT_SUPPORTED, Rule("deparse"), "the statement cannot be printed");
     let Some(inner) = node.node.take() else { return Err(unprintable()) };
