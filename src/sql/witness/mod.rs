@@ -22,6 +22,7 @@
 //! [`Witness::CannotRead`]: never a silent yes. A contradiction outweighs it.
 
 mod copy;
+mod cut;
 mod expression;
 mod facts;
 mod index;

@@ -9,8 +9,21 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
+use super::cut::cut;
+
 /// Cuts a text into tokens. Literals keep their escapes: unescaping and printing again would turn data into SQL.
 pub(super) fn of(sql: &str) -> Result<Vec<Token>, String> {
+    let mut words = match cut(sql) {
+        Some(words) => words,
+        None => by_sqlparser(sql)?,
+    };
+    words.iter_mut().for_each(plain_name);
+    let locks = words.iter().any(|token| keyword(Some(token)) == Keyword::FOR);
+    Ok(if locks { plain_locks(words) } else { words })
+}
+
+/// The tokens that sqlparser's lexer gives, where it reads quotes as PostgreSQL does.
+pub(super) fn by_sqlparser(sql: &str) -> Result<Vec<Token>, String> {
     // sqlparser's lexer drops the character after these two operators (`&>'` opens no string): PostgreSQL's printer
     // puts a space there, and nothing else is read.
     let eaten = |operator: &str| {
@@ -20,15 +33,14 @@ pub(super) fn of(sql: &str) -> Result<Vec<Token>, String> {
         return Err("an operator that sqlparser's lexer misreads".into());
     }
     let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, sql).with_unescape(false).tokenize().map_err(|e| e.to_string())?;
+    let mut tokens =
+        Tokenizer::new(&dialect, sql).with_unescape(false).tokenize().map_err(|e| e.to_string())?;
     let quoted = quoted_parts(sql).ok_or("a comment, or a quote that is not closed")?;
     if !tokens.iter().filter_map(quoted_token).eq(quoted) {
         return Err("a quote that sqlparser's lexer misreads".into());
     }
-    let words = tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_)));
-    let words: Vec<Token> = words.map(plain_name).collect();
-    let locks = words.iter().any(|token| keyword(Some(token)) == Keyword::FOR);
-    Ok(if locks { plain_locks(words) } else { words })
+    tokens.retain(|token| !matches!(token, Token::Whitespace(_)));
+    Ok(tokens)
 }
 
 /// What stands between quotes, as PostgreSQL's lexer cuts it (scan.l). None where a quote stays open, and where
@@ -115,8 +127,8 @@ fn followed_by_space(sql: &str, at: usize) -> bool {
 }
 
 /// A word that PostgreSQL's grammar does not know is a name (checked against PostgreSQL 18's kwlist.h).
-fn plain_name(mut token: Token) -> Token {
-    if let Token::Word(word) = &mut token
+fn plain_name(token: &mut Token) {
+    if let Token::Word(word) = token
         && matches!(
             word.keyword,
             Keyword::ANTI
@@ -154,7 +166,6 @@ fn plain_name(mut token: Token) -> Token {
     {
         word.keyword = Keyword::NoKeyword;
     }
-    token
 }
 
 fn plain_locks(tokens: Vec<Token>) -> Vec<Token> {
