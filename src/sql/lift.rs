@@ -39,7 +39,7 @@ pub fn template(
     template_of(&mut rewritten.clone(), statement, checked)
 }
 
-/// The same without a copy of the tree, in which markers are left.
+/// The same without a copy of the tree, which is as it was afterwards; not where it is refused.
 pub(in crate::sql) fn template_of(
     tree: &mut Node,
     statement: &Statement<'_>,
@@ -81,6 +81,7 @@ pub(in crate::sql) fn template_of(
                 return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("verify"), message));
             }
             let pins = pins(statement, &marking.lifted, checked);
+            walk(tree, &mut Unmarking { before: before.into_iter() });
             return Ok((Template { pieces: cut.pieces }, pins));
         }
         if attempt < MAX_ATTEMPTS {

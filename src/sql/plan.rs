@@ -199,7 +199,6 @@ fn verified(
     tenant_parameter: u16,
     decided: &Decided,
 ) -> Result<(VerifiedSql, Vec<Pin>, Witnessed), Refusal> {
-    let intended = verify::Intended::of(tree);
     let (mut template, mut pins) = lift::template_of(tree, statement, &[])?;
     if let Some(channel) = &decided.channel
         && !template.open_channel(channel)
@@ -210,7 +209,7 @@ fn verified(
     let known: HashSet<usize> = pins.iter().map(|p| p.index).collect();
     let decided_on = decided.pinned.iter().filter(|index| !known.contains(index));
     pins.extend(decided_on.filter_map(|index| pin(statement, *index)));
-    let sql = verify::verify_as(&intended, template, statement, tenant_parameter)?;
+    let sql = verify::verify_tree(tree, template, statement, tenant_parameter)?;
     let witnessed = ask(world, statement, &sql, tenant_parameter, decided)?;
     Ok((sql, pins, witnessed))
 }

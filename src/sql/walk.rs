@@ -166,7 +166,10 @@ macro_rules! nodes {
     };
 }
 
-nodes! {
+/// The node kinds with their fields, for a macro that makes something of each.
+macro_rules! table {
+    ($made:ident) => {
+        $made! {
 {
     Alias { colnames ; aliasname }
     GroupingFunc { xpr args refs ; agglevelsup location }
@@ -259,4 +262,9 @@ nodes! {
     String => String { ; sval }
     BitString => BitString { ; bsval }
 }
+        }
+    };
 }
+pub(in crate::sql) use table;
+
+table!(nodes);

@@ -3,7 +3,7 @@
 //!
 //! **Why it is total.** The bytes come from the `serde::Serialize` that is derived for every node of the grammar:
 //! a field or a node kind that a later grammar adds is compared without a line of this file. Only the fields
-//! named in [`is_place`] are left out, by name and only where they are numbers. A kind of value that no
+//! named in [`super::places`] are left out, by name and only where they are numbers. A kind of value that no
 //! tree of today holds (a map, a tuple) is an error, not a gap.
 //!
 //! **Why equal bytes mean equal trees.** A node's type fixes its fields and their order; each string, list and
@@ -15,6 +15,8 @@ use pg_query::protobuf::Node;
 use serde::Serialize;
 use serde::ser::{self, Impossible};
 
+use super::places::{Parameter, is_place};
+
 /// A tree's bytes, with what [`super::verify`] must know by place.
 pub(super) struct Encoded {
     bytes: Vec<u8>,
@@ -22,12 +24,6 @@ pub(super) struct Encoded {
     pub(super) parameters: Vec<Parameter>,
     /// Location of every constant.
     pub(super) constants: Vec<i32>,
-}
-
-/// A parameter of a tree.
-pub(super) struct Parameter {
-    pub(super) number: i32,
-    pub(super) location: i32,
 }
 
 /// Encodes a tree.
@@ -48,24 +44,6 @@ pub(super) fn encode(tree: &Node) -> Result<Encoded, Unexpected> {
 pub(super) fn equal(decided: &Encoded, read: &Encoded, renumber: impl Fn(i32) -> i32) -> bool {
     let numbers = decided.parameters.iter().map(|p| renumber(p.number));
     decided.bytes == read.bytes && numbers.eq(read.parameters.iter().map(|p| p.number))
-}
-
-/// Fields that say where in the text a node was read. Every other field is compared.
-fn is_place(field: &str) -> bool {
-    matches!(
-        field,
-        "location"
-            | "stmt_location"
-            | "stmt_len"
-            | "list_start"
-            | "list_end"
-            | "rexpr_list_start"
-            | "rexpr_list_end"
-            | "name_location"
-            | "arg_location"
-            | "payload_location"
-            | "conninfo_location"
-    )
 }
 
 /// A value that no parse tree holds.

@@ -9,7 +9,7 @@
 //!
 //! What is compared, and why it is enough:
 //! 1. `P` with `c` and `$tenant` put in is parsed; it must be one statement, and its tree must equal `R` in
-//!    every field of every node, places in the text aside ([`canonical`]).
+//!    every field of every node, places in the text aside ([`places`]).
 //! 2. Each hole of `P` must be, by its place, one whole constant or parameter token of the parsed tree: a hole
 //!    inside a string, glued to an identifier or swallowed by a comment is none. The grammar above a constant
 //!    does not depend on its value, so another token of its class gives the same tree.
@@ -20,6 +20,7 @@
 //! ([`super::witness`]).
 
 mod canonical;
+mod places;
 mod verified;
 
 use pg_query::protobuf::Node;
@@ -29,6 +30,8 @@ use crate::policy::{Quarantined, Refusal, Rule, SqlState};
 use super::channel::PLACEHOLDER;
 use super::template::TENANT_PARAMETER;
 use super::{Piece, Statement, Template};
+
+use places::Places;
 
 pub use verified::VerifiedSql;
 
@@ -49,26 +52,15 @@ pub fn verify(
     statement: &Statement<'_>,
     tenant_parameter: u16,
 ) -> Result<VerifiedSql, Refusal> {
-    verify_as(&Intended::of(rewritten), template, statement, tenant_parameter)
+    verify_tree(&mut rewritten.clone(), template, statement, tenant_parameter)
 }
 
-/// A tree that was decided on, as [`verify_as`] compares it: taken before the tree is printed, since printing
-/// leaves marks in it.
-pub struct Intended(Result<canonical::Encoded, canonical::Unexpected>);
-
-impl Intended {
-    /// The tree, places in the text aside.
-    pub fn of(rewritten: &Node) -> Self {
-        Self(canonical::encode(rewritten))
-    }
-}
-
-/// [`verify`] for a tree that was taken before.
+/// The same without a copy of the tree, which loses its places in the text.
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_as(
-    intended: &Intended,
+pub fn verify_tree(
+    rewritten: &mut Node,
     template: Template,
     statement: &Statement<'_>,
     tenant_parameter: u16,
@@ -77,7 +69,7 @@ pub fn verify_as(
         Ok(text) => text,
         Err(reason) => return Err(refusal(statement.text, String::new(), reason)),
     };
-    match compare(intended, &text, tenant_parameter) {
+    match compare(rewritten, &text, tenant_parameter) {
         Ok(()) => Ok(VerifiedSql::new(template)),
         Err(reason) => Err(refusal(statement.text, text.sql, reason)),
     }
@@ -148,32 +140,56 @@ fn instantiate(
     Ok(instance)
 }
 
-fn compare(intended: &Intended, text: &Instance, tenant_parameter: u16) -> Result<(), String> {
-    let parsed = pg_query::parse(&text.sql, 0).map_err(|e| format!("the text does not parse: {e}"))?;
-    let [only] = parsed.protobuf.stmts.as_slice() else {
+fn compare(decided: &mut Node, text: &Instance, tenant_parameter: u16) -> Result<(), String> {
+    let mut parsed = pg_query::parse(&text.sql, 0).map_err(|e| format!("the text does not parse: {e}"))?;
+    let [only] = parsed.protobuf.stmts.as_mut_slice() else {
         return Err(format!("the text holds {} statements", parsed.protobuf.stmts.len()));
     };
-    let Some(read) = only.stmt.as_deref() else { return Err("the text holds no statement".into()) };
+    let Some(read) = only.stmt.as_deref_mut() else { return Err("the text holds no statement".into()) };
 
-    let tenant = i32::from(tenant_parameter);
-    let decided = intended.0.as_ref().map_err(|e| format!("the decided tree: {e}"))?;
-    let read = canonical::encode(read).map_err(|e| format!("the read tree: {e}"))?;
-    if decided.parameters.iter().any(|p| p.number == tenant) {
-        return Err("the client's parameter has the tenant's number".into());
-    }
-    if !canonical::equal(decided, &read, |n| if n == TENANT_PARAMETER { tenant } else { n }) {
-        return Err("the text reads as another tree".into());
-    }
-    let tenants = read.parameters.iter().filter(|p| p.number == tenant).map(|p| p.location);
-    if !same_places(tenants.collect(), &text.tenants) {
+    let found = equal(decided, read, i32::from(tenant_parameter))?;
+    let tenants = found.parameters.iter().filter(|p| p.number == i32::from(tenant_parameter));
+    if !same_places(tenants.map(|p| p.location).collect(), &text.tenants) {
         return Err("the tenant's holes are not the tenant's parameters".into());
     }
-    let mut constants = read.constants;
+    let mut constants = found.constants;
     constants.sort_unstable();
     if text.literals.iter().any(|place| constants.binary_search(place).is_err()) {
         return Err("a literal's hole is not a constant of its own".into());
     }
     Ok(())
+}
+
+/// Requires two trees to be equal, the tenant's mark being read through its number; gives the places of what was read.
+fn equal(decided: &mut Node, read: &mut Node, tenant: i32) -> Result<Places, String> {
+    let places = Places::of_decided(decided);
+    if places.unknown {
+        return equal_as_bytes(decided, read, tenant);
+    }
+    if places.names(tenant) {
+        return Err("the client's parameter has the tenant's number".into());
+    }
+    let found = Places::of_read(read, tenant);
+    if found.names(TENANT_PARAMETER) {
+        return Err("the text has the tenant's mark for a parameter".into());
+    }
+    if found.unknown || decided != read {
+        return Err("the text reads as another tree".into());
+    }
+    Ok(found)
+}
+
+/// The same for a tree that holds a node which [`Places`] does not know.
+fn equal_as_bytes(decided: &Node, read: &Node, tenant: i32) -> Result<Places, String> {
+    let decided = canonical::encode(decided).map_err(|e| format!("the decided tree: {e}"))?;
+    let read = canonical::encode(read).map_err(|e| format!("the read tree: {e}"))?;
+    if decided.parameters.iter().any(|p| p.number == tenant) {
+        return Err("the client's parameter has the tenant's number".into());
+    }
+    if !canonical::equal(&decided, &read, |n| if n == TENANT_PARAMETER { tenant } else { n }) {
+        return Err("the text reads as another tree".into());
+    }
+    Ok(Places { parameters: read.parameters, constants: read.constants, ..Places::default() })
 }
 
 fn same_places(mut found: Vec<i32>, holes: &[i32]) -> bool {

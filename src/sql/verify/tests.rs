@@ -213,3 +213,53 @@ fn verification_cost() {
     println!("{} bytes: parse {parse:?}, encode {encode:?} (twice), verify {whole:?}", sql.len());
     assert!(verify(&decided, printed, &statement, 2).is_ok());
 }
+
+#[test]
+fn both_ways_to_compare_give_the_same_answer() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/legit.jsonl");
+    let lines = std::fs::read_to_string(corpus).unwrap();
+    let texts = lines.lines().filter_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["sql"].as_str().map(str::to_owned)
+    });
+    let more = [
+        "select $1::numeric($2, 3)",
+        "update t set (a, b) = (select $1, 2)",
+        "begin",
+        "listen a",
+        "listen b",
+    ];
+    let parsed = |sql: String| pg_query::parse(&sql, 0).ok()?.protobuf.stmts.pop()?.stmt.map(|tree| *tree);
+    let trees: Vec<Node> = texts.chain(more.map(str::to_owned)).filter_map(parsed).collect();
+    assert!(trees.len() > 100);
+    // The dear way is for utility statements.
+    let unknown = trees.iter().filter(|tree| Places::of_decided(&mut (*tree).clone()).unknown).count();
+    assert!(unknown * 10 < trees.len(), "{unknown} of {}", trees.len());
+    for pair in trees.windows(2) {
+        let [one, other] = pair else { continue };
+        for (decided, read) in [(one, one), (one, other)] {
+            let by_encoding = equal_as_bytes(decided, read, 7);
+            let by_fields = equal(&mut decided.clone(), &mut read.clone(), 7);
+            assert_eq!(by_encoding.is_ok(), by_fields.is_ok());
+            assert_eq!(by_fields.is_ok(), std::ptr::eq(decided, read) || decided == read);
+            let places = |found: Result<Places, String>| {
+                let Ok(Places { parameters, mut constants, .. }) = found else { return Default::default() };
+                let mut parameters: Vec<_> = parameters.iter().map(|p| (p.number, p.location)).collect();
+                parameters.sort_unstable();
+                constants.sort_unstable();
+                (parameters, constants)
+            };
+            assert_eq!(places(by_encoding), places(by_fields));
+        }
+    }
+}
+
+#[test]
+fn the_tenants_mark_is_no_parameter_that_can_be_sent() {
+    let sql = "SELECT 1 WHERE a = $2147483647";
+    let unmarked = Template { pieces: vec![text(sql)] };
+    assert_eq!(
+        reason(verify(&tree(sql), unmarked, &client("", &[]), 3)),
+        "the text has the tenant's mark for a parameter"
+    );
+}
