@@ -36,8 +36,10 @@ pub(super) fn pathway(catalog: &Snapshot, from: Oid, to: Oid, context: Context) 
         });
     }
     if target != oid::OIDVECTOR && target != oid::INT2VECTOR {
-        let (source_element, target_element) = (element_type(catalog, source), element_type(catalog, target));
-        if source_element != 0 && target_element != 0 {
+        // One after the other: of most types neither is asked for more.
+        let source_element = element_type(catalog, source);
+        let target_element = if source_element == 0 { 0 } else { element_type(catalog, target) };
+        if target_element != 0 {
             let element = pathway(catalog, source_element, target_element, context);
             if let Some(element) = element {
                 return Some(CastPath::Array(Box::new(element)));
@@ -59,8 +61,12 @@ fn row_pathway(catalog: &Snapshot, from: Oid, to: Oid) -> Option<CastPath> {
 /// typeInheritsFrom: the row type of a child table (or a domain over it) where its parent's is wanted.
 fn inherits(catalog: &Snapshot, from: Oid, to: Oid) -> bool {
     let relation_of = |ty: Oid| catalog.type_by_oid(ty).map_or(0, |ty| ty.relation);
-    let (child, parent) = (relation_of(base_type(catalog, from)), relation_of(to));
-    if child == 0 || parent == 0 {
+    let child = relation_of(base_type(catalog, from));
+    if child == 0 {
+        return false;
+    }
+    let parent = relation_of(to);
+    if parent == 0 {
         return false;
     }
     let mut pending = vec![child];
