@@ -45,26 +45,21 @@ impl Binder<'_> {
     pub fn operator_name(&mut self, name: &mut Vec<Node>, location: i32) -> Result<(), Refusal> {
         let (schema, bare) = self.schema_and_name(name, "an operator", location)?;
         let (schema, bare) = (schema.as_deref(), bare.as_str());
-        let candidates: Vec<_> = self
-            .catalog
-            .operators_named(bare)
-            .iter()
-            .filter(|o| schema.map_or_else(|| self.catalog.in_path(&o.schema), |s| o.schema == s))
-            .collect();
-        let builtin = candidates.iter().any(|o| o.schema == "pg_catalog");
-        let other = candidates.iter().find(|o| o.schema != "pg_catalog");
+        let named = self.catalog.operators_named(bare);
+        let looked_in = |of: &str| schema.map_or_else(|| self.catalog.in_path(of), |schema| schema == of);
+        // Of the sixty that are called `=` nearly all are pg_catalog's, and any one of them answers for all.
+        let builtin = looked_in("pg_catalog") && named.iter().any(|o| o.schema == "pg_catalog");
+        let others: Vec<_> =
+            named.iter().filter(|o| o.schema != "pg_catalog" && looked_in(&o.schema)).collect();
         let undefined = || {
             Refusal::new(SqlState::UNDEFINED_FUNCTION, FORM, format!("operator does not exist: {bare}"))
                 .at(location)
         };
-        match (builtin, other) {
+        match (builtin, others.first()) {
             (false, None) => Err(undefined()),
             (true, None) => Ok(()),
             (_, Some(other)) => {
-                let trusted = candidates
-                    .iter()
-                    .filter(|o| o.schema != "pg_catalog")
-                    .all(|o| o.extension.as_deref().is_some_and(is_pure_extension));
+                let trusted = others.iter().all(|o| o.extension.as_deref().is_some_and(is_pure_extension));
                 if trusted && !builtin {
                     *name = vec![build::text(&other.schema), build::text(bare)];
                 } else if !trusted {
