@@ -78,6 +78,7 @@ impl Bench {
             bounded: (*name == "bounded").then_some(Bound::Declared),
             virtual_generated: *name == "virt",
             base: *name != "expr",
+            outer: false,
             origin: None,
         })
     }

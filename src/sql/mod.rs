@@ -48,7 +48,7 @@ pub use lexer::LiteralClass;
 pub use lift::template;
 pub use normalise::{Normaliser, statements};
 pub use parse::Tree;
-pub use plan::plan;
+pub use plan::{KnownOutputs, outputs, plan};
 pub use planned::{
     Action, Argument, Decision, Discard, Edit, Execute, Lasting, Planned, SavepointDeed, StatementKind,
     Witnessed,

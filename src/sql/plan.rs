@@ -5,6 +5,7 @@ use std::sync::Arc;
 use foldhash::HashSet;
 use pg_query::NodeEnum;
 
+use crate::catalog::Oid;
 use crate::config::model;
 use crate::policy::{Refusal, Rule, SqlState};
 
@@ -111,32 +112,63 @@ fn plan_with(
     })
 }
 
-/// A statement bound and rewritten; once more where that showed what ought to have been known before.
+/// What is known of the outputs of a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownOutputs {
+    /// Names, and types as far as they are known, in the server's order.
+    pub columns: Vec<(String, Option<Oid>)>,
+    /// There may be more, at any place from the first on whose type is not known.
+    pub open: bool,
+}
+
+/// What binding takes a query's outputs for: what a condition around the query would be judged by. Runs on a planning
+/// thread.
+///
+/// # Errors
+/// As [`plan`].
+pub fn outputs(world: &World, role: &str, statement: &Statement<'_>) -> Result<KnownOutputs, Refusal> {
+    let (.., output) =
+        attempted(world, role, statement, false, |binder, tree| binder.statement_in(None, &[], tree))?;
+    let columns = output.columns.into_iter().map(|c| (c.name, c.ty.map(|ty| ty.oid))).collect();
+    Ok(KnownOutputs { columns, open: output.open })
+}
+
+/// A statement bound and rewritten.
 fn bound<'a>(
     world: &'a World,
     role: &'a str,
     statement: &'a Statement<'a>,
     cautious: bool,
 ) -> Result<(pg_query::protobuf::Node, Binder<'a>, Deed), Refusal> {
+    let whole = attempted(world, role, statement, cautious, |binder, tree| binder.whole_statement(tree));
+    let (mut tree, binder, deed) = whole?;
+    let names = match (&tree.node, &deed) {
+        // SET is written anew, and what is prepared is bound when it is executed.
+        (Some(NodeEnum::VariableSetStmt(_)), _) | (_, Deed::Prepare { .. }) => seen::Names::default(),
+        _ => seen::whole(&mut tree)?,
+    };
+    if names.relations && binder.touched.is_empty() {
+        return Err(unsupported("a relation at this place", -1));
+    }
+    Ok((tree, binder, deed))
+}
+
+/// A statement bound by `bind`; once more where that showed what ought to have been known before.
+fn attempted<'a, T>(
+    world: &'a World,
+    role: &'a str,
+    statement: &'a Statement<'a>,
+    cautious: bool,
+    bind: impl Fn(&mut Binder<'a>, &mut pg_query::protobuf::Node) -> Result<T, Refusal>,
+) -> Result<(pg_query::protobuf::Node, Binder<'a>, T), Refusal> {
     let mut again = Again::default();
     loop {
         let mut tree = Tree::parse(statement, world.catalog.server_version_num)?.node;
         let mut binder = Binder::new(world, role, statement);
         binder.cautious = cautious;
         binder.again = again.clone();
-        match binder.whole_statement(&mut tree) {
-            Ok(deed) => {
-                // SET is written anew.
-                let whole = match &tree.node {
-                    Some(NodeEnum::VariableSetStmt(_)) => Ok(seen::Names::default()),
-                    _ => seen::whole(&mut tree),
-                };
-                let names = whole?;
-                if names.relations && binder.touched.is_empty() {
-                    return Err(unsupported("a relation at this place", -1));
-                }
-                return Ok((tree, binder, deed));
-            }
+        match bind(&mut binder, &mut tree) {
+            Ok(bound) => return Ok((tree, binder, bound)),
             Err(refusal) => {
                 if !binder.wish.take().is_some_and(|wish| again.grant(wish)) {
                     return Err(refusal);
@@ -180,7 +212,7 @@ fn inserted(
 
 /// What was decided while a statement was bound.
 pub(in crate::sql) struct Decided {
-    pub tenant_type: Option<crate::catalog::Oid>,
+    pub tenant_type: Option<Oid>,
     pub bind_checks: Vec<super::leaksafe::BindCheck>,
     pub indexes: Vec<Index>,
     pub pinned: Vec<usize>,

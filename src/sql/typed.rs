@@ -59,6 +59,8 @@ pub struct ColumnInfo {
     /// It is a stored column of a relation of this query level, or reaches one through plain output columns alone;
     /// and that relation's indexes use trusted operator classes only.
     pub base: bool,
+    /// It is a column of a query level around the one that the expression stands in.
+    pub outer: bool,
     /// The relation and the attribute number of the stored column that it is.
     pub origin: Option<(Oid, i16)>,
 }

@@ -43,6 +43,7 @@ fn column(catalog: &Snapshot, column: &ColumnRef) -> Option<ColumnInfo> {
         bounded: None,
         virtual_generated: false,
         base: true,
+        outer: false,
         origin: None,
     })
 }

@@ -138,7 +138,7 @@ fn is_row_apart(scope: &Scope<'_>, column: &ColumnRef) -> bool {
     named_by(scope, column, 0).is_some_and(|(item, _)| item.row.as_ref() == Some(&last.sval))
 }
 
-fn is_star(column: &ColumnRef) -> bool {
+pub(super) fn is_star(column: &ColumnRef) -> bool {
     matches!(column.fields.last().map(|field| &field.node), Some(Some(NodeEnum::AStar(_))))
 }
 

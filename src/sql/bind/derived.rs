@@ -28,6 +28,7 @@ impl Binder<'_> {
     ) -> Result<Vec<usize>, Refusal> {
         let Some(NodeEnum::RangeVar(name)) = &node.node else { return Ok(Vec::new()) };
         let location = name.location;
+        let schema = name.alias.is_none().then(|| relation.schema.clone());
         let access = self.policy.access(self.role, relation);
         if !access.allows(Operation::Select) {
             return Err(self
@@ -74,6 +75,8 @@ impl Binder<'_> {
         if let Some(item) = level.items.get_mut(id) {
             item.below = output.locked;
             item.below.push(relation.oid);
+            item.open = output.open;
+            item.schema = schema;
         }
         Ok(vec![id])
     }

@@ -169,7 +169,7 @@ impl Binder<'_> {
         facts: &mut Facts,
     ) -> Result<(), Refusal> {
         nodes.iter_mut().try_for_each(|node| match &mut node.node {
-            Some(NodeEnum::ResTarget(target)) => self.named_value(scope, target, facts),
+            Some(NodeEnum::ResTarget(target)) => self.named_value(scope, target, facts).map(|_| ()),
             _ => self.expression(scope, node, facts),
         })
     }
@@ -177,11 +177,6 @@ impl Binder<'_> {
     pub(super) fn resolve_ref(&self, scope: &Scope<'_>, column: &ColumnRef) -> Result<Found, Refusal> {
         let path =
             build::names(&column.fields).ok_or_else(|| super::unsupported("* here", column.location))?;
-        if let [database, _, _, _] = path.as_slice()
-            && *database != self.catalog.database
-        {
-            return Err(super::unsupported("a column of another database", column.location));
-        }
         scope.resolve(&path, column.location)
     }
 
@@ -196,6 +191,7 @@ impl Binder<'_> {
         column: &mut ColumnRef,
         facts: &mut Facts,
     ) -> Result<(), Refusal> {
+        self.without_schema(scope, column)?;
         let whole_row_star = matches!(column.fields.last().map(|f| &f.node), Some(Some(NodeEnum::AStar(_))));
         let location = column.location;
         let found = if whole_row_star {
@@ -290,6 +286,7 @@ impl Binder<'_> {
         };
         let output = self.inner_query(scope, query)?;
         let tenanted = output.tenanted;
+        self.query_name = output.columns.into_iter().next().map(|column| column.name);
         facts.merge(output.facts);
         facts.tenanted |= tenanted;
         facts.sublink = true;
@@ -312,6 +309,7 @@ impl Binder<'_> {
         facts: &mut Facts,
     ) -> Result<(), Refusal> {
         self.optional(scope, &mut indirection.arg, facts)?;
+        let name = self.query_name.take();
         for step in &mut indirection.indirection {
             match &mut step.node {
                 Some(NodeEnum::AIndices(indices)) => {
@@ -327,6 +325,7 @@ impl Binder<'_> {
                 _ => return Err(super::unsupported(&super::kind_of(step), -1)),
             }
         }
+        self.query_name = name;
         Ok(())
     }
 

@@ -62,7 +62,18 @@ impl Binder<'_> {
             self.reserved(name)?;
         }
         match &mut node.node {
-            Some(NodeEnum::RangeVar(_)) => self.range_var(around, above, level, node),
+            Some(NodeEnum::RangeVar(_)) => {
+                let ids = self.range_var(around, above, level, node)?;
+                for id in &ids {
+                    // What it reads of levels around this one is read here.
+                    if let Some(Source::Cte(number)) = level.items.get(*id).map(|item| &item.source)
+                        && let Some(cte) = self.ctes.get(*number)
+                    {
+                        facts.merge(cte.facts.clone());
+                    }
+                }
+                Ok(ids)
+            }
             Some(NodeEnum::RangeSubselect(sub)) => self.range_subselect(around, level, sub, facts),
             Some(NodeEnum::RangeFunction(function)) => self.range_function(around, level, function, facts),
             Some(NodeEnum::RangeTableFunc(table)) => self.range_table_func(around, level, table, facts),
@@ -72,7 +83,8 @@ impl Binder<'_> {
                 let columns = names.into_iter().map(unknown_column).collect();
                 // It is lateral by itself, and the printer leaves the word out.
                 table.lateral = false;
-                Ok(vec![push(level, table.alias.as_ref(), None, columns, Source::Function)])
+                let fallback = Some("json_table".to_owned());
+                Ok(vec![push(level, table.alias.as_ref(), fallback, columns, Source::Function)])
             }
             Some(NodeEnum::RangeTableSample(_)) => self.table_sample(around, above, level, node, facts),
             Some(NodeEnum::JoinExpr(join)) => self.join(around, above, level, join, facts),
@@ -90,9 +102,14 @@ impl Binder<'_> {
         let Some(NodeEnum::RangeVar(name)) = &mut node.node else { return Ok(Vec::new()) };
         if let Some(number) = self.cte_named(around.ctes, name)? {
             mark(&mut name.location);
-            let columns = self.ctes.get(number).map(|c| c.columns.clone()).unwrap_or_default();
+            let cte = self.ctes.get(number);
+            let (columns, open) = cte.map(|c| (c.columns.clone(), c.open)).unwrap_or_default();
             let fallback = name.relname.clone();
-            return Ok(vec![push(level, name.alias.as_ref(), Some(fallback), columns, Source::Cte(number))]);
+            let id = push(level, name.alias.as_ref(), Some(fallback), columns, Source::Cte(number));
+            if let Some(item) = level.items.get_mut(id) {
+                item.open = open;
+            }
+            return Ok(vec![id]);
         }
         let relation = self.relation(name)?;
         if relation.kind == RelationKind::View && !is_system(&relation) {
@@ -110,12 +127,14 @@ impl Binder<'_> {
             _ => None,
         };
         let source = Source::Relation { relation: relation.clone(), tenancy: tenancy.clone() };
+        let schema = name.alias.is_none().then(|| relation.schema.clone());
         let was = self.alias_of_its_own(level, name, &tenancy)?;
         let alias = name.alias.clone();
         let location = name.location;
         let id = push(level, alias.as_ref(), Some(relation.name.clone()), columns, source);
         if let Some(item) = level.items.get_mut(id) {
             item.was = was;
+            item.schema = schema;
         }
         match wrap {
             Some(why) => {
@@ -192,6 +211,7 @@ impl Binder<'_> {
         let id = push(level, sub.alias.as_ref(), None, output.columns, source);
         if let Some(item) = level.items.get_mut(id) {
             item.below = output.locked;
+            item.open = output.open;
         }
         Ok(vec![id])
     }
@@ -241,6 +261,7 @@ pub(super) fn push(
         key: Vec::new(),
         below: Vec::new(),
         wrapped: None,
+        schema: None,
         was: None,
         row: None,
         system: Cell::new(0),

@@ -39,7 +39,8 @@ impl Binder<'_> {
         for entry in &mut function.functions {
             let entry = self.function_entry(&scope, entry, facts)?;
             columns.extend(entry.columns);
-            only_name = entry.name;
+            // The item goes by its first function (addRangeTableEntryForFunction of parse_relation.c).
+            only_name = only_name.or(entry.name);
             open |= entry.open;
             alone &= !entry.defined;
         }
@@ -103,6 +104,7 @@ impl Binder<'_> {
         self.expression(scope, call, facts)?;
         let (known, more, name) =
             self.resolved_columns(scope, call).unwrap_or_else(|| self.function_columns(call));
+        let name = Some(name.unwrap_or_else(|| self.figure_name(call)));
         Ok(match defined.is_empty() {
             true => Entry { columns: known, name, open: more, defined: false },
             false => Entry { columns: defined, name, open: false, defined: true },
@@ -275,7 +277,8 @@ impl Binder<'_> {
             self.optional(&scope, &mut column.coldefexpr, facts)?;
             columns.push(unknown_column(column.colname.clone()));
         }
-        Ok(vec![push(level, table.alias.as_ref(), None, columns, Source::Function)])
+        let fallback = Some("xmltable".to_owned());
+        Ok(vec![push(level, table.alias.as_ref(), fallback, columns, Source::Function)])
     }
 
     pub(super) fn table_sample(

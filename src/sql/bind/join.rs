@@ -49,13 +49,18 @@ impl Binder<'_> {
         }
         rewrite::place_on(self, level, join, number)?;
         null_sides(level, kind, &left, &right);
-        both.extend(self.join_alias(level, join, &both));
+        both.extend(self.join_alias(level, join, &both)?);
         Ok(both)
     }
 
     /// `(a JOIN b) AS j`, and `USING (…) AS j`: the alias is an item of its own beside those it stands for,
     /// and the joins above see it.
-    fn join_alias(&self, level: &mut Level, join: &JoinExpr, both: &[usize]) -> Option<usize> {
+    fn join_alias(
+        &self,
+        level: &mut Level,
+        join: &JoinExpr,
+        both: &[usize],
+    ) -> Result<Option<usize>, Refusal> {
         let using = join.join_using_alias.as_ref().map(|alias| {
             let names = build::names(&join.using_clause).unwrap_or_default();
             let merged = level.merged.iter().filter(|m| {
@@ -67,11 +72,18 @@ impl Binder<'_> {
             unleaf(level, id, false);
             id
         });
-        let Some(alias) = &join.alias else { return using };
+        let Some(alias) = &join.alias else { return Ok(using) };
         if !alias.colnames.is_empty() {
             both.iter().filter_map(|id| level.items.get(*id)).for_each(|item| item.placed.set(true));
         }
         let mut columns = level.listed(&|id| both.contains(&id));
+        // A catalog stands there with all of its columns, so that places would differ from what is listed.
+        let whole = both.iter().filter_map(|id| level.items.get(*id));
+        let mut whole = whole.filter(|item| matches!(item.source, Source::Relation { .. }));
+        if !alias.colnames.is_empty() && whole.any(|i| i.columns.iter().any(|c| c.kind == ColumnKind::Denied))
+        {
+            return Err(super::unsupported("new names for the columns of a join with hidden ones", -1));
+        }
         let visible = |id: &usize| level.items.get(*id).filter(|item| item.visible);
         let open = both.iter().filter_map(visible).any(|item| item.open);
         // What the role may not see is known, to be refused by name; the derived table has it not.
@@ -89,7 +101,7 @@ impl Binder<'_> {
         if let Some(item) = level.items.get_mut(id) {
             item.open = open;
         }
-        Some(id)
+        Ok(Some(id))
     }
 }
 

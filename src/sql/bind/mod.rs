@@ -17,6 +17,7 @@ mod json;
 mod locking;
 mod operator;
 mod output_name;
+mod qualified;
 mod scope;
 mod select;
 mod sequences;
@@ -53,6 +54,7 @@ pub(in crate::sql) use scope::{ColumnKind, Item, ItemColumn, Level, Place, Scope
 pub(in crate::sql) use select::{Output, Single};
 pub(in crate::sql) use star::{is_star, star_of};
 pub(in crate::sql) use target::{push_old_and_new, push_row, push_target};
+pub(in crate::sql) use target_list::Outputs;
 pub(in crate::sql) use with::Cte;
 
 pub(in crate::sql) use super::refusals::{ACCESS, FORM, denied_column, kind_of, unsupported};
@@ -105,6 +107,8 @@ pub(in crate::sql) struct Binder<'a> {
     pub forward_names: Vec<Vec<String>>,
     /// Queries around the one that is being bound.
     pub query_depth: usize,
+    /// What the first output of the sub-select that was bound last is called.
+    query_name: Option<String>,
     /// What an earlier attempt at this statement has found out.
     pub again: Again,
     /// What another attempt would need to know.
@@ -143,6 +147,7 @@ impl<'a> Binder<'a> {
             channel: None,
             forward_names: Vec::new(),
             query_depth: 0,
+            query_name: None,
             again: Again::default(),
             wish: None,
             parameter_uses: totality::parameter_uses(statement.text),

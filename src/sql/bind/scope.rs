@@ -51,6 +51,13 @@ pub(in crate::sql) struct ItemColumn {
 }
 
 impl ItemColumn {
+    /// Its values come from elsewhere too.
+    pub fn computed(&mut self) {
+        if matches!(self.kind, ColumnKind::Base { .. } | ColumnKind::System) {
+            self.kind = ColumnKind::Expression { total: true };
+        }
+    }
+
     /// Takes back what is known of its values.
     pub fn forget(&mut self) {
         self.ty = None;
@@ -110,6 +117,8 @@ pub(in crate::sql) struct Item {
     pub below: Vec<Oid>,
     /// The relation's name inside, where the rewriting made a derived table of a relation.
     pub wrapped: Option<String>,
+    /// The schema by which its columns can be named too: a relation's that has no alias.
+    pub schema: Option<String>,
     /// What the client calls it, where the rewriting gave it an alias of its own.
     pub was: Option<String>,
     /// The column that holds its whole row, where the rewriting made a derived table of a relation that gives out more
@@ -178,6 +187,16 @@ pub(in crate::sql) struct Found {
     pub ty: Option<ColumnType>,
     pub kind: ColumnKind,
     pub whole_row: bool,
+}
+
+impl Found {
+    /// Takes back what is known of its values.
+    fn forget(&mut self) {
+        self.ty = None;
+        if self.kind != ColumnKind::Denied {
+            self.kind = ColumnKind::Expression { total: false };
+        }
+    }
 }
 
 impl Level {
@@ -257,11 +276,11 @@ impl<'p> Scope<'p> {
         self.window.is_none_or(|w| w.contains(&item))
     }
 
-    /// Resolves a column reference of one to four name parts, without `*`.
+    /// Resolves a column reference of one or two name parts, without `*`.
     pub fn resolve(&self, path: &[&str], location: i32) -> Result<Found, Refusal> {
         match path {
             [name] => self.bare(name, location),
-            [.., table, name] if path.len() <= 4 => self.qualified(table, name, location),
+            [table, name] => self.qualified(table, name, location),
             _ => Err(refuse(SqlState::NOT_SUPPORTED, "a column reference has too many parts", location)),
         }
     }
@@ -269,10 +288,16 @@ impl<'p> Scope<'p> {
     /// `name`: a column of the innermost level that has one; else the row of an item of that name.
     fn bare(&self, name: &str, location: i32) -> Result<Found, Refusal> {
         let mut scope = Some(self);
+        let mut open = false;
         while let Some(here) = scope {
-            if let Some(found) = here.bare_here(name, location)? {
+            if let Some(mut found) = here.bare_here(name, location)? {
+                // An item further in may have a column of that name.
+                if open {
+                    found.forget();
+                }
                 return Ok(found);
             }
+            open |= here.level.items.iter().any(|item| item.open);
             scope = here.outer;
         }
         match self.row_of(name, location)? {
@@ -345,11 +370,30 @@ impl<'p> Scope<'p> {
             if let Some(id) = matches.next() {
                 return match matches.next() {
                     None => Ok(Some((here, id))),
-                    Some(_) => Err(refuse(
-                        SqlState("42P09"),
-                        format!("table reference \"{name}\" is ambiguous"),
-                        location,
-                    )),
+                    Some(_) => Err(ambiguous_table(name, location)),
+                };
+            }
+            scope = here.outer;
+        }
+        Ok(None)
+    }
+
+    /// The relation of this name in this schema that has no alias, in the innermost level that has it.
+    pub fn item_of_schema(
+        &self,
+        schema: &str,
+        table: &str,
+        location: i32,
+    ) -> Result<Option<(&Scope<'p>, usize)>, Refusal> {
+        let mut scope = Some(self);
+        while let Some(here) = scope {
+            let is_it = |item: &Item| item.schema.as_deref() == Some(schema) && item.goes_by(table);
+            let mut matches = (0..here.level.items.len())
+                .filter(|id| here.sees(*id) && here.level.items.get(*id).is_some_and(is_it));
+            if let Some(id) = matches.next() {
+                return match matches.next() {
+                    None => Ok(Some((here, id))),
+                    Some(_) => Err(ambiguous_table(table, location)),
                 };
             }
             scope = here.outer;
@@ -390,6 +434,10 @@ impl<'p> Scope<'p> {
     fn found(&self, items: Vec<usize>, column: &ItemColumn) -> Found {
         Found { depth: self.level.depth, items, ty: column.ty, kind: column.kind.clone(), whole_row: false }
     }
+}
+
+fn ambiguous_table(name: &str, location: i32) -> Refusal {
+    refuse(SqlState("42P09"), format!("table reference \"{name}\" is ambiguous"), location)
 }
 
 fn no_column(name: &str, location: i32) -> Refusal {

@@ -9,12 +9,15 @@ use crate::policy::{Refusal, Rule, SqlState};
 use super::super::rewrite::{self, Clause};
 use super::locking::locked;
 use super::scope::{ColumnKind, ItemColumn, Level, Scope, Source};
-use super::{Binder, Facts};
+use super::star::{is_row_expanded, star_of};
+use super::{Binder, Facts, Outputs};
 
 /// What a query level shows to the level around it.
 #[derive(Debug, Clone, Default)]
 pub(in crate::sql) struct Output {
     pub columns: Vec<ItemColumn>,
+    /// It may have columns that are not known here, behind those whose type is known.
+    pub open: bool,
     /// Rows hold tenants' data.
     pub tenanted: bool,
     /// Items of outer levels that were read, and whether anything in it is volatile.
@@ -113,9 +116,15 @@ impl Binder<'_> {
         let right = self.select(outer, ctes, right)?;
         let mut facts = left.facts;
         facts.merge(right.facts);
-        let columns = left.columns.into_iter().zip(right.columns).map(|(l, r)| union_column(l, &r)).collect();
+        let mut columns: Vec<ItemColumn> = left.columns;
+        let known = right.columns.len();
+        for (column, right) in columns.iter_mut().zip(&right.columns) {
+            *column = union_column(column.clone(), right);
+        }
+        columns.iter_mut().skip(known).for_each(ItemColumn::forget);
         let output = Output {
             columns,
+            open: left.open || right.open,
             tenanted: left.tenanted || right.tenanted,
             locked: left.locked.into_iter().chain(right.locked).collect(),
             joinable: left.joinable && right.joinable,
@@ -157,6 +166,10 @@ impl Binder<'_> {
                 return Err(super::unsupported("this VALUES list", -1));
             };
             for (number, value) in list.items.iter_mut().enumerate() {
+                if is_expanded_value(value) {
+                    return Err(super::unsupported("a row whose columns are values of a list", -1)
+                        .hint("Name the columns."));
+                }
                 self.expression_or_default(&scope, value, &mut facts)?;
                 let kind = self.output_kind(&scope, value);
                 let ty = self.type_of(&scope, value);
@@ -195,8 +208,13 @@ impl Binder<'_> {
         // What FROM and WHERE read need not be in GROUP BY.
         facts.grouped.retain(|(depth, ..)| *depth < level.depth);
         level.grouped.set(!select.group_clause.is_empty() || select.having_clause.is_some());
+        self.stars_without_schema(&scope, &mut select.target_list)?;
         self.expand_stars(&scope, &mut select.target_list, explicit)?;
-        let columns = self.target_list(&scope, &mut select.target_list, &mut facts)?;
+        if explicit && select.target_list.iter().any(is_expanded) {
+            return Err(super::unsupported("a row whose columns are written at once", -1)
+                .hint("Name the columns in the SELECT."));
+        }
+        let Outputs { columns, open } = self.target_list(&scope, &mut select.target_list, &mut facts)?;
         self.behind_outputs(&scope, select, &columns, &mut facts)?;
         let tenanted = facts.tenanted || level.items.iter().any(|i| self.is_tenanted(&i.source));
         let joinable = !level.items.is_empty();
@@ -206,7 +224,8 @@ impl Binder<'_> {
         self.widen_groups(&level, select, &facts);
         rewrite::level(self, &level, select)?;
         let locked = level.items.iter().flat_map(locked).collect();
-        Ok(Output { single, columns, tenanted, facts: facts.below(level.depth), simple, locked, joinable })
+        let facts = facts.below(level.depth);
+        Ok(Output { single, columns, open, tenanted, facts, simple, locked, joinable })
     }
 
     /// The clauses that may name outputs, and those that stand behind them.
@@ -303,6 +322,19 @@ fn limit_of_one(select: &SelectStmt) -> Option<i32> {
 /// The depth of a level below a scope.
 pub(in crate::sql) fn depth_below(outer: Option<&Scope<'_>>) -> usize {
     outer.map_or(0, |o| o.level.depth + 1)
+}
+
+/// Whether an output stands for all columns of a row that is computed.
+fn is_expanded(target: &Node) -> bool {
+    match &target.node {
+        Some(NodeEnum::ResTarget(target)) => target.val.as_deref().is_some_and(is_row_expanded),
+        _ => false,
+    }
+}
+
+/// Whether a value of a list stands for all columns of a row.
+fn is_expanded_value(value: &Node) -> bool {
+    is_row_expanded(value) || star_of(value).is_some()
 }
 
 fn union_column(left: ItemColumn, right: &ItemColumn) -> ItemColumn {

@@ -184,6 +184,12 @@ pub(super) fn lists_open_item(scope: &Scope<'_>, target: &ResTarget) -> bool {
     }
 }
 
+/// `(row).*`: as many columns as the row has, none of which is known here.
+pub(super) fn is_row_expanded(node: &Node) -> bool {
+    let Some(NodeEnum::AIndirection(indirection)) = &node.node else { return false };
+    indirection.indirection.last().is_some_and(|step| matches!(step.node, Some(NodeEnum::AStar(_))))
+}
+
 /// Whether an output is a star.
 pub(in crate::sql) fn is_star(node: &Node) -> bool {
     match &node.node {
@@ -196,19 +202,26 @@ fn expand(scope: &Scope<'_>, qualifier: Option<&str>, into: &mut Vec<Node>) -> R
     if qualifier.is_none() && !scope.level.merged.is_empty() {
         return Err(super::unsupported("* over USING here", -1));
     }
+    let mut found = false;
     let wanted = |item: &&Item| qualifier.map_or(item.visible, |name| item.goes_by(name));
     for item in scope.level.in_order().filter_map(|id| scope.level.items.get(id)).filter(wanted) {
         let Some(name) = item.name.as_deref() else {
             return Err(super::unsupported("* over a sub-select without a name here", -1));
         };
+        found = true;
         let mut seen = HashSet::default();
-        for column in item.columns.iter().filter(|c| c.kind != ColumnKind::Denied) {
-            if item.open || !seen.insert(&column.name) {
+        let shown = item.columns.iter().filter(|c| c.kind != ColumnKind::Denied);
+        if item.open {
+            return Err(super::unsupported("* over columns that are not known", -1)
+                .hint("Name the columns in the SELECT."));
+        }
+        for column in shown {
+            if !seen.insert(&column.name) {
                 return Err(super::unsupported("* over columns that cannot be told apart", -1)
                     .hint("Name the columns in the SELECT."));
             }
             into.push(build::target(build::column(&[name, &column.name]), ""));
         }
     }
-    Ok(())
+    if found { Ok(()) } else { Err(super::unsupported("* over a row of a query around", -1)) }
 }

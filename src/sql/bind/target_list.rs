@@ -5,10 +5,17 @@ use pg_query::protobuf::{Node, ResTarget};
 
 use crate::policy::Refusal;
 
-use super::output_name::figure_name;
 use super::scope::{ItemColumn, Scope};
-use super::star::{lists_open_item, star_of};
+use super::star::{is_row_expanded, lists_open_item, star_of};
 use super::{Binder, Facts};
+
+/// What a target list gives.
+#[derive(Debug, Default)]
+pub(in crate::sql) struct Outputs {
+    pub columns: Vec<ItemColumn>,
+    /// There may be more of them, at any place from the first on whose type is not known.
+    pub open: bool,
+}
 
 impl Binder<'_> {
     /// Binds a target list and gives its columns.
@@ -17,7 +24,7 @@ impl Binder<'_> {
         scope: &Scope<'_>,
         targets: &mut [Node],
         facts: &mut Facts,
-    ) -> Result<Vec<ItemColumn>, Refusal> {
+    ) -> Result<Outputs, Refusal> {
         let mut columns = Vec::new();
         let mut known = usize::MAX;
         for target in targets {
@@ -26,13 +33,13 @@ impl Binder<'_> {
             };
             let before = columns.len();
             self.target(scope, target, &mut columns, facts)?;
-            if lists_open_item(scope, target) {
+            if lists_open_item(scope, target) || target.val.as_deref().is_some_and(is_row_expanded) {
                 known = known.min(before);
             }
         }
         // Behind columns that are not all known, nobody knows which is at which place.
         columns.iter_mut().skip(known).for_each(ItemColumn::forget);
-        Ok(columns)
+        Ok(Outputs { columns, open: known < usize::MAX })
     }
 
     fn target(
@@ -51,9 +58,11 @@ impl Binder<'_> {
             self.name_star_anew(scope, value);
             return Ok(());
         }
-        let name = if target.name.is_empty() { figure_name(value) } else { target.name.clone() };
-        self.named_value(scope, target, facts)?;
+        let name = self.named_value(scope, target, facts)?;
         let Some(value) = &target.val else { return Ok(()) };
+        if is_row_expanded(value) {
+            return Ok(());
+        }
         let kind = self.output_kind(scope, value);
         let ty = self.type_of(scope, value);
         columns.push(ItemColumn { name, ty, kind });

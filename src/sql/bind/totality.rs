@@ -184,7 +184,7 @@ impl Binder<'_> {
     fn parameter_type(&self, number: i32) -> Oid {
         let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
         let declared = index.and_then(|i| self.statement.parameter_types.get(i)).copied();
-        declared.filter(|oid| *oid != 0).unwrap_or(oid::ANY)
+        declared.filter(|declared| !matches!(*declared, 0 | oid::UNKNOWN)).unwrap_or(oid::ANY)
     }
 
     /// The type of a parameter as the judge of totality takes it: none where its only place types it.
@@ -213,6 +213,7 @@ impl Binder<'_> {
             bounded,
             virtual_generated: found.kind == ColumnKind::Virtual,
             base,
+            outer: found.depth < scope.level.depth,
             origin: match found.kind {
                 ColumnKind::Base { relation, number } => Some((relation, number)),
                 _ => None,
@@ -245,6 +246,7 @@ impl Binder<'_> {
             bounded: None,
             virtual_generated: false,
             base: true,
+            outer: false,
             origin: None,
         };
         let columns = |column: &ColumnRef| match build::names(&column.fields).as_deref() {

@@ -6,10 +6,11 @@ use pg_query::protobuf::{Alias, JoinExpr, JoinType, Node, ResTarget};
 use crate::policy::{Refusal, Rule, SqlState};
 
 use super::super::build;
+use super::super::resolve::common_type;
 use super::super::rewrite;
 use super::Binder;
 use super::from::Around;
-use super::scope::{ColumnKind, Found, Item, ItemColumn, Level, Merged, Scope, Source};
+use super::scope::{ColumnKind, ColumnType, Found, Item, ItemColumn, Level, Merged, Scope, Source};
 
 /// Why a relation below USING stands in a derived table.
 const RAISES: &str = "USING compares values whose comparison may raise";
@@ -48,6 +49,10 @@ impl Binder<'_> {
                 let side = |window| Scope { outer: None, level, window: Some(window), ctes: around.ctes };
                 (side(left).resolve(&[&name], -1)?, side(right).resolve(&[&name], -1)?)
             };
+            // To compare a column is to read it.
+            if l.kind == ColumnKind::Denied || r.kind == ColumnKind::Denied {
+                return Err(super::denied_column(&name, -1));
+            }
             let items: Vec<usize> = l.items.iter().chain(&r.items).copied().collect();
             let tenanted =
                 items.iter().any(|i| level.items.get(*i).is_some_and(|item| self.is_tenanted(&item.source)));
@@ -55,7 +60,8 @@ impl Binder<'_> {
                 let first = left.iter().chain(right).filter_map(|id| level.items.get(*id)?.leaf).min();
                 self.hold_back(level, join, &name, [&l, &r], first.unwrap_or(0))?;
             }
-            self.add_merged(level, &name, &l, number, [left, right]);
+            let column = self.merged_column(&name, join.jointype, &l, &r);
+            add_merged(level, column, number, [left, right]);
         }
         Ok(())
     }
@@ -195,36 +201,60 @@ impl Binder<'_> {
         true
     }
 
-    fn add_merged(
-        &self,
-        level: &mut Level,
-        name: &str,
-        found: &Found,
-        join: usize,
-        [left, right]: [&[usize]; 2],
-    ) {
-        let both = |id: &usize| left.contains(id) || right.contains(id);
-        let mut members = Vec::new();
-        level.merged.retain(|m| {
-            let inside = m.column.name == name && m.members.iter().any(|(item, _)| both(item));
-            if inside {
-                members.extend(m.members.iter().copied());
+    /// The column that stands for both (buildMergedJoinVar, parse_clause.c): one side's, or one side's coerced to the
+    /// type of both, or in a FULL JOIN whichever is not null.
+    fn merged_column(&self, name: &str, jointype: i32, left: &Found, right: &Found) -> ItemColumn {
+        let unknown = ColumnKind::Expression { total: false };
+        let with = |ty, kind| ItemColumn { name: name.to_owned(), ty, kind };
+        let (Some(l), Some(r)) = (left.ty, right.ty) else { return with(None, unknown) };
+        let total = |kind: &ColumnKind| {
+            matches!(
+                kind,
+                ColumnKind::Base { .. } | ColumnKind::System | ColumnKind::Expression { total: true }
+            )
+        };
+        let Some(common) = common_type(self.catalog, &[l.oid, r.oid]) else { return with(None, unknown) };
+        let kind = JoinType::try_from(jointype).unwrap_or(JoinType::Undefined);
+        let typmod = if l.oid == r.oid && l.typmod == r.typmod { l.typmod } else { -1 };
+        let plain = |ty: ColumnType| ty.oid == common && ty.typmod == typmod;
+        let (ty, found) = match kind {
+            JoinType::JoinInner if !plain(l) && plain(r) => (r, right),
+            JoinType::JoinInner | JoinType::JoinLeft => (l, left),
+            JoinType::JoinRight => (r, right),
+            JoinType::JoinFull if l.oid == r.oid && l.collation == r.collation => {
+                let total = total(&left.kind) && total(&right.kind);
+                return with(Some(ColumnType { typmod, ..l }), ColumnKind::Expression { total });
             }
-            !inside
-        });
-        for id in left.iter().chain(right) {
-            let Some(item) = level.items.get(*id).filter(|i| i.visible) else { continue };
-            if let Some(number) = item.columns.iter().position(|c| c.name == name)
-                && !members.contains(&(*id, number))
-            {
-                members.push((*id, number));
-            }
+            _ => return with(None, unknown),
+        };
+        if ty.oid != common {
+            return with(None, unknown);
         }
-        level.hidden.extend(members.iter().copied());
-        let column = ItemColumn { name: name.to_owned(), ty: found.ty, kind: found.kind.clone() };
-        let start = left.iter().chain(right).copied().min().unwrap_or(0);
-        level.merged.push(Merged { column, start, join, members });
+        with(Some(ColumnType { typmod, ..ty }), found.kind.clone())
     }
+}
+
+fn add_merged(level: &mut Level, column: ItemColumn, join: usize, [left, right]: [&[usize]; 2]) {
+    let both = |id: &usize| left.contains(id) || right.contains(id);
+    let mut members = Vec::new();
+    level.merged.retain(|m| {
+        let inside = m.column.name == column.name && m.members.iter().any(|(item, _)| both(item));
+        if inside {
+            members.extend(m.members.iter().copied());
+        }
+        !inside
+    });
+    for id in left.iter().chain(right) {
+        let Some(item) = level.items.get(*id).filter(|i| i.visible) else { continue };
+        if let Some(number) = item.columns.iter().position(|c| c.name == column.name)
+            && !members.contains(&(*id, number))
+        {
+            members.push((*id, number));
+        }
+    }
+    level.hidden.extend(members.iter().copied());
+    let start = left.iter().chain(right).copied().min().unwrap_or(0);
+    level.merged.push(Merged { column, start, join, members });
 }
 
 fn may_raise(name: &str) -> Refusal {

@@ -20,6 +20,10 @@ pub(in crate::sql) struct Cte {
     pub columns: Vec<ItemColumn>,
     /// Its rows hold tenants' data.
     pub tenanted: bool,
+    /// It may have columns that are not known here.
+    pub open: bool,
+    /// What it reads and does beyond its own level.
+    pub facts: super::Facts,
     /// It must be a fence.
     pub fence: bool,
 }
@@ -122,7 +126,9 @@ impl Binder<'_> {
         let (Some(left), Some(right)) = (&mut select.larg, &mut select.rarg) else {
             return Err(super::unsupported("a set operation without two arms", -1));
         };
-        let output = self.select(outer, &inner, left)?;
+        let mut output = self.select(outer, &inner, left)?;
+        // The other arm brings values of its own, which nothing moves out of it: a scan of this query reads them.
+        output.columns.iter_mut().for_each(ItemColumn::computed);
         let number = self.add_cte(output, rename, extra);
         let mut in_scope = inner.clone();
         in_scope.push((name.to_owned(), number));
@@ -134,7 +140,8 @@ impl Binder<'_> {
         let was = std::mem::replace(&mut self.recursive_term, true);
         let right_output = self.select(outer, &in_scope, right);
         self.recursive_term = was;
-        let right_tenanted = right_output?.tenanted;
+        let right_output = right_output?;
+        let right_tenanted = right_output.tenanted;
         if right_tenanted && !assumed {
             return Err(super::unsupported("a recursive query of this form", -1));
         }
@@ -143,8 +150,12 @@ impl Binder<'_> {
         let level = super::Level::at(depth_below(outer));
         let scope = Scope { outer, level: &level, window: None, ctes: &inner };
         let columns = self.ctes.get(number).map(|cte| cte.columns.clone()).unwrap_or_default();
-        let mut facts = super::Facts::default();
+        let mut facts = right_output.facts;
         self.after_arms(&scope, select, &columns, &mut facts)?;
+        if let Some(cte) = self.ctes.get_mut(number) {
+            cte.open |= right_output.open;
+            cte.facts.merge(facts.below(level.depth));
+        }
         self.fence_ctes(&inner, select.with_clause.as_mut());
         Ok(number)
     }
@@ -193,7 +204,8 @@ impl Binder<'_> {
             kind: ColumnKind::Expression { total: false },
         };
         columns.extend(extra.iter().map(unknown));
-        self.ctes.push(Cte { columns, tenanted: output.tenanted, fence: false });
+        let Output { tenanted, open, facts, .. } = output;
+        self.ctes.push(Cte { columns, tenanted, open, facts, fence: false });
         self.ctes.len() - 1
     }
 }

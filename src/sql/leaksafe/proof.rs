@@ -84,6 +84,7 @@ fn typed(catalog: &Snapshot, relation: &Relation, expression: &str) -> Option<Ex
             bounded: None,
             virtual_generated: column.generated == crate::catalog::Generated::Virtual,
             base: true,
+            outer: false,
             origin: Some((relation.oid, column.number)),
         })
     };

@@ -5,7 +5,7 @@ use pg_query::protobuf::DeleteStmt;
 use crate::config::model::Operation;
 use crate::policy::Refusal;
 
-use super::super::bind::{Binder, Facts, Level, Output, Scope};
+use super::super::bind::{self, Binder, Facts, Level, Output, Scope};
 use super::barrier::Clause;
 use super::placement;
 
@@ -25,13 +25,14 @@ impl Binder<'_> {
             delete.where_clause =
                 self.condition_of(&scope, Clause::Where, delete.where_clause.take(), &mut facts)?;
         }
-        let columns = self.returning(&scope, &target, delete.returning_clause.as_mut(), &mut facts)?;
+        let bind::Outputs { columns, open } =
+            self.returning(&scope, &target, delete.returning_clause.as_mut(), &mut facts)?;
         self.demand_reads(&target, &facts)?;
         placement::apply(self, &level, &mut delete.using_clause, &mut delete.where_clause)?;
         if !positioned {
             self.restrict_target(&target, &mut delete.where_clause)?;
         }
         self.fence_ctes(&names, delete.with_clause.as_mut());
-        Ok(Output { columns, tenanted: true, facts: Facts::default(), ..Output::default() })
+        Ok(Output { columns, open, tenanted: true, facts: Facts::default(), ..Output::default() })
     }
 }

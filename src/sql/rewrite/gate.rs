@@ -124,6 +124,7 @@ fn stand_in(part: &Part) -> Option<ColumnInfo> {
         bounded: None,
         virtual_generated: false,
         base: true,
+        outer: false,
         origin: None,
     })
 }

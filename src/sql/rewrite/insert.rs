@@ -8,7 +8,7 @@ use crate::catalog::{Generated, Relation, RelationKind};
 use crate::config::model::Operation;
 use crate::policy::{Refusal, Rule, SqlState, Tenancy};
 
-use super::super::bind::{Binder, FORM, Facts, Level, Output, Scope, is_star, unsupported};
+use super::super::bind::{self, Binder, FORM, Facts, Level, Output, Scope, is_star, unsupported};
 use super::super::build;
 use super::assignment::target_column;
 use super::key_proof::{Proof, is_constant, is_null, left_null, proofs};
@@ -40,9 +40,10 @@ impl Binder<'_> {
             self.on_conflict(&level, &names, &target, clause, &mut facts)?;
         }
         let scope = Scope { outer: None, level: &level, window: None, ctes: &names };
-        let columns = self.returning(&scope, &target, insert.returning_clause.as_mut(), &mut facts)?;
+        let bind::Outputs { columns, open } =
+            self.returning(&scope, &target, insert.returning_clause.as_mut(), &mut facts)?;
         self.fence_ctes(&names, insert.with_clause.as_mut());
-        Ok(Output { columns, tenanted: true, facts: Facts::default(), ..Output::default() })
+        Ok(Output { columns, open, tenanted: true, facts: Facts::default(), ..Output::default() })
     }
 
     /// Binds the source and gives the number of its columns; 0 for DEFAULT VALUES.

@@ -9,7 +9,7 @@ use crate::catalog::Relation;
 use crate::config::model::Operation;
 use crate::policy::{Refusal, Tenancy};
 
-use super::super::bind::{Binder, Facts, Level, Output, Scope, kind_of, unsupported};
+use super::super::bind::{self, Binder, Facts, Level, Output, Scope, kind_of, unsupported};
 use super::super::build;
 use super::assignment::target_column;
 use super::barrier::Clause;
@@ -45,7 +45,8 @@ impl Binder<'_> {
             };
             self.merge_arm(&scope, &target, arm, &mut facts)?;
         }
-        let columns = self.returning(&scope, &target, merge.returning_clause.as_mut(), &mut facts)?;
+        let bind::Outputs { columns, open } =
+            self.returning(&scope, &target, merge.returning_clause.as_mut(), &mut facts)?;
         self.prove(&level, &mut merge.join_condition)?;
         if let Some(source) = &mut merge.source_relation {
             let mut nothing = None;
@@ -53,7 +54,7 @@ impl Binder<'_> {
         }
         self.restrict_target(&target, &mut merge.join_condition)?;
         self.fence_ctes(&names, merge.with_clause.as_mut());
-        Ok(Output { columns, tenanted: true, facts: Facts::default(), ..Output::default() })
+        Ok(Output { columns, open, tenanted: true, facts: Facts::default(), ..Output::default() })
     }
 
     fn merge_arm(

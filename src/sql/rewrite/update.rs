@@ -44,14 +44,15 @@ impl Binder<'_> {
             update.where_clause =
                 self.condition_of(&scope, Clause::Where, update.where_clause.take(), &mut facts)?;
         }
-        let columns = self.returning(&scope, &target, update.returning_clause.as_mut(), &mut facts)?;
+        let bind::Outputs { columns, open } =
+            self.returning(&scope, &target, update.returning_clause.as_mut(), &mut facts)?;
         self.demand_reads(&target, &facts)?;
         placement::apply(self, &level, &mut update.from_clause, &mut update.where_clause)?;
         if !positioned {
             self.restrict_target(&target, &mut update.where_clause)?;
         }
         self.fence_ctes(&names, update.with_clause.as_mut());
-        Ok(Output { columns, tenanted: true, facts: Facts::default(), ..Output::default() })
+        Ok(Output { columns, open, tenanted: true, facts: Facts::default(), ..Output::default() })
     }
 
     /// Finds the target of a write, asks for the operation, and puts it into the level as its last item.
@@ -84,6 +85,9 @@ impl Binder<'_> {
         let was = self.alias_of_its_own(level, name, &tenancy)?;
         let alias = name.alias.clone();
         let item = bind::push_target(level, alias.as_ref(), relation.name.clone(), columns, source);
+        if let Some(item) = level.items.get_mut(item) {
+            item.schema = alias.is_none().then(|| relation.schema.clone());
+        }
         if let Some(item) = level.items.get_mut(item) {
             item.was = was;
         }
@@ -137,8 +141,8 @@ impl Binder<'_> {
         target: &Target,
         clause: Option<&mut ReturningClause>,
         facts: &mut Facts,
-    ) -> Result<Vec<bind::ItemColumn>, Refusal> {
-        let Some(clause) = clause else { return Ok(Vec::new()) };
+    ) -> Result<bind::Outputs, Refusal> {
+        let Some(clause) = clause else { return Ok(bind::Outputs::default()) };
         if !target.access.allows(Operation::Select) {
             self.demand(&target.relation, Operation::Select, -1)?;
         }
@@ -150,13 +154,14 @@ impl Binder<'_> {
         bind::push_old_and_new(&mut level, target.item, &clause.options)?;
         let around = scope.level;
         let scope = Scope { level: &level, ..*scope };
+        self.stars_without_schema(&scope, &mut clause.exprs)?;
         self.expand_stars(&scope, &mut clause.exprs, false)?;
-        let columns = self.target_list(&scope, &mut clause.exprs, facts)?;
+        let outputs = self.target_list(&scope, &mut clause.exprs, facts)?;
         self.write_out_stars(&scope, &mut clause.exprs)?;
         for (item, named) in around.items.iter().zip(&level.items) {
             item.learn(named);
         }
-        Ok(columns)
+        Ok(outputs)
     }
 
     /// A write that reads columns needs the right to read them.

@@ -259,10 +259,11 @@ fn is_row(node: &Node) -> bool {
     row(node).is_some()
 }
 
-/// Whether an expression reads a column (contain_vars_of_level).
+/// Whether an expression reads a column of the level that it stands in (contain_vars_of_level).
 pub(super) fn has_column(expr: &Expr) -> bool {
     match expr {
-        Expr::Column(_) | Expr::Other(_) => true,
+        Expr::Column(column) => !column.outer,
+        Expr::Other(_) => true,
         Expr::Const { .. } | Expr::Param { .. } | Expr::Now(_) => false,
         Expr::Op { arguments, .. }
         | Expr::Call { arguments, .. }
