@@ -398,6 +398,21 @@ fn begin_that_is_cancelled_fails_the_transaction() {
 }
 
 #[test]
+fn server_that_ends_at_begin_is_told_by_its_own_code() {
+    for code in ["57P01", "53300", "25P04"] {
+        let mut rig = waiting(Rig::fixed());
+        rig.say(&q("select 1"));
+        let fatal = m('E', format!("SFATAL\0VFATAL\0C{code}\0Mno\0\0").as_bytes());
+        let lost = rig.try_answer(&fatal).unwrap_err();
+        let mut io = Io { client: &mut rig.client, server: &mut rig.server };
+        rig.session.server_lost(&mut rig.host, &mut io, &lost.refusal());
+        assert_eq!(*rig.session.want(), Want::End);
+        assert!(rig.heard().contains(code));
+        assert_eq!(rig.host.audit_room, 100);
+    }
+}
+
+#[test]
 fn copy_behind_begin_waits_for_its_data() {
     for first in ["BEGIN", "set timezone to 'CET'"] {
         let mut rig = Rig::fixed();
