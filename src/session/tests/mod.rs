@@ -2,6 +2,7 @@
 
 mod again;
 mod begun;
+mod begun_fails;
 mod chaos;
 mod copy;
 mod extended;
