@@ -9,10 +9,10 @@ use crate::catalog::Oid;
 use crate::config::model;
 use crate::policy::{Refusal, Rule, SqlState};
 
-use super::bind::{Again, Binder, unsupported};
+use super::bind::{Again, Binder, Decided, unsupported};
 use super::copy::Load;
 use super::facts::Facts;
-use super::planned::{Action, Decision, Lasting, Planned, Witnessed};
+use super::planned::{Action, Decision, Planned, Witnessed};
 use super::prepared;
 use super::seen;
 use super::statement::{Deed, literal_index};
@@ -53,63 +53,98 @@ fn plan_with(
         deed => deed,
     };
     let decided = binder.decided();
-    let mut loads = None;
-    let (action, pins, witnessed) = match deed {
-        Deed::BindTenant { location, local } => {
-            let literal = literal_index(statement, location)?;
-            (Action::BindTenant { literal, local }, Vec::new(), Witnessed::NotAsked)
-        }
-        Deed::UnbindTenant => (Action::UnbindTenant, Vec::new(), Witnessed::NotAsked),
-        Deed::Deallocate { name } => (Action::Deallocate { name }, Vec::new(), Witnessed::NotAsked),
-        Deed::Prepare { name, types } => (Action::Prepare { name, types }, Vec::new(), Witnessed::NotAsked),
-        Deed::Execute { name, arguments } => {
-            let execute = prepared::execute(statement, &tree, tenant_parameter, name, arguments)?;
-            (Action::Execute(Box::new(execute.0)), execute.1, Witnessed::NotAsked)
-        }
-        Deed::Send { kind, needs_tenant } => {
-            let (sql, pins, witnessed) = verified(world, statement, &mut tree, tenant_parameter, &decided)?;
-            (Action::Send { sql, kind, needs_tenant, cursor: None }, pins, witnessed)
-        }
-        Deed::Cursor { kind, cursor } => {
-            let (sql, pins, witnessed) = verified(world, statement, &mut tree, tenant_parameter, &decided)?;
-            (Action::Send { sql, kind, needs_tenant: false, cursor }, pins, witnessed)
-        }
-        Deed::Discard(discard) => (Action::Discard(discard), Vec::new(), Witnessed::NotAsked),
-        Deed::Savepoint { deed, name } => {
-            let (sql, pins, witnessed) = verified(world, statement, &mut tree, tenant_parameter, &decided)?;
-            (Action::Savepoint { sql, deed, name }, pins, witnessed)
-        }
-        Deed::Set(changes) => {
-            let (sql, _, witnessed) = verified(world, statement, &mut tree, tenant_parameter, &decided)?;
-            // The value is remembered as it stands: every literal is pinned.
-            (Action::Set { sql, changes }, every_pin(statement), witnessed)
-        }
-        Deed::Load { load, insert: _ } => {
-            let (sql, _, witnessed) = verified(world, statement, &mut tree, tenant_parameter, &decided)?;
-            let kind = StatementKind::CopyIn;
-            loads = Some(Arc::new(load));
-            // The options were decided on, and are written into the load: every literal is pinned.
-            (Action::Send { sql, kind, needs_tenant: false, cursor: None }, every_pin(statement), witnessed)
-        }
-    };
+    let done = carried_out(world, statement, &mut tree, tenant_parameter, &decided, deed)?;
     Ok(Planned {
-        action,
+        action: done.action,
         parameters,
         tenant_type: decided.tenant_type,
         holds: decided.holds,
         sequences: decided.sequences,
         bind_checks: decided.bind_checks,
         cautious: None,
-        pins,
-        load: loads,
+        pins: done.pins,
+        load: done.load,
         decision: Decision {
             rule: Rule(if decided.tenant_type.is_some() { "tenant" } else { "allowed" }),
             reason: decided.reason,
             relations: decided.relations,
             edits: decided.edits,
-            witnessed,
+            witnessed: done.witnessed,
         },
     })
+}
+
+/// What is done with a statement, and for which literals.
+struct Done {
+    action: Action,
+    pins: Vec<Pin>,
+    witnessed: Witnessed,
+    load: Option<Arc<Load>>,
+}
+
+impl Done {
+    /// What was verified is sent.
+    fn sent(
+        (sql, pins, witnessed): (VerifiedSql, Vec<Pin>, Witnessed),
+        action: impl FnOnce(VerifiedSql) -> Action,
+    ) -> Self {
+        Self { action: action(sql), pins, witnessed, load: None }
+    }
+
+    /// No text of the statement is sent.
+    fn here(action: Action) -> Self {
+        Self { action, pins: Vec::new(), witnessed: Witnessed::NotAsked, load: None }
+    }
+}
+
+fn carried_out(
+    world: &World,
+    statement: &Statement<'_>,
+    tree: &mut pg_query::protobuf::Node,
+    tenant_parameter: u16,
+    decided: &Decided,
+    deed: Deed,
+) -> Result<Done, Refusal> {
+    let verify = |tree| verified(world, statement, tree, tenant_parameter, decided);
+    match deed {
+        Deed::BindTenant { location, local } => {
+            let literal = literal_index(statement, location)?;
+            Ok(Done::here(Action::BindTenant { literal, local }))
+        }
+        Deed::UnbindTenant => Ok(Done::here(Action::UnbindTenant)),
+        Deed::Deallocate { name } => Ok(Done::here(Action::Deallocate { name })),
+        Deed::Prepare { name, types } => Ok(Done::here(Action::Prepare { name, types })),
+        Deed::Discard(discard) => Ok(Done::here(Action::Discard(discard))),
+        Deed::Execute { name, arguments } => {
+            let (execute, pins) = prepared::execute(statement, tree, tenant_parameter, name, arguments)?;
+            Ok(Done { pins, ..Done::here(Action::Execute(Box::new(execute))) })
+        }
+        Deed::Send { kind, needs_tenant } => {
+            Ok(Done::sent(verify(tree)?, |sql| Action::Send { sql, kind, needs_tenant, cursor: None }))
+        }
+        Deed::Cursor { kind, cursor } => {
+            Ok(Done::sent(verify(tree)?, |sql| Action::Send { sql, kind, needs_tenant: false, cursor }))
+        }
+        Deed::Savepoint { deed, name } => {
+            Ok(Done::sent(verify(tree)?, |sql| Action::Savepoint { sql, deed, name }))
+        }
+        Deed::Set(changes) => {
+            let done = Done::sent(verify(tree)?, |sql| Action::Set { sql, changes });
+            // The value is remembered as it stands: every literal is pinned.
+            Ok(Done { pins: every_pin(statement), ..done })
+        }
+        Deed::Load { load, insert: _ } => {
+            let kind = StatementKind::CopyIn;
+            let done = Done::sent(verify(tree)?, |sql| Action::Send {
+                sql,
+                kind,
+                needs_tenant: false,
+                cursor: None,
+            });
+            // The options were decided on, and are written into the load: every literal is pinned.
+            Ok(Done { pins: every_pin(statement), load: Some(Arc::new(load)), ..done })
+        }
+    }
 }
 
 /// What is known of the outputs of a query.
@@ -208,20 +243,6 @@ fn inserted(
         sequences: None,
         ..planned
     })
-}
-
-/// What was decided while a statement was bound.
-pub(in crate::sql) struct Decided {
-    pub tenant_type: Option<Oid>,
-    pub bind_checks: Vec<super::leaksafe::BindCheck>,
-    pub indexes: Vec<Index>,
-    pub pinned: Vec<usize>,
-    pub relations: Vec<(String, model::Operation)>,
-    pub edits: Vec<super::Edit>,
-    pub holds: Lasting,
-    pub sequences: Option<Box<super::sequences::Sequences>>,
-    pub channel: Option<String>,
-    pub reason: String,
 }
 
 fn verified(

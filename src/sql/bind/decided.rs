@@ -1,7 +1,27 @@
 //! What was decided while a statement was bound.
 
-use super::super::plan::Decided;
+use crate::catalog::Oid;
+use crate::config::model::Operation;
+use crate::sql::leaksafe::BindCheck;
+use crate::sql::planned::{Edit, Lasting};
+use crate::sql::sequences::Sequences;
+use crate::sql::witness::Index;
+
 use super::Binder;
+
+/// What was decided while a statement was bound.
+pub(in crate::sql) struct Decided {
+    pub tenant_type: Option<Oid>,
+    pub bind_checks: Vec<BindCheck>,
+    pub indexes: Vec<Index>,
+    pub pinned: Vec<usize>,
+    pub relations: Vec<(String, Operation)>,
+    pub edits: Vec<Edit>,
+    pub holds: Lasting,
+    pub sequences: Option<Box<Sequences>>,
+    pub channel: Option<String>,
+    pub reason: String,
+}
 
 impl Binder<'_> {
     /// What was decided, once the statement is bound.

@@ -48,6 +48,7 @@ use super::witness::Index;
 use super::{Statement, World};
 
 pub(in crate::sql) use again::{Again, Wish};
+pub(in crate::sql) use decided::Decided;
 pub(in crate::sql) use expression::Facts;
 pub(in crate::sql) use from::{columns_of, is_system};
 pub(in crate::sql) use scope::{ColumnKind, Item, ItemColumn, Level, Place, Scope, Source};
