@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 /// What stands before the hash of the line before.
-pub(super) const PREV: &str = ",\"prev\":\"";
+const PREV: &str = ",\"prev\":\"";
 /// What stands before a line's own hash.
 pub(super) const HASH: &str = "\",\"hash\":\"";
 /// What ends a line.

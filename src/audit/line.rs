@@ -304,6 +304,20 @@ mod tests {
     }
 
     #[test]
+    fn every_field_is_explained() {
+        let explained = include_str!("../../OPERATING.md");
+        let source = include_str!("line.rs");
+        let (source, _) = source.split_once("#[cfg(test)]").unwrap();
+        let calls = ["string(out, \"", "number(out, \"", ",\\\"", "{\\\""];
+        let names = calls.iter().flat_map(|call| source.split(call).skip(1));
+        let names: Vec<_> = names.filter_map(|rest| rest.split(['"', '\\']).next()).collect();
+        assert!(names.contains(&"verdict") && names.contains(&"seq") && names.contains(&"relations"));
+        for name in names.into_iter().chain(["prev", "hash", "version", "run", "process"]) {
+            assert!(name.is_empty() || explained.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
     fn no_text_forges_a_line_or_moves_the_cursor() {
         let nasty = "a\n\"}\n{\"seq\":2,\u{1b}[2J\u{9b}31m\0\r\u{202e}\\";
         let text = line(&event(nasty, nasty));

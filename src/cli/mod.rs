@@ -28,7 +28,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Serve clients until SIGTERM or SIGINT; SIGHUP reads the servers' catalogs anew
+    /// Serve clients until SIGTERM or SIGINT; SIGHUP reads configuration, catalogs and certificates anew
     Run(run::Args),
     /// Read a configuration, look at its databases, and say everything that is wrong
     Check(check::Args),

@@ -49,7 +49,7 @@ pub struct Metrics {
     refusals: IntCounterVec,
     /// `pgbulkhead_verify_failures_total`: rewritten text that did not verify. Each one is an alarm.
     pub verify_failures: IntCounter,
-    /// `pgbulkhead_witness_unread_total`: plans that the second parser could not read.
+    /// `pgbulkhead_witness_unread_total`: statements that ran although the second parser could not read them.
     pub witness_unread: IntCounter,
     /// `pgbulkhead_plan_cache_hits_total`: of the shared cache, which is asked when a worker's own table does
     /// not know a statement.
@@ -119,7 +119,11 @@ impl Metrics {
             )?,
             refusals: counters(r, "refusals_total", "Refused statements by the rule that decided", "rule")?,
             verify_failures: counter(r, "verify_failures_total", "Rewritten texts that did not verify")?,
-            witness_unread: counter(r, "witness_unread_total", "Plans that the witness could not read")?,
+            witness_unread: counter(
+                r,
+                "witness_unread_total",
+                "Statements that ran although the witness could not read them",
+            )?,
             plan_hits: counter(
                 r,
                 "plan_cache_hits_total",
@@ -146,7 +150,7 @@ impl Metrics {
             )?,
             logins: counter(r, "logins_total", "Clients that have logged in")?,
             login_failures: counter(r, "login_failures_total", "Clients that were turned away")?,
-            panics: counter(r, "panics_total", "Panics that were caught")?,
+            panics: counter(r, "panics_total", "Sessions that panicked and ended")?,
             worker_deaths: counter(r, "worker_deaths_total", "Workers that panicked and were replaced")?,
             thread_deaths: counter(r, "thread_deaths_total", "Other threads that panicked and began again")?,
             cancel_requests: counters(
@@ -272,6 +276,23 @@ fn histogram(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_metric_is_explained() {
+        let metrics = Metrics::new().unwrap();
+        metrics.refused(Rule("access"));
+        metrics.reloaded(Reload::Taken);
+        metrics.cancel_requests.with_label_values(&["passed"]).inc();
+        let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+        let explained = include_str!("../../OPERATING.md");
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let missing: Vec<_> = names
+            .filter(|name| {
+                !explained.contains(&format!("`{name}`")) && !explained.contains(&format!("`{name}{{"))
+            })
+            .collect();
+        assert_eq!(missing, [""; 0]);
+    }
 
     #[test]
     fn what_was_counted_is_shown() {

@@ -23,8 +23,6 @@ impl SqlState {
     pub const UNDEFINED_FUNCTION: Self = Self("42883");
     /// undefined_object (types, settings).
     pub const UNDEFINED_OBJECT: Self = Self("42704");
-    /// duplicate_alias.
-    pub const DUPLICATE_ALIAS: Self = Self("42712");
     /// invalid_column_reference.
     pub const INVALID_COLUMN_REFERENCE: Self = Self("42P10");
     /// statement_too_complex.

@@ -4,8 +4,8 @@
 //! silence.
 //!
 //! A name is judged together with the number of its arguments: it is allowed only when every overload that such a
-//! call could choose is. A caller that knows which overload the server chooses
-//! ([`resolve`](super::resolve)) asks [`Functions::verdict_of`] for that one alone.
+//! call could choose is. Where the types of the arguments tell which one the server chooses
+//! ([`resolve`](super::resolve)), that one is judged alone.
 
 mod overloads;
 mod table;
@@ -67,7 +67,7 @@ impl Functions {
     }
 
     /// Judges one overload.
-    pub fn verdict_of(
+    fn verdict_of(
         catalog: &Snapshot,
         policy_listed: &dyn Fn(&str, &str) -> bool,
         function: &Function,

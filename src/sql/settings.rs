@@ -17,7 +17,7 @@ pub use change::{Change, Given, SettingChange};
 pub(in crate::sql) const RULE: Rule = Rule("setting");
 
 /// The setting that binds transactions to a tenant. It is no setting of the server.
-pub(in crate::sql) const TENANT_TOKEN: &str = "pgbulkhead.tenant_token";
+const TENANT_TOKEN: &str = "pgbulkhead.tenant_token";
 
 /// What a setting takes.
 #[derive(Clone, Copy)]

@@ -2,10 +2,9 @@
 
 use bytes::BytesMut;
 use pgwire::messages::Message;
-use pgwire::messages::data::{FieldDescription, NoData, ParameterDescription, RowDescription};
-use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete};
+use pgwire::messages::data::ParameterDescription;
 use pgwire::messages::response::{
-    CommandComplete, EmptyQueryResponse, ErrorResponse, ReadyForQuery, TransactionStatus as Status,
+    CommandComplete, ErrorResponse, ReadyForQuery, TransactionStatus as Status,
 };
 use pgwire::messages::startup::{
     Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey,
@@ -65,11 +64,6 @@ pub fn command_complete(out: &mut Vec<u8>, tag: &str) {
     encode(out, &CommandComplete::new(tag.to_owned()));
 }
 
-/// Appends EmptyQueryResponse.
-pub fn empty_query(out: &mut Vec<u8>) {
-    encode(out, &EmptyQueryResponse::new());
-}
-
 /// Appends ReadyForQuery.
 pub fn ready_for_query(out: &mut Vec<u8>, status: TransactionStatus) {
     let status = match status {
@@ -80,36 +74,9 @@ pub fn ready_for_query(out: &mut Vec<u8>, status: TransactionStatus) {
     encode(out, &ReadyForQuery::new(status));
 }
 
-/// Appends ParseComplete.
-pub fn parse_complete(out: &mut Vec<u8>) {
-    encode(out, &ParseComplete::new());
-}
-
-/// Appends BindComplete.
-pub fn bind_complete(out: &mut Vec<u8>) {
-    encode(out, &BindComplete::new());
-}
-
-/// Appends CloseComplete.
-pub fn close_complete(out: &mut Vec<u8>) {
-    encode(out, &CloseComplete::new());
-}
-
-/// Appends NoData.
-pub fn no_data(out: &mut Vec<u8>) {
-    encode(out, &NoData::new());
-}
-
 /// Appends ParameterDescription.
 pub fn parameter_description(out: &mut Vec<u8>, types: Vec<u32>) {
     encode(out, &ParameterDescription::new(types));
-}
-
-/// Appends a RowDescription of text columns, for the proxy's own answers.
-pub fn text_columns(out: &mut Vec<u8>, names: &[&str]) {
-    const TEXT: u32 = 25;
-    let column = |name: &&str| FieldDescription::new((*name).to_owned(), 0, 0, TEXT, -1, -1, 0);
-    encode(out, &RowDescription::new(names.iter().map(column).collect()));
 }
 
 /// Appends ParameterStatus.

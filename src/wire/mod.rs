@@ -58,11 +58,6 @@ impl WireError {
             _ => SqlState::PROTOCOL,
         }
     }
-
-    /// Whether the stream can go on: the frame was whole, and only its content is wrong.
-    pub fn frame_is_whole(&self) -> bool {
-        matches!(self, Self::Encoding)
-    }
 }
 
 impl From<WireError> for Refusal {

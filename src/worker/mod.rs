@@ -2,11 +2,15 @@
 //! ring: nothing on the way of a statement is shared with another worker.
 //!
 //! * [`acceptor`]: one thread accepts and hands sockets over; [`orders`]: what a worker is told.
-//! * [`thread`]: a worker's thread and what its sessions share; [`turns`]: its loop, and [`woken`] what wakes it beside
-//!   sockets; [`host`]: how it answers them.
-//! * [`client`]: one client's sockets, polled by hand.
-//! * [`statements`]: what was prepared before, found by its text.
-//! * [`tls`]: the certificate that clients are shown. [`registry`]: cancel keys of all workers. [`observe`]: audit and metrics as a worker sees them.
+//! * [`thread`]: a worker's thread, which begins again after a panic; [`turns`]: its loop, and [`woken`] what wakes it
+//!   beside sockets.
+//! * [`shared`]: what the sessions of a worker share; [`handle`]: how it reaches each; [`host`]: how it answers them.
+//! * [`client`]: one client's sockets, polled by hand; [`unsent`]: what they have not taken yet; [`waits`]: what else it
+//!   waits for, plans by [`planning`]; [`ending`]: what ends it from outside.
+//! * [`statements`]: what was prepared before, found by its text; [`interned`]: what it is called on server connections.
+//! * [`held`]: server connections that clients keep beyond a transaction.
+//! * [`tls`]: the certificate that clients are shown; [`registry`]: cancel keys of all workers; [`observe`]: audit and
+//!   metrics as a worker sees them.
 
 pub mod acceptor;
 pub mod client;

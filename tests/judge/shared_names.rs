@@ -1,5 +1,5 @@
-//! What all sessions of a server share by a number or a name: advisory locks, channels and what sequences gave last. Each tenant has its own,
-//! and within a tenant they mean what they mean in PostgreSQL.
+//! What all sessions of a server share by a number or a name: advisory locks, channels and what sequences gave last.
+//! Each tenant has its own, and within a tenant they mean what they mean in PostgreSQL.
 
 use super::support::fixture::{Proxy, Server};
 use super::support::wire::{Connection, Extended};

@@ -39,6 +39,50 @@ fn the_reference_configuration_is_read() {
     assert!(!config.users.is_empty());
 }
 
+/// What is commented out and no example is the default: written out, nothing changes.
+#[test]
+fn the_reference_configuration_shows_the_defaults_of_general() {
+    let text = include_str!("../../../config/pgbulkhead.toml");
+    let (general, _) = text.split_once("\n# [[listeners]]").unwrap();
+    let is_default =
+        |line: &&str| line.starts_with("# ") && line.contains(" = ") && !line.contains("example");
+    let defaults: Vec<&str> = general.lines().filter(is_default).map(|line| &line[2..]).collect();
+    let without = |keys: &[&str]| {
+        let keep = |line: &&&str| !keys.iter().any(|key| line.starts_with(&format!("{key} =")));
+        defaults.iter().filter(keep).fold(String::new(), |text, line| text + line + "\n")
+    };
+    // The defaults of the first two depend on the machine and on the size of the pool, and there is no certificate.
+    let written = without(&["workers", "max_pinned", "tls_cert_file", "tls_key_file"]);
+    assert!(written.lines().count() > 20, "{written}");
+    let config = good(&with("").replace("[general]\n", &format!("[general]\n{written}")));
+    assert_eq!(format!("{:?}", config.general), format!("{:?}", good(&with("")).general));
+}
+
+/// Each key that is asked for stands in the reference.
+#[test]
+fn the_reference_configuration_has_every_key() {
+    let reference = include_str!("../../../config/pgbulkhead.toml");
+    let sources = [
+        include_str!("general.rs"),
+        include_str!("databases.rs"),
+        include_str!("rules.rs"),
+        include_str!("users.rs"),
+    ];
+    let asks = [".or(", ".optional(", ".required(", ".spanned(", ".sections("];
+    let mut keys = Vec::new();
+    for source in sources {
+        for rest in asks.iter().flat_map(|ask| source.split(ask).skip(1)) {
+            keys.extend(rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next()));
+        }
+    }
+    assert!(keys.len() > 60, "{keys:?}");
+    // A former key, which is asked for to say what came in its place.
+    keys.retain(|key| *key != "max_held_connections");
+    let words: Vec<&str> = reference.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    keys.retain(|key| !words.contains(key));
+    assert_eq!(keys, [""; 0]);
+}
+
 #[test]
 fn the_corpus_configuration_is_read_as_it_stands_but_for_its_verifiers() {
     let text = include_str!("../../../tests/corpus/pgbulkhead.toml").replace("SCRAM-SHA-256$…", VERIFIER);

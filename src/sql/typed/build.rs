@@ -173,7 +173,7 @@ impl Typer<'_> {
         self.coerced_as(expr, target, Context::Implicit)
     }
 
-    pub fn coerced_as(&self, expr: Expr, target: Oid, context: Context) -> Expr {
+    fn coerced_as(&self, expr: Expr, target: Oid, context: Context) -> Expr {
         if matches!(expr, Expr::Other(_)) {
             return expr;
         }
@@ -217,7 +217,7 @@ impl Typer<'_> {
     }
 
     /// Expressions coerced to their common type, and that type with the collation of all of them.
-    pub fn unified(&self, expressions: Vec<Expr>) -> Result<(Vec<Expr>, ExprType), Expr> {
+    fn unified(&self, expressions: Vec<Expr>) -> Result<(Vec<Expr>, ExprType), Expr> {
         if let Some(other) = expressions.iter().find(|e| matches!(e, Expr::Other(_))) {
             return Err(other.clone());
         }

@@ -128,7 +128,7 @@ impl<'a> Prover<'a> {
     }
 
     /// `$n::type`, where the type keeps tenants apart.
-    pub(super) fn is_tenant(&self, value: &Expr) -> bool {
+    fn is_tenant(&self, value: &Expr) -> bool {
         let Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } =
             bare(value)
         else {
