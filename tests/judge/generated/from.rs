@@ -72,7 +72,7 @@ impl Maker {
                         let alias = self.fresh("j");
                         text = format!("{text} AS {alias}");
                         let columns = vec![Col { values: Values::Unknown, ..using }];
-                        level.items.push(Item { alias, columns, table: None, has_row: false });
+                        level.items.push(Item { alias, columns, table: None, has_row: false, plain: false });
                     }
                     text
                 }
@@ -165,9 +165,11 @@ impl Maker {
         }
         // A partitioned table has no rows of its own; both sides agree on that.
         let mut columns: Vec<Col> = table.columns.iter().map(col).collect();
+        let mut plain = false;
         let bare = table.name.to_owned();
         let alias = if self.rng.chance(25) && !self.taken.contains(&bare) && !text.ends_with('*') {
             self.taken.push(bare.clone());
+            plain = true;
             bare
         } else {
             let alias = self.alias();
@@ -182,7 +184,7 @@ impl Maker {
             let method = *self.rng.pick(&["BERNOULLI", "SYSTEM"]);
             text = format!("{text} TABLESAMPLE {method} (100)");
         }
-        (text, Item { alias, columns, table: Some(table), has_row: true })
+        (text, Item { alias, columns, table: Some(table), has_row: true, plain })
     }
 
     /// New names for the first columns: each other's.
@@ -219,7 +221,7 @@ impl Maker {
             let names = self.renamed(&mut columns);
             text = format!("{text} ({names})");
         }
-        (text, Item { alias, columns, table: None, has_row: true })
+        (text, Item { alias, columns, table: None, has_row: true, plain: false })
     }
 
     pub fn named_item(&mut self) -> (String, Item) {
@@ -234,7 +236,7 @@ impl Maker {
             let names = self.renamed(&mut columns);
             text = format!("{text} ({names})");
         }
-        (text, Item { alias, columns, table: None, has_row: true })
+        (text, Item { alias, columns, table: None, has_row: true, plain: false })
     }
 
     fn values_item(&mut self) -> (String, Item) {
@@ -249,7 +251,7 @@ impl Maker {
         });
         (
             format!("({text}) AS {alias}(v, w)"),
-            Item { alias, columns: columns.collect(), table: None, has_row: true },
+            Item { alias, columns: columns.collect(), table: None, has_row: true, plain: false },
         )
     }
 
@@ -288,6 +290,16 @@ impl Maker {
                 ),
                 vec![("v", Ty::Int), ("w", Ty::Int), ("o", Ty::Big)],
             ),
+            (5, Some(tags), _, _) if self.rng.chance(50) => {
+                let text = format!("{lateral}unnest({tags}) WITH ORDINALITY AS {alias}");
+                let (name, order) = (alias.clone(), "ordinality".to_owned());
+                let columns = [(name, Ty::Text), (order, Ty::Big)];
+                let columns = columns.map(|(name, ty)| Col { name, ty, values: Values::Unknown });
+                return (
+                    text,
+                    Item { alias, columns: columns.into(), table: None, has_row: false, plain: false },
+                );
+            }
             (5, Some(tags), _, _) => (
                 format!("{lateral}unnest({tags}) WITH ORDINALITY AS {alias}(v, o)"),
                 vec![("v", Ty::Text), ("o", Ty::Big)],
@@ -296,7 +308,7 @@ impl Maker {
         };
         let columns =
             columns.into_iter().map(|(name, ty)| Col { name: name.into(), ty, values: Values::Unknown });
-        (text, Item { alias, columns: columns.collect(), table: None, has_row: false })
+        (text, Item { alias, columns: columns.collect(), table: None, has_row: false, plain: false })
     }
 }
 
@@ -323,7 +335,14 @@ fn common_columns(left: &Level, right: &Level) -> Vec<Col> {
     };
     let names = left.items.iter().flat_map(|i| &i.columns).map(|c| c.name.clone());
     let both = names.filter_map(|name| Some((once(left, &name)?, once(right, &name)?)));
-    both.filter(|(l, r)| l.ty == r.ty).map(|(l, _)| l).collect()
+    both.filter_map(|(l, r)| match (l.ty, r.ty) {
+        (left, right) if left == right => Some(l),
+        // The column is of the wider type then.
+        (Ty::Int | Ty::Big, Ty::Num) | (Ty::Int, Ty::Big) => Some(Col { values: Values::Unknown, ..r }),
+        (Ty::Num, Ty::Int | Ty::Big) | (Ty::Big, Ty::Int) => Some(Col { values: Values::Unknown, ..l }),
+        _ => None,
+    })
+    .collect()
 }
 
 /// `(a JOIN b) AS j`: the columns of both, under one name.
@@ -331,6 +350,6 @@ fn hidden_by(alias: &str, level: &Level) -> Level {
     let all: Vec<&Col> = level.items.iter().flat_map(|i| &i.columns).collect();
     let unique = |c: &&&Col| all.iter().filter(|o| o.name == c.name).count() == 1;
     let columns = all.iter().filter(unique).map(|c| (*c).clone()).collect();
-    let item = Item { alias: alias.into(), columns, table: None, has_row: false };
+    let item = Item { alias: alias.into(), columns, table: None, has_row: false, plain: false };
     Level { items: vec![item], ambiguous: level.ambiguous.clone() }
 }

@@ -20,6 +20,8 @@ pub struct Item {
     pub table: Option<&'static Table>,
     /// Its row can be named.
     pub has_row: bool,
+    /// A relation without an alias: its columns can be named with its schema.
+    pub plain: bool,
 }
 
 /// A query level.
@@ -116,10 +118,19 @@ impl Maker {
     /// Every column that can be named here, with how it is named.
     pub fn columns(&mut self) -> Vec<(String, Col)> {
         let mut found: Vec<(String, Col)> = Vec::new();
-        let mut hidden: Vec<String> = Vec::new();
+        let (mut hidden, mut plain): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         for (depth, level) in self.levels.iter().rev().enumerate() {
-            for item in level.items.iter().filter(|i| !hidden.contains(&i.alias)) {
+            for item in &level.items {
+                // An alias further in does not hide it there.
+                let by_schema = item.plain && !plain.contains(&item.alias);
+                let is_hidden = hidden.contains(&item.alias);
                 for column in &item.columns {
+                    if by_schema && (is_hidden || self.rng.chance(6)) {
+                        found.push((format!("app.{}.{}", item.alias, column.name), column.clone()));
+                    }
+                    if is_hidden {
+                        continue;
+                    }
                     let unique = depth == 0
                         && !level.ambiguous.contains(&column.name)
                         && level.items.iter().flat_map(|i| &i.columns).filter(|c| c.name == column.name).count() == 1
@@ -132,6 +143,7 @@ impl Maker {
                 }
             }
             hidden.extend(level.items.iter().map(|i| i.alias.clone()));
+            plain.extend(level.items.iter().filter(|i| i.plain).map(|i| i.alias.clone()));
         }
         found
     }

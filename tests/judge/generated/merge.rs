@@ -28,6 +28,7 @@ impl Maker {
                         columns: table.columns.iter().map(super::from::col).collect(),
                         table: Some(table),
                         has_row: true,
+                        plain: false,
                     };
                     let was = std::mem::replace(
                         &mut maker.levels,
@@ -58,7 +59,7 @@ impl Maker {
                 )
             }
         };
-        let source_item = Item { alias: "src".into(), columns, table: None, has_row: false };
+        let source_item = Item { alias: "src".into(), columns, table: None, has_row: false, plain: false };
         let mut both = self.levels.pop().unwrap_or_default();
         let only_source = Level { items: vec![source_item.clone()], ambiguous: Vec::new() };
         both.items.push(source_item);

@@ -3,7 +3,8 @@
 use super::maker::{Col, Item, Level, Maker, Named, scoped};
 use super::schema::{TABLES, Ty, Values};
 
-const NAMES: [&str; 8] = ["tenant_id", "id", "title", "a1", "b2", "n", "name", "x"];
+const NAMES: [&str; 10] =
+    ["tenant_id", "id", "title", "a1", "b2", "n", "name", "x", "column1", "\"coalesce\""];
 
 impl Maker {
     /// A query; of these types where they are given.
@@ -120,7 +121,12 @@ impl Maker {
         let item = *self.rng.pick(&whole);
         let alone = level.items.len() == 1 && self.rng.chance(50);
         let mut columns = item.columns.clone();
-        let mut text = if alone { "*".into() } else { format!("{}.*", item.alias) };
+        let mut text = match self.rng.below(10) {
+            _ if alone => "*".into(),
+            0..3 => format!("({}).*", item.alias),
+            3 if item.plain => format!("app.{}.*", item.alias),
+            _ => format!("{}.*", item.alias),
+        };
         if self.rng.chance(40) {
             let (value, column) = self.output(Ty::Text, "extra");
             text = format!("{text}, {value} AS extra");
@@ -159,8 +165,16 @@ impl Maker {
                 continue;
             }
             let (value, column) = self.output(*ty, &name);
-            outputs.push(format!("{value} AS {name}"));
-            columns.push(column);
+            match self.unnamed(&value, &columns) {
+                Some((value, name)) => {
+                    outputs.push(value);
+                    columns.push(Col { name, ..column });
+                }
+                None => {
+                    outputs.push(format!("{value} AS {name}"));
+                    columns.push(column);
+                }
+            }
         }
         let outputs = outputs.join(", ");
         let rest = &if named { format!("{rest}{}", self.window_clause()) } else { rest.to_owned() };
@@ -182,6 +196,22 @@ impl Maker {
             tail = self.locking(&level);
         }
         (format!("SELECT {distinct}{outputs}{rest}{tail}"), columns)
+    }
+
+    /// The same value in a form that PostgreSQL gives a name to, and that name.
+    fn unnamed(&mut self, value: &str, others: &[Col]) -> Option<(String, String)> {
+        if !self.rng.chance(10) {
+            return None;
+        }
+        let (form, name) = match self.rng.below(5) {
+            0 => (format!("coalesce({value}, {value})"), "\"coalesce\""),
+            1 => (format!("(VALUES ({value}))"), "column1"),
+            2 => (format!("(SELECT * FROM (SELECT {value} AS title) x)"), "title"),
+            3 => (format!("(SELECT {value} AS n UNION ALL SELECT {value} AS m LIMIT 1)"), "n"),
+            _ => (format!("(WITH k AS (SELECT {value} AS id) SELECT * FROM k)"), "id"),
+        };
+        let taken = others.iter().any(|other| other.name == name);
+        (!taken).then(|| (form, name.to_owned()))
     }
 
     fn locking(&mut self, level: &Level) -> String {
@@ -402,7 +432,15 @@ impl Maker {
         let ty = self.some_type();
         let tested = self.simple(ty);
         let not = if self.rng.chance(30) { "NOT " } else { "" };
-        match self.rng.below(6) {
+        match self.rng.below(7) {
+            6 => {
+                let (a, b, c) = (self.simple(ty), self.simple(ty), self.simple(ty));
+                let more = match ty {
+                    Ty::Int | Ty::Big | Ty::Num => ", 5::float8",
+                    _ => "",
+                };
+                format!("{tested} {not}IN ({a}, {b}, {c}{more})")
+            }
             0 | 1 => {
                 let (query, _) = scoped(self, |maker| maker.query(None));
                 format!("{not}EXISTS ({query})")
@@ -429,6 +467,13 @@ impl Maker {
     pub fn with(&mut self) -> String {
         if self.rng.chance(20) {
             return self.recursive();
+        }
+        if self.rng.chance(8) {
+            let (query, columns) = scoped(self, |maker| maker.set_operation(None));
+            let name = self.fresh("w");
+            let text = format!("WITH RECURSIVE {name} AS ({query}) ");
+            self.named.push(Named { name, columns });
+            return text;
         }
         let mut all = Vec::new();
         for _ in 0..1 + self.rng.below(2) {
@@ -463,6 +508,7 @@ impl Maker {
             columns: folders.columns.iter().map(super::from::col).collect(),
             table: Some(folders),
             has_row: true,
+            plain: false,
         };
         let columns = vec![
             Col { name: "n".into(), ty: Ty::Int, values: Values::Id },
@@ -473,7 +519,8 @@ impl Maker {
             vec![Level { items: vec![item("f")], ambiguous: Vec::new() }],
         );
         let start = self.leak().unwrap_or_else(|| "true".into());
-        let own = Item { alias: name.clone(), columns: columns.clone(), table: None, has_row: false };
+        let own =
+            Item { alias: name.clone(), columns: columns.clone(), table: None, has_row: false, plain: false };
         self.levels = vec![Level { items: vec![item("f"), own], ambiguous: Vec::new() }];
         let (on, step) =
             (self.leak().unwrap_or_else(|| "true".into()), self.leak().unwrap_or_else(|| "true".into()));

@@ -46,6 +46,6 @@ impl Maker {
         };
         let columns =
             columns.iter().map(|(name, ty)| Col { name: (*name).into(), ty: *ty, values: Values::Unknown });
-        Some((call, Item { alias, columns: columns.collect(), table: None, has_row: false }))
+        Some((call, Item { alias, columns: columns.collect(), table: None, has_row: false, plain: false }))
     }
 }

@@ -57,7 +57,7 @@ impl Maker {
             (name, table.name.to_owned())
         };
         let columns = table.columns.iter().map(super::from::col).collect();
-        let item = Item { alias, columns, table: Some(table), has_row: true };
+        let item = Item { alias, columns, table: Some(table), has_row: true, plain: false };
         self.levels.push(Level { items: vec![item], ambiguous: Vec::new() });
         text
     }
@@ -133,6 +133,7 @@ impl Maker {
             columns: source.columns.iter().map(super::from::col).collect(),
             table: Some(source),
             has_row: true,
+            plain: false,
         };
         self.levels.push(Level { items: vec![item], ambiguous: Vec::new() });
         let values: Vec<_> = all
@@ -319,7 +320,7 @@ impl Maker {
         let alias = self.fresh("y");
         let relation = self.relation_name(other);
         let columns = other.columns.iter().map(super::from::col).collect();
-        let item = Item { alias: alias.clone(), columns, table: Some(other), has_row: true };
+        let item = Item { alias: alias.clone(), columns, table: Some(other), has_row: true, plain: false };
         if let Some(level) = self.levels.last_mut() {
             level.items.push(item);
         }
