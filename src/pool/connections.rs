@@ -140,11 +140,18 @@ impl Pool {
         }
     }
 
-    /// A place in the queue. [`Waiter::poll`] says when its turn has come; it ends with [`Pool::leave`].
+    /// A place in the queue. [`Waiter::poll`] says when its turn has come, which may be at once: who waits may have given
+    /// a connection back a moment ago. It ends with [`Pool::leave`].
     pub fn wait(self: &Rc<Self>, payer: Payer) -> Rc<Waiter> {
         let waiter = Waiter::new(payer);
         self.state.borrow_mut().queue.push(waiter.clone());
-        self.connect_for_waiting();
+        // One that is being asked whether it still lives is for him, if it does.
+        let asked = self.state.borrow().checking > 0;
+        if asked {
+            self.connect_for_waiting()
+        } else {
+            self.serve()
+        }
         waiter
     }
 

@@ -290,6 +290,17 @@ on_a_worker! {
         assert_eq!((pool.counts().waiting, pool.counts().idle, pool.counts().open), (0, 1, 1));
     }
 
+    async fn who_waits_while_a_connection_is_idle_gets_it_at_once() {
+        let backend = Backend::start().await;
+        let pool = backend.pool(limits(4));
+        give_back(lease(&pool, None).await);
+        // It did not ask whether one is idle: it had not given its own back by then.
+        let waiter = pool.wait(None);
+        let given = waiter.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()), &pool);
+        assert!(given.is_ready());
+        assert_eq!((pool.counts().waiting, pool.counts().open, backend.accepted()), (0, 1, 1));
+    }
+
     async fn spent_connection_is_closed() {
         let backend = Backend::start().await;
         let pool = backend.pool(limits(1));
