@@ -134,7 +134,8 @@ impl Host for Surroundings<'_> {
     }
 
     fn verify_token(&mut self, who: &Principal, token: &str) -> Result<BoundToken, AuthError> {
-        self.worker.settings.access.load().verify_token(who, token, self.now_unix())
+        let access = self.worker.settings.access.load();
+        self.worker.tokens.borrow_mut().verify(&access, who, token, self.now_unix())
     }
 
     fn now_unix(&self) -> u64 {

@@ -7,7 +7,8 @@
 //! * [`shared`]: what the sessions of a worker share; [`handle`]: how it reaches each; [`host`]: how it answers them.
 //! * [`client`]: one client's sockets, polled by hand; [`unsent`]: what they have not taken yet; [`waits`]: what else it
 //!   waits for, plans by [`planning`]; [`ending`]: what ends it from outside.
-//! * [`statements`]: what was prepared before, found by its text; [`interned`]: what it is called on server connections.
+//! * [`statements`]: what was prepared before, found by its text; [`interned`]: what it is called on server connections;
+//!   [`tokens`]: tenant tokens that were verified.
 //! * [`held`]: server connections that clients keep beyond a transaction.
 //! * [`tls`]: the certificate that clients are shown; [`registry`]: cancel keys of all workers; [`observe`]: audit and
 //!   metrics as a worker sees them.
@@ -27,6 +28,7 @@ mod shared;
 mod statements;
 pub mod thread;
 pub mod tls;
+mod tokens;
 mod turns;
 mod unsent;
 mod waits;

@@ -13,6 +13,7 @@ use super::interned::Interned;
 use super::observe::Auditor;
 use super::registry::Registry;
 use super::statements::StatementTable;
+use super::tokens::VerifiedTokens;
 use crate::config::model::{self as config, PoolMode};
 use crate::plan::{PlanTable, Planner, TextTable};
 use crate::pool::{Counts, Limits, Pool, Target};
@@ -27,6 +28,7 @@ use crate::wire::frame::FrameLimits;
 const SCRATCH: usize = 64 * 1024;
 /// How long a server connection that was idle may take to show that it lives.
 const LONGEST_CHECK: Duration = Duration::from_secs(5);
+
 /// A worker.
 pub struct Worker {
     pub(super) index: usize,
@@ -35,6 +37,7 @@ pub struct Worker {
     pub(super) databases: Vec<Rc<Database>>,
     pub(super) auditor: RefCell<Box<dyn Auditor>>,
     pub(super) normaliser: RefCell<Normaliser>,
+    pub(super) tokens: RefCell<VerifiedTokens>,
     pub(super) limits: sql::Limits,
     pub(super) terms: Terms,
     /// The read buffer that all sessions share.
@@ -141,6 +144,7 @@ impl Worker {
             databases,
             auditor: RefCell::new(auditor),
             normaliser: RefCell::new(Normaliser::new(limits)),
+            tokens: RefCell::default(),
             limits,
             terms,
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
