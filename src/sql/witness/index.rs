@@ -7,7 +7,8 @@
 use sqlparser::ast::{CastKind, DataType, Expr, Value};
 
 use super::Walk;
-use super::predicate::{bare, conjuncts, equality, guard};
+use super::forms::{bare, conjuncts, equality};
+use super::guard::guard;
 
 /// An index that a statement relies on.
 #[derive(Debug, Clone, PartialEq, Eq)]

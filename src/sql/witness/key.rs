@@ -11,9 +11,11 @@
 use sqlparser::ast::{BinaryOperator, Expr, Query, Select, SelectItem, SetExpr, TableFactor, Value};
 
 use super::facts::{ForeignKey, Parent};
+use super::forms::{bare, conjuncts, is_steady, only_table};
+use super::guard::guard;
 use super::leaf::Leaf;
 use super::names;
-use super::predicate::{Access, Prover, bare, conjuncts, guard, is_steady, only_table};
+use super::predicate::{Access, Prover};
 
 /// What a statement writes into a column.
 #[derive(Clone, Copy)]

@@ -3,6 +3,7 @@
 use sqlparser::ast::{Expr, Ident, TableAlias, TableFactor};
 
 use super::facts::{RelationFacts, Tenancy};
+use super::forms::bare;
 use super::names::{self, RelationName};
 
 /// A relation of a level.
@@ -29,7 +30,7 @@ pub(super) enum Place<'q> {
 impl<'q> Leaf<'q> {
     /// Whether `expr` is `alias.column`, the column under the name that it has here.
     pub(super) fn is_column(&self, facts: &dyn RelationFacts, expr: &Expr, column: &str) -> bool {
-        let Expr::CompoundIdentifier(parts) = super::predicate::bare(expr) else { return false };
+        let Expr::CompoundIdentifier(parts) = bare(expr) else { return false };
         let [alias, named] = parts.as_slice() else { return false };
         names::fold(alias) == self.alias.as_str()
             && self.visible(facts, column).is_some_and(|visible| names::fold(named) == visible)

@@ -25,6 +25,8 @@ mod copy;
 mod cut;
 mod expression;
 mod facts;
+mod forms;
+mod guard;
 mod index;
 mod key;
 mod leaf;

@@ -11,12 +11,11 @@
 //! that is not true drops the row. The operator is PostgreSQL's own by its schema; the value's type is one whose
 //! cast keeps every tenant apart from every other ([`is_faithful`]).
 
-use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, GroupByExpr, Query, Select,
-    SelectItem, SetExpr, TableFactor, Value,
-};
+use sqlparser::ast::{BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Query, Value};
 
 use super::facts::{Parent, RelationFacts, Tenancy};
+use super::forms::{bare, conjuncts, equality, is_steady, only_table};
+use super::guard::guard;
 use super::leaf::{Leaf, leaf_of};
 use super::names;
 
@@ -152,137 +151,6 @@ impl<'a> Prover<'a> {
     }
 }
 
-// === forms ===
-
-/// The conjuncts of a condition, parentheses aside.
-pub(super) fn conjuncts(condition: &Expr) -> Vec<&Expr> {
-    let mut found = Vec::new();
-    let mut open = vec![condition];
-    while let Some(next) = open.pop() {
-        match next {
-            Expr::Nested(inner) => open.push(inner),
-            Expr::BinaryOp { left, op: BinaryOperator::And, right } => open.extend([&**right, &**left]),
-            conjunct => found.push(conjunct),
-        }
-    }
-    found
-}
-
-/// An expression without the parentheses around it.
-pub(super) fn bare(mut expr: &Expr) -> &Expr {
-    while let Expr::Nested(inner) = expr {
-        expr = inner;
-    }
-    expr
-}
-
-/// The sides of `left OPERATOR(pg_catalog.=) right`. A bare `=` is not it: the search path chooses that one.
-pub(super) fn equality(condition: &Expr) -> Option<(&Expr, &Expr)> {
-    match bare(condition) {
-        Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(name), right } => {
-            (name.iter().map(String::as_str).eq(["pg_catalog", "="])).then_some((&**left, &**right))
-        }
-        _ => None,
-    }
-}
-
-/// `CASE WHEN … THEN … ELSE … END`, or `CASE WHEN … THEN … WHEN <error> THEN … END`.
-pub(super) struct Guard<'q> {
-    pub(super) arm: &'q CaseWhen,
-    pub(super) otherwise: Otherwise<'q>,
-}
-
-/// What a guard gives where its condition is not true.
-#[derive(Clone, Copy)]
-pub(super) enum Otherwise<'q> {
-    Value(&'q Expr),
-    Error,
-}
-
-impl Otherwise<'_> {
-    /// Whether nothing comes out of it.
-    pub(super) fn raises(self) -> bool {
-        match self {
-            Otherwise::Value(value) => raises(value),
-            Otherwise::Error => true,
-        }
-    }
-
-    /// Whether nothing comes out of it but `false`.
-    pub(super) fn stops(self) -> bool {
-        let is_false =
-            |value: &Expr| matches!(bare(value), Expr::Value(v) if v.value == Value::Boolean(false));
-        self.raises() || matches!(self, Otherwise::Value(value) if is_false(value))
-    }
-}
-
-pub(super) fn guard(expr: &Expr) -> Option<Guard<'_>> {
-    let Expr::Case { operand: None, conditions, else_result, case_token: _, end_token: _ } = bare(expr)
-    else {
-        return None;
-    };
-    match (conditions.as_slice(), else_result) {
-        ([arm], Some(otherwise)) => Some(Guard { arm, otherwise: Otherwise::Value(otherwise) }),
-        ([arm, second], None) if raises(&second.condition) => {
-            Some(Guard { arm, otherwise: Otherwise::Error })
-        }
-        _ => None,
-    }
-}
-
-/// Whether an expression raises whenever it is evaluated: a text that begins as no boolean does, cast to
-/// boolean (`boolin` takes prefixes of true, false, yes, no, on, off, and 0 and 1). What is cast on is raised
-/// before.
-pub(super) fn raises(expr: &Expr) -> bool {
-    match bare(expr) {
-        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
-            (is_boolean(data_type) && begins_as_no_boolean(expr)) || raises(expr)
-        }
-        Expr::Case { operand: None, conditions, else_result: None, case_token: _, end_token: _ } => {
-            conditions.first().is_some_and(|arm| raises(&arm.condition))
-        }
-        _ => guard(expr).is_some_and(|guard| raises(&guard.arm.condition)),
-    }
-}
-
-fn is_boolean(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Bool | DataType::Boolean => true,
-        DataType::Custom(name, modifiers) => {
-            modifiers.is_empty() && matches!(name.to_string().as_str(), "pg_catalog.bool")
-        }
-        _ => false,
-    }
-}
-
-fn begins_as_no_boolean(expr: &Expr) -> bool {
-    match bare(expr) {
-        Expr::BinaryOp { left, op: BinaryOperator::StringConcat, right: _ } => begins_as_no_boolean(left),
-        Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(name), right: _ } => {
-            name.iter().map(String::as_str).eq(["pg_catalog", "||"]) && begins_as_no_boolean(left)
-        }
-        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
-            is_text(data_type) && begins_as_no_boolean(expr)
-        }
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) => {
-                let first = text.chars().next().map(|c| c.to_ascii_lowercase());
-                first.is_some_and(|c| c.is_ascii_alphabetic() && !matches!(c, 't' | 'f' | 'y' | 'n' | 'o'))
-            }
-            _ => false,
-        },
-        _ => false,
-    }
-}
-
-fn is_text(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Text => true,
-        DataType::Custom(name, modifiers) => modifiers.is_empty() && name.to_string() == "pg_catalog.text",
-        _ => false,
-    }
-}
-
 /// Whether a type's cast keeps every two tenants apart: no length, no precision, not `char`, `name` or a float.
 fn is_faithful(data_type: &DataType) -> bool {
     match data_type {
@@ -321,52 +189,5 @@ fn is_faithful(data_type: &DataType) -> bool {
                 }
         }
         _ => false,
-    }
-}
-
-/// Whether an expression gives the same value each time it is evaluated for one row.
-pub(super) fn is_steady(expr: &Expr) -> bool {
-    match bare(expr) {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) | Expr::TypedString(_) => true,
-        Expr::Cast { expr, .. } => is_steady(expr),
-        _ => false,
-    }
-}
-
-/// `SELECT 1 FROM <one table> WHERE …` and nothing more: with HAVING, an aggregate or LIMIT it could give a row
-/// where there is none.
-pub(super) fn only_table(query: &Query) -> Option<(&TableFactor, &Expr)> {
-    let Query {
-        with: None,
-        body,
-        order_by: None,
-        limit_clause: None,
-        fetch: None,
-        locks,
-        for_clause: None,
-        settings: None,
-        format_clause: None,
-        pipe_operators,
-    } = query
-    else {
-        return None;
-    };
-    let SetExpr::Select(select) = &**body else { return None };
-    let Select {
-        distinct: None, projection, from, selection: Some(selection), group_by, having: None, ..
-    } = &**select
-    else {
-        return None;
-    };
-    let ungrouped = matches!(group_by, GroupByExpr::Expressions(keys, modifiers) if keys.is_empty() && modifiers.is_empty());
-    let one = matches!(projection.as_slice(), [SelectItem::UnnamedExpr(Expr::Value(value))]
-        if matches!(value.value, Value::Number(..)));
-    match from.as_slice() {
-        [item]
-            if item.joins.is_empty() && ungrouped && one && locks.is_empty() && pipe_operators.is_empty() =>
-        {
-            Some((&item.relation, selection))
-        }
-        _ => None,
     }
 }

@@ -17,10 +17,12 @@ use sqlparser::ast::{
 
 use super::Walk;
 use super::facts::{ForeignKey, Tenancy};
+use super::forms::bare;
+use super::guard::guard;
 use super::key::{Key, Written};
 use super::leaf::{Leaf, leaf_of};
 use super::names;
-use super::predicate::{Access, bare, guard};
+use super::predicate::Access;
 use super::scope::Scope;
 
 impl Walk<'_> {
