@@ -50,7 +50,7 @@ fn run() {
                     count.sent += 1;
                     match planned.decision.witnessed {
                         Witnessed::Agrees => count.agreed += 1,
-                        Witnessed::NotAsked => count.unasked += 1,
+                        Witnessed::NoRelation => count.unasked += 1,
                         Witnessed::CannotRead => {
                             count.unread += 1;
                             unread.push(sql.clone());

@@ -177,7 +177,7 @@ fn witness(witnessed: Witnessed) -> &'static str {
     match witnessed {
         Witnessed::Agrees => "agrees",
         Witnessed::CannotRead => "cannot read",
-        Witnessed::NotAsked => "not asked",
+        Witnessed::NoRelation => "no relation",
     }
 }
 

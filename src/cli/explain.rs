@@ -101,7 +101,7 @@ fn allowed(statement: &Statement<'_>, planned: &Planned, tenant: Option<&TenantI
         match decision.witnessed {
             Witnessed::Agrees => "agrees",
             Witnessed::CannotRead => "cannot read it",
-            Witnessed::NotAsked => "not asked",
+            Witnessed::NoRelation => "no relation",
         },
     );
     match &planned.action {

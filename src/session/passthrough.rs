@@ -86,7 +86,7 @@ fn of(statement: &Statement<'_>) -> Result<Planned, Refusal> {
             reason: String::new(),
             relations: Vec::new(),
             edits: Vec::new(),
-            witnessed: Witnessed::NotAsked,
+            witnessed: Witnessed::NoRelation,
         },
     })
 }

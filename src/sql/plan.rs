@@ -93,7 +93,7 @@ impl Done {
 
     /// No text of the statement is sent.
     fn here(action: Action) -> Self {
-        Self { action, pins: Vec::new(), witnessed: Witnessed::NotAsked, load: None }
+        Self { action, pins: Vec::new(), witnessed: Witnessed::NoRelation, load: None }
     }
 }
 
@@ -287,7 +287,7 @@ fn ask(
     // Also where the rewriter has found no relation: whether there is none is for the witness to say.
     let is_touched = !decided.relations.is_empty();
     match witness_relying_on(&text, tenant_parameter, &Facts { world }, decided.indexes.clone()) {
-        Witness::Agrees | Witness::CannotRead(_) if !is_touched => Ok(Witnessed::NotAsked),
+        Witness::Agrees | Witness::CannotRead(_) if !is_touched => Ok(Witnessed::NoRelation),
         Witness::Agrees => Ok(Witnessed::Agrees),
         Witness::CannotRead(_) if world.policy.witness == model::Witness::WhenPossible => {
             Ok(Witnessed::CannotRead)

@@ -279,6 +279,6 @@ pub enum Witnessed {
     Agrees,
     /// It cannot read the statement.
     CannotRead,
-    /// There was nothing to look at (transaction control, SET).
-    NotAsked,
+    /// The rewriter touches no relation, and it has found none.
+    NoRelation,
 }

@@ -60,7 +60,7 @@ pub fn planned(statement: &Statement<'_>) -> Result<Planned, Refusal> {
             reason: statement.text.to_owned(),
             relations: Vec::new(),
             edits: Vec::new(),
-            witnessed: Witnessed::NotAsked,
+            witnessed: Witnessed::NoRelation,
         },
     })
 }
