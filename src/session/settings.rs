@@ -78,8 +78,10 @@ impl Settings {
         self.failed = true;
     }
 
-    /// COMMIT has completed.
+    /// COMMIT has completed: what had failed before was rolled back to a savepoint. What comes behind it in the same batch
+    /// is another transaction.
     pub fn commit(&mut self, server: &mut Server) {
+        self.failed = false;
         let behind = std::mem::take(&mut self.savepoints).into_iter().flat_map(|(_, pending)| pending);
         let all: Pending = std::mem::take(&mut self.pending).into_iter().chain(behind).collect();
         for change in all.iter().flat_map(|changes| changes.iter()).filter(|change| !change.local) {
@@ -223,6 +225,19 @@ mod tests {
         settings.set(change("b", Some("1")));
         assert!(settings.idle(&mut server));
         assert_eq!(names(&settings), ["b"]);
+    }
+
+    #[test]
+    fn what_is_set_behind_a_commit_in_the_same_batch_holds() {
+        let (mut settings, mut server) = (Settings::default(), Server::new(Vec::new()));
+        settings.savepoint(SavepointDeed::Set, "s");
+        settings.failed();
+        settings.savepoint(SavepointDeed::RollbackTo, "s");
+        settings.commit(&mut server);
+        settings.set(change("b", Some("1")));
+        assert!(settings.idle(&mut server));
+        assert_eq!(names(&settings), ["b"]);
+        assert!(settings.is_as(&server));
     }
 
     #[test]
