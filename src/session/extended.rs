@@ -130,6 +130,10 @@ impl Active {
     ) -> Result<(), Stop> {
         let statement = self.current_statement(host, message.statement)?;
         if self.portals.is_taken(message.portal) {
+            // A Sync may have closed it: whether it has, its answer tells.
+            if self.portals.is_unsure(message.portal) {
+                return Err(Stop::Wait(Flow::Drain));
+            }
             let text = format!("cursor \"{}\" already exists", message.portal);
             return Err(Refusal::new(SqlState("42P03"), Rule("portal"), text).into());
         }

@@ -84,6 +84,11 @@ impl Portals {
         if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) }
     }
 
+    /// Whether a Sync that is not answered may have closed it.
+    pub fn is_unsure(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|portal| (self.answered..self.syncs).contains(&portal.batch))
+    }
+
     /// Close of one.
     pub fn close(&mut self, name: &str) -> Option<Portal> {
         if name.is_empty() { self.unnamed.take() } else { self.named.remove(name) }

@@ -258,3 +258,13 @@ fn what_waits_for_answers_within_a_batch_asks_for_them() {
     let sent = rig.say(&[parse("", "select 1", &[]), discard].concat());
     assert!(sent.ends_with(" H") && *rig.session.want() == Want::Drain, "{sent}");
 }
+
+#[test]
+fn portal_that_a_sync_may_have_closed_is_bound_again_once_that_is_known() {
+    let mut rig = Rig::fixed();
+    let second = [bind("p", "s", &[]), sync()].concat();
+    let sent = rig.say(&[parse("s", "select 1", &[]), bind("p", "s", &[]), sync(), second].concat());
+    assert_eq!(sent.matches("B[").count(), 1, "{sent}");
+    assert_eq!(rig.answer(&[m('1', b""), m('2', b""), ready('I')].concat()), "1 2 Z[I]");
+    assert!(rig.sent().contains("B[pgb_p2."));
+}
