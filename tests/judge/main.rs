@@ -10,6 +10,7 @@
 //! * `endless` sends what is too deep or too long.
 //! * `generated` makes statements of every form and compares them with row-level security.
 //! * `prometheus` has a real Prometheus scrape the proxy.
+//! * `protocol` plays random sequences of messages, cut anywhere, beside PostgreSQL itself.
 //! * `shared_names` holds advisory locks and channels of tenants apart.
 //!
 //! `PGBULKHEAD_JUDGE_TARGET=rls` puts the oracle itself where the proxy stands: nothing may differ.
@@ -31,6 +32,7 @@ mod lanes;
 mod oracle;
 mod orm;
 mod prometheus;
+mod protocol;
 mod restore;
 mod sessions;
 mod shared_names;
@@ -54,7 +56,7 @@ fn main() {
     // Each judge runs its cases in lanes of its own; two judges at once would only fight for the cores.
     arguments.test_threads = Some(1);
     let server = Shared::default();
-    let judges: [(&str, Judge); 11] = [
+    let judges: [(&str, Judge); 12] = [
         ("catalog", catalog::judge),
         ("copy", copy::judge),
         ("drivers", drivers::judge),
@@ -65,6 +67,7 @@ fn main() {
         ("sessions", sessions::judge),
         ("generated", generated::judge),
         ("endless", endless::judge),
+        ("protocol", protocol::judge),
         ("shared_names", shared_names::judge),
     ];
     let trials = judges.into_iter().map(|(name, judge)| {

@@ -14,7 +14,7 @@ mod from;
 mod maker;
 mod merge;
 mod query;
-mod rng;
+pub mod rng;
 mod row;
 mod schema;
 mod settings;

@@ -1,0 +1,179 @@
+//! Whether two sides have answered a sequence of messages alike: message by message, after the differences below.
+//!
+//! | what | why it may differ |
+//! |---|---|
+//! | NoticeResponse | withheld from tenants (SECURITY.md) |
+//! | ParameterStatus | a name may be told once more: each name's last value is compared instead |
+//! | NotificationResponse | comes when it comes: all of a sequence are compared together, without the process |
+//! | the same behind DISCARD ALL | the proxy answers it; the server is told before the next statement |
+//! | ParseComplete in a failed transaction | a Parse that is sent before it is known that the transaction has failed, of a statement that the server knows: Bind fails |
+//! | texts of errors | the proxy raises some of them itself, in words of its own: their code is compared |
+//! | DETAIL, HINT, position, line of errors | withheld, or of the rewritten text |
+//! | names of portals in texts of errors | the server knows them by others |
+//! | oids of users' objects | two schemas |
+
+use std::collections::BTreeMap;
+
+use crate::support::wire::{Message, error_fields};
+
+use super::message::shown;
+
+/// The first oid of what users made.
+const FIRST_NORMAL_OID: u32 = 16384;
+
+const DISCARDED: &str = "C DISCARD ALL\\x00";
+const PARSED: &str = "1";
+const ABORTED: &str = "E ERROR 25P02 ";
+
+/// What a side has said, as far as it can be compared.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// In order, each as a line.
+    pub answers: Vec<String>,
+    pub parameters: BTreeMap<String, String>,
+    pub notifications: Vec<String>,
+    /// It ended like this.
+    pub end: Option<String>,
+}
+
+impl Heard {
+    pub fn of(messages: &[Message], end: Option<String>) -> Self {
+        let mut heard = Self { end, ..Self::default() };
+        for message in messages {
+            heard.add(message);
+        }
+        heard.notifications.sort();
+        heard
+    }
+
+    fn add(&mut self, Message { tag, body }: &Message) {
+        match tag {
+            b'N' => {}
+            b'S' if self.answers.last().is_some_and(|last| last == DISCARDED) => {}
+            b'S' => {
+                let (name, value) = pair(body);
+                self.parameters.insert(name, value);
+            }
+            b'A' => {
+                let (channel, payload) = pair(body.get(4..).unwrap_or_default());
+                self.notifications.push(format!("{channel} {payload}"));
+            }
+            _ => {
+                self.answers.push(line(*tag, body));
+                if self.answers.last().is_some_and(|last| last == DISCARDED) {
+                    self.parameters.clear();
+                }
+            }
+        }
+    }
+}
+
+/// The first difference.
+pub fn difference(judged: &Heard, oracle: &Heard) -> Option<String> {
+    let mut found = judged.answers.iter().peekable();
+    for (at, wanted) in oracle.answers.iter().enumerate() {
+        if wanted.starts_with(ABORTED) && found.peek().is_some_and(|found| *found == PARSED) {
+            // From here on the two have other statements.
+            return None;
+        }
+        match found.peek() {
+            Some(next) if alike(next, wanted) => {
+                found.next();
+            }
+            next => {
+                let next = next.map_or("nothing", |next| next.as_str());
+                let end = judged.end.as_deref().map_or_else(String::new, |end| format!(" ({end})"));
+                return Some(format!("answer {at} is {next}{end}, expected {wanted}"));
+            }
+        }
+    }
+    if let Some(more) = found.next() {
+        return Some(format!("one answer more: {more}"));
+    }
+    if judged.end != oracle.end {
+        return Some(format!("ended {:?}, expected {:?}", judged.end, oracle.end));
+    }
+    if judged.notifications != oracle.notifications {
+        return Some(format!("notified {:?}, expected {:?}", judged.notifications, oracle.notifications));
+    }
+    let other = oracle.parameters.iter().find(|(name, value)| judged.parameters.get(*name) != Some(value));
+    other.map(|(name, value)| {
+        format!("parameter {name} is {:?}, expected {value:?}", judged.parameters.get(name))
+    })
+}
+
+/// The same line, or two errors of the same code of which one is in the proxy's words.
+fn alike(found: &str, expected: &str) -> bool {
+    found == expected
+        || found.split_once(" pgbulkhead: ").is_some_and(|(code, _)| {
+            code.starts_with('E') && expected.strip_prefix(code).is_some_and(|rest| rest.starts_with(' '))
+        })
+}
+
+fn line(tag: u8, body: &[u8]) -> String {
+    let tag_text = char::from(tag);
+    match tag {
+        b'E' => {
+            // A portal that the server speaks of has another name there.
+            let fields = error_fields(body);
+            let field = |of| fields.get(&of).map_or("", String::as_str);
+            format!("E {} {} {}", field('V'), field('C'), any_portal(&renamed(field('M'))))
+        }
+        b'T' => format!("T {}", columns(body).unwrap_or_else(|| shown(body))),
+        b't' => format!(
+            "t {:?}",
+            body.get(2..).unwrap_or_default().chunks_exact(4).map(number).collect::<Vec<_>>()
+        ),
+        b'G' | b'H' | b'W' => format!("{tag_text} {body:?}"),
+        _ if body.is_empty() => tag_text.to_string(),
+        _ => format!("{tag_text} {}", renamed(&body.escape_ascii().to_string())),
+    }
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte))
+}
+
+/// The columns of a RowDescription, with everything that is told of each.
+fn columns(body: &[u8]) -> Option<String> {
+    let mut rest = body.get(2..)?;
+    let mut out = format!("{} columns", number(body.get(..2)?));
+    while !rest.is_empty() {
+        let end = rest.iter().position(|byte| *byte == 0)?;
+        let (name, after) = rest.split_at(end);
+        let fixed = after.get(1..19)?;
+        let table = if number(&fixed[..4]) < FIRST_NORMAL_OID { "-" } else { "table" };
+        let type_oid = number(&fixed[6..10]);
+        let type_oid = if type_oid < FIRST_NORMAL_OID { type_oid.to_string() } else { "type".into() };
+        out += &format!(
+            "; {} {table} {} {type_oid} {} {} {}",
+            name.escape_ascii(),
+            number(&fixed[4..6]),
+            number(&fixed[10..12]),
+            number(&fixed[12..16]),
+            number(&fixed[16..18])
+        );
+        rest = after.get(19..)?;
+    }
+    Some(out)
+}
+
+/// The oracle's names under those of the judged side.
+fn renamed(text: &str) -> String {
+    text.replace("rls.", "app.")
+}
+
+/// An error's text without the name of a portal.
+fn any_portal(text: &str) -> String {
+    let is_of_portal = text.starts_with("portal \"") || text.starts_with("cursor \"pgb_");
+    let mut parts = text.splitn(3, '"');
+    match (is_of_portal, parts.next(), parts.nth(1)) {
+        (true, Some(before), Some(behind)) => format!("{before}\"…\"{behind}"),
+        _ => text.to_owned(),
+    }
+}
+
+fn pair(body: &[u8]) -> (String, String) {
+    let mut parts = body.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned());
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}

@@ -1,0 +1,257 @@
+//! Makes a sequence of messages from a seed.
+//!
+//! What the proxy refuses by decision is not made: a Query within a batch that its Sync has not ended, and what
+//! PostgreSQL itself ends the connection for: anything but data within COPY FROM.
+
+use crate::generated::rng::Rng;
+
+use super::message::{Bind, Sent};
+use super::statements::{Kind, Parameter, Statement, Statements};
+
+const STATEMENTS: [&str; 4] = ["", "", "s1", "s2"];
+const PORTALS: [&str; 5] = ["", "", "", "p1", "p2"];
+
+/// The sequence of a seed, for a client.
+pub fn sequence(seed: u64, client: usize) -> Vec<Sent> {
+    let mut maker = Maker {
+        statements: Statements::new(Rng::new(seed), client),
+        sequence: Vec::new(),
+        prepared: Vec::new(),
+        is_open: false,
+    };
+    let length = 2 + maker.rng().below(9);
+    for _ in 0..length {
+        maker.phrase();
+    }
+    maker.sequence
+}
+
+struct Maker {
+    statements: Statements,
+    sequence: Vec<Sent>,
+    /// What names were last given to.
+    prepared: Vec<(&'static str, Statement)>,
+    /// There is a batch without its Sync.
+    is_open: bool,
+}
+
+impl Maker {
+    fn rng(&mut self) -> &mut Rng {
+        &mut self.statements.rng
+    }
+
+    fn add(&mut self, sent: Sent) {
+        self.is_open = match sent {
+            Sent::Sync => false,
+            Sent::Query(_) => self.is_open,
+            _ => true,
+        };
+        self.sequence.push(sent);
+    }
+
+    fn phrase(&mut self) {
+        match self.rng().below(100) {
+            0..34 => self.query(),
+            34..66 => self.whole_batch(),
+            66..70 => self.execute_prepared(),
+            70..88 => self.loose_message(),
+            88..92 => self.add(Sent::Flush),
+            92..97 => self.add(Sent::Sync),
+            _ => self.stray_copy(),
+        }
+    }
+
+    fn query(&mut self) {
+        if self.is_open {
+            self.add(Sent::Sync);
+        }
+        let statement = self.literal_statement();
+        if statement.kind != Kind::Plain || !self.rng().chance(45) {
+            self.sequence.push(Sent::Query(statement.sql));
+            self.data(statement.kind);
+            self.is_open = false;
+            return;
+        }
+        let mut sql = statement.sql;
+        for _ in 0..=self.rng().below(3) {
+            let next = loop {
+                let next = self.literal_statement();
+                if next.kind == Kind::Plain {
+                    break next;
+                }
+            };
+            sql = format!("{}; {}", sql.trim_end_matches(';'), next.sql);
+        }
+        self.sequence.push(Sent::Query(sql));
+    }
+
+    fn literal_statement(&mut self) -> Statement {
+        loop {
+            let statement = self.statements.any();
+            if statement.parameters.is_empty() {
+                return statement;
+            }
+        }
+    }
+
+    /// No EXECUTE of a name that may not be there: the proxy misses it at Bind, the server at Execute.
+    fn batched_statement(&mut self) -> Statement {
+        loop {
+            let statement = self.statements.any();
+            if !statement.sql.starts_with("execute") {
+                return statement;
+            }
+        }
+    }
+
+    /// A statement that SQL prepares and a batch runs.
+    fn execute_prepared(&mut self) {
+        if self.is_open {
+            self.add(Sent::Sync);
+        }
+        let (prepare, execute) = self.statements.prepared();
+        for sql in ["rollback", "deallocate all", &prepare] {
+            self.sequence.push(Sent::Query(sql.into()));
+        }
+        if self.rng().chance(50) {
+            self.sequence.push(Sent::Query("begin".into()));
+        }
+        self.parse("", &execute);
+        self.bind("", "", &execute);
+        self.add(Sent::Describe(b'P', ""));
+        self.add(Sent::Execute { portal: "", limit: 0 });
+        self.add(Sent::Sync);
+    }
+
+    /// What goes behind a COPY FROM.
+    fn data(&mut self, kind: Kind) {
+        let Kind::CopyIn(data) = kind else { return };
+        let pieces = self.statements.rows(data);
+        for piece in pieces {
+            if self.rng().chance(6) {
+                let ignored = if self.rng().chance(50) { Sent::Flush } else { Sent::Sync };
+                self.sequence.push(ignored);
+            }
+            self.sequence.push(Sent::CopyData(piece));
+        }
+        let end = if self.rng().chance(80) { Sent::CopyDone } else { Sent::CopyFail("no more".into()) };
+        self.sequence.push(end);
+    }
+
+    /// Parse, Bind, Describe, Execute and mostly Sync.
+    fn whole_batch(&mut self) {
+        let (name, portal) = (*self.rng().pick(&STATEMENTS), *self.rng().pick(&PORTALS));
+        let known = self.prepared.iter().rev().find(|(of, _)| *of == name).map(|(_, s)| s.clone());
+        let statement = match known {
+            Some(statement) if self.rng().chance(40) => statement,
+            _ => {
+                let statement = self.batched_statement();
+                if !name.is_empty() && self.rng().chance(50) {
+                    self.add(Sent::Close(b'S', name));
+                }
+                self.parse(name, &statement);
+                statement
+            }
+        };
+        if self.rng().chance(15) {
+            self.add(Sent::Describe(b'S', name));
+        }
+        self.bind(portal, name, &statement);
+        if self.rng().chance(70) {
+            self.add(Sent::Describe(b'P', portal));
+        }
+        let limit = if self.rng().chance(25) { 1 + i32::from(self.rng().chance(50)) } else { 0 };
+        self.add(Sent::Execute { portal, limit });
+        if let Kind::CopyIn(_) = statement.kind {
+            self.data(statement.kind);
+            self.add(Sent::Sync);
+            return;
+        }
+        if limit > 0 && self.rng().chance(60) {
+            self.add(Sent::Execute { portal, limit: 0 });
+        }
+        if self.rng().chance(80) {
+            self.add(Sent::Sync);
+        }
+    }
+
+    fn parse(&mut self, name: &'static str, statement: &Statement) {
+        let types = match self.rng().below(3) {
+            0 => Vec::new(),
+            1 => statement.parameters.iter().map(|parameter| parameter.type_oid).collect(),
+            _ => statement.parameters.iter().take(1).map(|parameter| parameter.type_oid).collect(),
+        };
+        self.prepared.push((name, statement.clone()));
+        self.add(Sent::Parse { name, sql: statement.sql.clone(), types });
+    }
+
+    fn bind(&mut self, portal: &'static str, name: &'static str, statement: &Statement) {
+        let count = statement.parameters.len();
+        let formats: Vec<i16> = match self.rng().below(6) {
+            0..3 => Vec::new(),
+            3 => vec![0],
+            4 => vec![1],
+            _ => (0..count).map(|_| i16::from(self.rng().chance(50))).collect(),
+        };
+        let format_of = |at: usize| match formats.as_slice() {
+            [] => 0,
+            [one] => *one,
+            many => many.get(at).copied().unwrap_or(0),
+        };
+        let value = |(at, parameter): (usize, &Parameter)| match format_of(at) {
+            1 => parameter.binary.clone(),
+            _ => parameter.text.clone().map(String::into_bytes),
+        };
+        let mut values: Vec<_> = statement.parameters.iter().enumerate().map(value).collect();
+        match self.rng().below(24) {
+            0 => {
+                values.pop();
+            }
+            1 => values.push(Some(b"more".to_vec())),
+            2 => values.iter_mut().for_each(|value| *value = None),
+            _ => {}
+        }
+        let results = match self.rng().below(6) {
+            0..4 => Vec::new(),
+            4 => vec![0],
+            _ => vec![1],
+        };
+        self.add(Sent::Bind(Bind { portal, statement: name, formats, values, results }));
+    }
+
+    /// One message that fits or does not.
+    fn loose_message(&mut self) {
+        let (name, portal) = (*self.rng().pick(&STATEMENTS), *self.rng().pick(&PORTALS));
+        match self.rng().below(7) {
+            0 => {
+                let statement = self.batched_statement();
+                self.parse(name, &statement);
+            }
+            1 => {
+                let known = self.prepared.iter().rev().find(|(of, _)| *of == name).map(|(_, s)| s.clone());
+                let statement = known.unwrap_or_else(|| self.statements.read());
+                if !matches!(statement.kind, Kind::CopyIn(_)) {
+                    self.bind(portal, name, &statement);
+                }
+            }
+            2 => self.add(Sent::Describe(b'S', name)),
+            3 => self.add(Sent::Describe(b'P', portal)),
+            4 => {
+                // A portal of a COPY FROM would take what follows as its data.
+                let limit = self.rng().below(3);
+                if !self.prepared.iter().any(|(_, s)| matches!(s.kind, Kind::CopyIn(_))) {
+                    self.add(Sent::Execute { portal, limit: i32::try_from(limit).expect("small") });
+                }
+            }
+            5 => self.add(Sent::Close(b'S', name)),
+            _ => self.add(Sent::Close(b'P', portal)),
+        }
+    }
+
+    /// COPY's messages where there is no COPY.
+    fn stray_copy(&mut self) {
+        let messages = [Sent::CopyData(b"1\tx\n".to_vec()), Sent::CopyDone, Sent::CopyFail("stray".into())];
+        let message = self.rng().pick(&messages).clone();
+        self.sequence.push(message);
+    }
+}
