@@ -28,6 +28,11 @@ impl Binder<'_> {
         right: &[usize],
     ) -> Result<(), Refusal> {
         if join.is_natural {
+            let is_open = |id: &usize| level.items.get(*id).is_some_and(|item| item.open);
+            if left.iter().chain(right).any(is_open) {
+                return Err(super::unsupported("a NATURAL JOIN over columns that are not known", -1)
+                    .hint("Name the columns: USING (…)."));
+            }
             let names = common_names(level, left, right);
             join.is_natural = false;
             if names.is_empty() {
