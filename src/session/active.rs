@@ -43,6 +43,8 @@ pub struct Active {
     pub(super) holds: Holds,
     pub(super) statements: HashMap<Box<str>, Rc<Statement>, RandomState>,
     pub(super) unnamed: Option<Rc<Statement>>,
+    /// What the last unnamed statement was, before a simple query destroyed it.
+    pub(super) last_unnamed: Option<Rc<Statement>>,
     pub(super) portals: Portals,
     pub(super) queue: VecDeque<Expect>,
     /// Answers of the proxy's own to a batch, said together with the server's.
@@ -173,6 +175,7 @@ impl Active {
             holds: Holds::default(),
             statements: HashMap::default(),
             unnamed: None,
+            last_unnamed: None,
             portals: Portals::default(),
             queue: VecDeque::new(),
             held: Vec::new(),
@@ -382,6 +385,14 @@ impl Active {
         self.held.extend_from_slice(bytes);
         if self.held.len() >= MOST_HELD {
             io.client.append(&mut self.held);
+        }
+    }
+
+    /// A simple query destroys the unnamed statement (`exec_simple_query`, tcop/postgres.c).
+    #[inline]
+    pub(super) fn drop_unnamed(&mut self) {
+        if self.unnamed.is_some() {
+            self.last_unnamed = self.unnamed.take();
         }
     }
 

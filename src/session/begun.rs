@@ -122,7 +122,7 @@ pub(super) struct AnsweredHere {
 }
 
 /// Whether a failed transaction takes this statement (`IsTransactionExitStmt`, postgres.c).
-fn ends_what_failed(action: &Action) -> bool {
+pub(super) fn ends_what_failed(action: &Action) -> bool {
     match action {
         Action::Savepoint { deed, .. } => *deed == SavepointDeed::RollbackTo,
         Action::Empty => true,

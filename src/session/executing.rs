@@ -98,8 +98,10 @@ impl Active {
         let statement = self.prepare_statement(host, text, types, name, is_taken)?;
         if let Some((_, prepared)) = statement.on_server() {
             self.wait_for_lease(host, io)?;
+            self.will_rename(name);
             self.prepare(io, &prepared.clone(), Some(Named { client: name, by_sql: true }))?;
         } else {
+            self.will_rename(name);
             self.say_in_batch(io, fixed::PREPARE);
         }
         self.name_statement(name, statement);
@@ -123,6 +125,16 @@ impl Active {
             Action::Deallocate { name } => {
                 let known = |name: &str| self.statements.contains_key(name);
                 let answer = self.may_deallocate(name.as_deref(), known)?;
+                match name {
+                    Some(name) => self.will_rename(name),
+                    None => self
+                        .statements
+                        .keys()
+                        .cloned()
+                        .collect::<Vec<_>>()
+                        .iter()
+                        .for_each(|n| self.will_rename(n)),
+                }
                 self.rename(NameChange::Forgotten(name.as_deref().map(Into::into)));
                 self.say_in_batch(io, answer);
                 return Ok(());

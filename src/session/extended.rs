@@ -9,6 +9,7 @@ use super::copy::Copying;
 use super::host::Host;
 use super::passing::may_pass;
 use super::preparing::Named;
+use super::refusing::aborted;
 use super::reply::{Expect, fixed};
 use super::statement::{Body, OnServer, admit, count_values, per_bind, sql};
 use crate::catalog::Oid;
@@ -110,11 +111,16 @@ impl Active {
                 return Err(stop);
             }
         };
+        if self.has_failed() && !statement.ends_transaction() {
+            return Err(aborted().into());
+        }
         if let Some((_, prepared)) = statement.on_server() {
             let prepared = host.renewed(prepared);
             self.wait_for_lease(host, io)?;
+            self.will_rename(message.name);
             self.prepare(io, &prepared, Some(Named { client: message.name, by_sql: false }))?;
         } else {
+            self.will_rename(message.name);
             self.say_in_batch(io, fixed::PARSE_COMPLETE);
         }
         self.name_statement(message.name, statement);
@@ -129,6 +135,11 @@ impl Active {
         message: &Bind<'_>,
     ) -> Result<(), Stop> {
         let statement = self.current_statement(host, message.statement)?;
+        let parameters = statement.parameters();
+        count_values(message, parameters)?;
+        if self.has_failed() && !statement.ends_transaction() {
+            return Err(aborted().into());
+        }
         if self.portals.is_taken(message.portal) {
             // A Sync may have closed it: whether it has, its answer tells.
             if self.portals.is_unsure(message.portal) {
@@ -140,8 +151,6 @@ impl Active {
         if self.portals.len() >= MOST_NAMES {
             return Err(too_many("portals").into());
         }
-        let parameters = statement.parameters();
-        count_values(message, parameters)?;
         if message.is_begun() {
             may_pass(&statement, message)?;
         }
@@ -251,7 +260,15 @@ impl Active {
             return Ok(());
         };
         let Some(server_name) = &portal.server_name else {
-            return self.execute_here(host, io, planned);
+            if portal.is_done {
+                return Err(runs_once(name).into());
+            }
+            if self.portals.is_unsure(name) {
+                return Err(Stop::Wait(Flow::Drain));
+            }
+            self.execute_here(host, io, planned)?;
+            self.portals.ran(name);
+            return Ok(());
         };
         let mut running = self.running(host, &planned.plan)?;
         if let (StatementKind::HeldCursor, Some(server)) = (running.kind, &mut self.server) {
@@ -274,9 +291,9 @@ impl Active {
 
     fn close(&mut self, io: &mut Io<'_>, target: Target<'_>) -> Result<(), Stop> {
         match target {
-            Target::Statement("") => self.unnamed = None,
             Target::Statement(name) => {
-                self.statements.remove(name);
+                self.will_rename(name);
+                self.rename_back(name.into(), None);
             }
             Target::Portal(name) => {
                 if let Some(server_name) = self.portals.close(name).and_then(|portal| portal.server_name) {
@@ -311,6 +328,12 @@ fn text_format_value<'m>(message: &Bind<'m>, number: u16) -> Option<Option<&'m s
 pub(super) fn too_many(what: &str) -> Refusal {
     let message = format!("a session may have {MOST_NAMES} {what} at once");
     Refusal::new(SqlState::TOO_LARGE, Rule("bounds"), message)
+}
+
+/// What is no query of rows runs once (`PortalRun`, tcop/pquery.c).
+fn runs_once(name: &str) -> Refusal {
+    let message = format!("portal \"{name}\" cannot be run");
+    Refusal::new(SqlState("55000"), Rule("portal"), message)
 }
 
 fn no_portal(name: &str) -> Refusal {

@@ -171,19 +171,19 @@ impl Active {
 
     /// The server ignores what stands before the next Sync.
     fn skip_to_sync(&mut self, host: &mut dyn Host) {
-        loop {
-            match self.queue.front() {
-                Some(Expect::Ready | Expect::AheadReady) => return,
-                Some(_) => {
-                    if let Some(expect) = self.queue.pop_front() {
-                        self.undo(host, expect, None, false);
-                    }
-                }
+        let mut renamed = Vec::new();
+        while !matches!(self.queue.front(), Some(Expect::Ready | Expect::AheadReady)) {
+            match self.queue.pop_front() {
+                Some(Expect::Renamed(name, before)) => renamed.push((name, before)),
+                Some(expect) => self.undo(host, expect, None, false),
                 None => {
                     self.batch = Batch::Skipping { sent: true };
-                    return;
+                    break;
                 }
             }
+        }
+        for (name, before) in renamed.into_iter().rev() {
+            self.rename_back(name, before);
         }
     }
 
@@ -200,7 +200,8 @@ impl Active {
                 if let Some(server) = &mut self.server {
                     server.prepared.remove(&prepared);
                 }
-                match client.as_deref() {
+                // The names of those that were skipped come back by themselves.
+                match client.as_deref().filter(|_| failure.is_some()) {
                     Some("") => self.unnamed = None,
                     Some(name) => {
                         self.statements.remove(name);

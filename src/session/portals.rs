@@ -26,6 +26,8 @@ pub struct Portal {
     pub server_name: Option<Rc<[u8]>>,
     /// What it sets.
     pub sets: Option<Rc<[Change]>>,
+    /// It has been run by the proxy, and cannot be run again.
+    pub is_done: bool,
     batch: u64,
 }
 
@@ -63,7 +65,7 @@ impl Portals {
 
     /// A Bind is done or sent.
     pub fn open(&mut self, name: &str, statement: Rc<Statement>, server_name: Option<Rc<[u8]>>) {
-        let portal = Portal { statement, server_name, sets: None, batch: self.syncs };
+        let portal = Portal { statement, server_name, sets: None, is_done: false, batch: self.syncs };
         if name.is_empty() {
             self.unnamed = Some(portal);
         } else {
@@ -76,6 +78,14 @@ impl Portals {
         let portal = if name.is_empty() { self.unnamed.as_mut() } else { self.named.get_mut(name) };
         if let (Some(portal), Some(sets)) = (portal, sets) {
             portal.sets = Some(sets);
+        }
+    }
+
+    /// The portal of this name has been run by the proxy.
+    pub fn ran(&mut self, name: &str) {
+        let portal = if name.is_empty() { self.unnamed.as_mut() } else { self.named.get_mut(name) };
+        if let Some(portal) = portal {
+            portal.is_done = true;
         }
     }
 

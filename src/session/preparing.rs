@@ -31,6 +31,29 @@ impl Active {
         }
     }
 
+    /// A message is about to change what a name stands for: an error ahead of it, which nobody knows of yet, undoes
+    /// that.
+    pub(super) fn will_rename(&mut self, name: &str) {
+        if !self.queue.is_empty() {
+            let before =
+                if name.is_empty() { self.unnamed.clone() } else { self.statements.get(name).cloned() };
+            self.queue.push_back(Expect::Renamed(name.into(), before));
+        }
+    }
+
+    /// A name stands for what it stood for before a message that the server has skipped.
+    pub(super) fn rename_back(&mut self, name: Box<str>, before: Option<Rc<Statement>>) {
+        match before {
+            before if name.is_empty() => self.unnamed = before,
+            Some(before) => {
+                self.statements.insert(name, before);
+            }
+            None => {
+                self.statements.remove(&name);
+            }
+        }
+    }
+
     /// The statement of a text, the same for all sessions of a role where it was seen before.
     pub(super) fn shared_statement(
         &self,

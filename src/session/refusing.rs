@@ -12,7 +12,17 @@ use crate::wire::request;
 /// The portal that never exists: executing it fails the server's transaction as a refused statement must.
 pub(super) const NO_PORTAL: &[u8] = b"pgbulkhead refused";
 
+/// What PostgreSQL looks at before it looks whether the transaction has failed (`exec_parse_message`,
+/// `exec_bind_message`, `exec_describe_portal_message` and their like in tcop/postgres.c).
+const BEFORE_ABORTED: [SqlState; 4] =
+    [SqlState::SYNTAX, SqlState::UNDEFINED_STATEMENT, SqlState::UNDEFINED_CURSOR, SqlState::PROTOCOL];
+
 impl Active {
+    /// Whether the transaction is known to have failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.queue.is_empty() && self.status() == TransactionStatus::Failed
+    }
+
     /// Refuses a simple query: ERROR and ReadyForQuery, and the server's transaction fails too.
     pub(super) fn refuse_query(
         &mut self,
@@ -25,7 +35,11 @@ impl Active {
         if matches!(self.batch, Batch::Skipping { .. }) {
             return Ok(Flow::Done);
         }
-        self.refuse_message(host, io, refusal, text, offset)?;
+        if self.has_failed() && refusal.state != SqlState::SYNTAX {
+            self.refuse_message(host, io, &aborted(), "", 0)?;
+        } else {
+            self.refuse_message(host, io, refusal, text, offset)?;
+        }
         self.sync(io)
     }
 
@@ -51,10 +65,7 @@ impl Active {
             verdict: Verdict::Refused { refusal, text: shown },
         });
         let mut error = Vec::new();
-        if self.queue.is_empty()
-            && self.status() == TransactionStatus::Failed
-            && refusal.state != SqlState::SYNTAX
-        {
+        if self.has_failed() && !BEFORE_ABORTED.contains(&refusal.state) {
             answer::refusal(&mut error, Severity::Error, &aborted(), "", 0);
         } else {
             answer::refusal(&mut error, Severity::Error, refusal, text, offset);

@@ -199,6 +199,9 @@ impl Active {
                     out.extend_from_slice(bytes);
                     self.queue.pop_front();
                 }
+                Some(Expect::Renamed(..)) => {
+                    self.queue.pop_front();
+                }
                 Some(Expect::Query(query)) if query.has_to_say() => {
                     run.flush(out);
                     if let Some(change) = query.say_ahead(out) {

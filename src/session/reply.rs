@@ -11,6 +11,7 @@ use super::begun::Begin;
 use super::inserting::Inserting;
 use super::names::NameChange;
 use super::outgoing::Prepared;
+use super::statement::Statement;
 use crate::plan::Plan;
 use crate::policy::TenantId;
 use crate::sql::{Change, StatementKind};
@@ -20,6 +21,9 @@ use crate::sql::{Change, StatementKind};
 pub enum Expect {
     /// An answer of the proxy's own, said when its turn comes.
     Say(Cow<'static, [u8]>),
+    /// Behind this a name stands for something else: what it stood for before comes back where the server skips what
+    /// follows.
+    Renamed(Box<str>, Option<Rc<Statement>>),
     /// ParseComplete.
     Parse {
         /// What is being prepared.
@@ -87,7 +91,7 @@ impl Expect {
     #[inline]
     pub fn is_the_proxys_turn(&self) -> bool {
         match self {
-            Self::Say(_) | Self::Insert(_) => true,
+            Self::Say(_) | Self::Renamed(..) | Self::Insert(_) => true,
             Self::Query(query) => query.has_to_say(),
             _ => false,
         }

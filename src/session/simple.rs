@@ -69,6 +69,7 @@ impl Active {
         if std::mem::take(&mut self.ahead_failed) {
             return Ok(Flow::Done);
         }
+        self.drop_unnamed();
         let seen = host.seen(&self.who, text);
         // What was seen holds no NUL.
         if seen.is_none()

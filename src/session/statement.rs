@@ -6,6 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::active::kind;
+use super::begun::ends_what_failed;
 use super::checks;
 use super::host::{Host, Literals};
 use super::outgoing::{Prepared, RenderedText};
@@ -121,6 +122,12 @@ impl Statement {
         matches!(plan.planned.action, Action::Send { .. })
             && !asked.any(|asked| matches!(asked, Asked::Parameter(number, _) if is_missing(*number)))
             && (long && plan.cautious.is_some() || checks::are_decided(plan, message))
+    }
+
+    /// Whether a failed transaction takes it; an empty query too.
+    pub(super) fn ends_transaction(&self) -> bool {
+        let Body::Planned(planned) = &self.body else { return true };
+        ends_what_failed(&planned.plan.planned.action)
     }
 
     pub(super) fn parameters(&self) -> u16 {

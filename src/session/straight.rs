@@ -98,6 +98,9 @@ impl Active {
         limits: FrameLimits,
     ) -> Option<usize> {
         let batch = OneStatement::read(bytes, limits)?;
+        if batch.parse.is_some() && self.has_failed() {
+            return None;
+        }
         let now = host.now_unix();
         if self.expires.is_some_and(|expires| expires <= now) {
             return None;
@@ -161,7 +164,11 @@ impl Active {
     fn statement_of(&self, host: &mut dyn Host, batch: &OneStatement<'_>) -> Option<Rc<Statement>> {
         if let Some(parse) = &batch.parse {
             // Sessions repeat themselves.
-            let last = self.unnamed.as_ref().filter(|last| last.epoch == host.epoch());
+            let last = self
+                .unnamed
+                .as_ref()
+                .or(self.last_unnamed.as_ref())
+                .filter(|last| last.epoch == host.epoch());
             if let Some(last) = last.filter(|last| last.is_of(parse)) {
                 return Some(last.clone());
             }

@@ -144,8 +144,8 @@ fn begin_that_is_cancelled_fails_the_transaction() {
     assert_eq!(rig.answer(&[m('1', b""), error("57014")].concat()), "E[57014]");
     assert_eq!(rig.sent(), anew("", " S"));
     assert_eq!(rig.answer(&[ready('I'), again.clone()].concat()), "Z[E]");
-    assert!(rig.sent().starts_with("P[pgb_s1."), "the next batch");
-    assert_eq!(rig.answer(&[error("25P02"), ready('E')].concat()), "E[25P02] Z[E]");
+    assert_eq!(rig.sent(), "E[pgbulkhead refused.....] S", "the next batch");
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[25P02] Z[E]");
 
     // Or has not.
     let mut rig = waiting(Rig::fixed());

@@ -108,7 +108,10 @@ fn statement_whose_parse_failed_is_prepared_again() {
     rig.say(&[parse("s", "select bad", &[]), sync()].concat());
     rig.answer(&[error("42703"), ready('E')].concat());
     assert_eq!(rig.say(&[bind("", "s", &[]), sync()].concat()), "E[pgbulkhead refused.....] S");
-    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[25P02] Z[E]");
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[26000] Z[E]");
+    // AND CHAIN: another transaction is open.
+    rig.say(&q("rollback"));
+    rig.answer(&[complete("ROLLBACK"), ready('T')].concat());
     assert!(rig.say(&parse("s", "select bad", &[])).starts_with("P[pgb_s1."));
 }
 
@@ -225,6 +228,9 @@ fn statement_whose_cached_plan_is_stale_is_prepared_anew() {
     let stale =
         m('E', b"SERROR\0C0A000\0Mcached plan must not change result type\0RRevalidateCachedQuery\0\0");
     rig.answer(&[stale, ready('E')].concat());
+    // AND CHAIN: another transaction is open.
+    rig.say(&q("rollback"));
+    rig.answer(&[complete("ROLLBACK"), ready('T')].concat());
     let sent = rig.say(&[bind("", "s", &[]), sync()].concat());
     // By another name: the old one is stale on other server connections too.
     assert!(sent.starts_with("C[Spgb_s1.] P[pgb_s2."), "{sent}");
@@ -259,6 +265,54 @@ fn what_waits_for_answers_within_a_batch_asks_for_them() {
     assert!(sent.ends_with(" H") && *rig.session.want() == Want::Drain, "{sent}");
 }
 
+/// A rig whose session has a statement by this name, in an open transaction.
+fn in_transaction_with(name: &str) -> Rig {
+    let mut rig = Rig::fixed();
+    rig.say(&q("begin"));
+    rig.answer(&[complete("BEGIN"), ready('T')].concat());
+    rig.say(&[parse(name, "select 1", &[]), sync()].concat());
+    rig.answer(&[m('1', b""), ready('T')].concat());
+    rig
+}
+
+#[test]
+fn simple_query_destroys_the_unnamed_statement() {
+    let mut rig = in_transaction_with("");
+    rig.say(&q("select 2"));
+    rig.answer(&[m('T', b"\0\0"), complete("SELECT 0"), ready('T')].concat());
+    rig.say(&[bind("", "", &[]), sync()].concat());
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[26000] Z[E]");
+}
+
+#[test]
+fn failed_transaction_takes_the_parse_of_what_ends_it_only() {
+    let mut rig = in_transaction_with("s");
+    rig.say(&[parse("r", "rollback", &[]), sync()].concat());
+    rig.answer(&[m('1', b""), ready('T')].concat());
+    rig.say(&q("select bad"));
+    rig.answer(&[error("42703"), ready('E')].concat());
+    rig.say(&[parse("", "select 1", &[]), bind("", "", &[]), execute(""), sync()].concat());
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[25P02] Z[E]");
+    rig.say(&[parse("", "rollback", &[]), sync()].concat());
+    assert_eq!(rig.heard(), "1 Z[E]");
+}
+
+#[test]
+fn names_come_back_that_a_skipped_message_would_have_changed() {
+    let mut rig = in_transaction_with("a");
+    let names = [parse("b", "select 1", &[]), m('C', b"Sa\0"), parse("a", "select 1", &[]), m('C', b"Sa\0")];
+    let batch = [parse("", "select nothing", &[]), bind("", "", &[]), names.concat(), sync()];
+    rig.say(&batch.concat());
+    assert_eq!(rig.answer(&[m('1', b""), error("42703"), ready('E')].concat()), "1 E[42703] Z[E]");
+    rig.say(&q("rollback"));
+    rig.answer(&[complete("ROLLBACK"), ready('I')].concat());
+    assert!(rig.released());
+    rig.say(&[bind("", "b", &[]), sync()].concat());
+    assert_eq!(rig.heard(), "E[26000] Z[I]");
+    let sent = rig.say(&[bind("", "a", &[]), sync()].concat());
+    assert!(sent.contains("B[.pgb_s1."), "{sent}");
+}
+
 #[test]
 fn portal_that_a_sync_may_have_closed_is_bound_again_once_that_is_known() {
     let mut rig = Rig::fixed();
@@ -267,4 +321,11 @@ fn portal_that_a_sync_may_have_closed_is_bound_again_once_that_is_known() {
     assert_eq!(sent.matches("B[").count(), 1, "{sent}");
     assert_eq!(rig.answer(&[m('1', b""), m('2', b""), ready('I')].concat()), "1 2 Z[I]");
     assert!(rig.sent().contains("B[pgb_p2."));
+}
+
+#[test]
+fn statement_that_the_proxy_runs_runs_once_for_a_portal() {
+    let mut rig = in_transaction_with("s");
+    rig.say(&[parse("", "deallocate s", &[]), bind("", "", &[]), execute(""), execute(""), sync()].concat());
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "1 2 C[DEALLOCATE.] E[55000] Z[E]");
 }
