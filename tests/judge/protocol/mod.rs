@@ -1,7 +1,7 @@
 //! The protocol: random sequences of messages, cut into random writes, to the proxy and to PostgreSQL itself under
 //! row-level security. The answers must be the same message by message, but for what [`comparison`] names.
 //!
-//! `PGBULKHEAD_FUZZ_SEED` chooses where the numbers start, `PGBULKHEAD_FUZZ_COUNT` how many sequences are played: none
+//! `PGBULKHEAD_FUZZ_SEED` chooses where the numbers start, `PGBULKHEAD_PROTOCOL_COUNT` how many sequences are played: none
 //! where it is not set, since not every difference that it finds has been judged yet.
 //! A sequence that differs is shown with its number, as short as it still differs.
 
@@ -34,7 +34,7 @@ const CROWDS: [(usize, usize, u64); 3] = [(1, 1, 30), (4, 1, 35), (8, 2, 35)];
 pub fn judge(server: &Server) -> Result<(), String> {
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
     let first = number("PGBULKHEAD_FUZZ_SEED").unwrap_or(1).wrapping_mul(1_000_000);
-    let count = number("PGBULKHEAD_FUZZ_COUNT").unwrap_or(0);
+    let count = number("PGBULKHEAD_PROTOCOL_COUNT").unwrap_or(0);
     println!("protocol: {count} sequences from number {first}");
     let run = Run {
         stage: Mutex::new(Stage::new(server)),
