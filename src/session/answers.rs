@@ -118,7 +118,6 @@ impl Active {
         if tag == b'C' && self.has_begun(body) {
             return Ok(Seen::Nothing);
         }
-        self.copying = Copying::No;
         self.loading = None;
         self.frames.columns = None;
         match self.queue.front_mut() {
@@ -137,20 +136,15 @@ impl Active {
                 if let Some(Part::Sent(running)) = part {
                     self.ran(host, running, command);
                 }
-                self.await_copy();
+                // A later statement of it may be a COPY FROM.
+                if self.awaits_copy() {
+                    self.copying = Copying::Asked;
+                }
             }
             _ => return Err(Lost::Unexpected(tag)),
         }
+        self.copy_has_ended();
         Ok(Seen::Whole)
-    }
-
-    /// A later statement of a simple query may be a COPY FROM.
-    fn await_copy(&mut self) {
-        if let Some(Expect::Query(query)) = self.queue.front()
-            && query.awaits_copy()
-        {
-            self.copying = Copying::Asked;
-        }
     }
 
     pub(super) fn ran(&mut self, host: &mut dyn Host, running: Running, command: &[u8]) {
@@ -267,7 +261,7 @@ impl Active {
 
     /// The server is ready for another query, or for another batch.
     pub(super) fn is_ready(&mut self, status: TransactionStatus, of_sync: bool) {
-        self.copying = Copying::No;
+        self.copy_has_ended();
         let idle = status == TransactionStatus::Idle;
         if let Some(server) = &mut self.server {
             server.status = status;

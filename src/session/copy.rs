@@ -12,6 +12,7 @@ use super::host::Host;
 use super::relay::Lost;
 use super::reply::{Expect, Running};
 use crate::policy::{Refusal, Rule, SqlState};
+use crate::sql::StatementKind;
 use crate::sql::copy::Transcoder;
 use crate::wire::frame::{self, HEADER};
 use crate::wire::request;
@@ -61,6 +62,24 @@ impl Active {
         self.loading = Some(Box::new(Loading { transcoder, refusal: None }));
         self.copying = Copying::In;
         Ok(added)
+    }
+
+    /// A COPY FROM of a batch, or of a Query, is still to be answered.
+    pub(super) fn awaits_copy(&self) -> bool {
+        self.queue.iter().any(|expect| match expect {
+            Expect::Execute(running) => running.kind == StatementKind::CopyIn,
+            Expect::Query(query) => query.awaits_copy(),
+            Expect::Insert(inserting) => inserting.is_awaited(),
+            _ => false,
+        })
+    }
+
+    /// What stood before the queue has had its answer, and with it the COPY that it was. A COPY behind it may have been
+    /// asked for, and its data may have come already.
+    pub(super) fn copy_has_ended(&mut self) {
+        if self.copying != Copying::No {
+            self.copying = if self.awaits_copy() { Copying::Asked } else { Copying::No };
+        }
     }
 
     /// Takes CopyData as it comes, whatever its length: none of it is kept for the rest of its message. Gives the

@@ -3,7 +3,6 @@
 use super::active::{Active, Batch};
 use super::again::is_stale;
 use super::answers::{account, account_raised};
-use super::copy::Copying;
 use super::host::Host;
 use super::relay::{Lost, Seen};
 use super::reply::{Expect, Part, Running};
@@ -67,7 +66,6 @@ impl Active {
         if self.send_again(&fields) {
             return Ok(Seen::Nothing);
         }
-        self.copying = Copying::No;
         self.frames.columns = None;
         self.settings.failed();
         let mut out = Vec::new();
@@ -128,6 +126,7 @@ impl Active {
             }
             None => {}
         }
+        self.copy_has_ended();
         if let Some(begin) = begin {
             self.begin_and_fail(begin)?;
         }

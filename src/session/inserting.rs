@@ -43,6 +43,11 @@ pub struct Inserting {
 }
 
 impl Inserting {
+    /// Whether its rows are still to be asked for.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.begun
+    }
+
     /// A row is in; whether that was the last one.
     pub(super) fn row_done(&mut self) -> bool {
         self.done = self.done.saturating_add(1);

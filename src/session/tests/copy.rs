@@ -190,3 +190,18 @@ fn data_that_comes_early_waits_behind_a_replay_of_settings() {
     rig.answer(&m('G', b"\0\0\x01\0\0"));
     assert_eq!(rig.sent(), "d[1.] c");
 }
+
+#[test]
+fn data_that_comes_before_an_earlier_batch_is_answered_waits_for_its_copy() {
+    for answer in [complete("SELECT 1"), error("22012")] {
+        let mut rig = Rig::fixed();
+        let batch = |text: &str| [parse("", text, &[]), bind("", "", &[]), execute("")].concat();
+        let copy = [batch("copy t from stdin"), m('d', b"1\n"), m('c', b""), sync()].concat();
+        rig.say(&[batch("select 1"), sync(), copy].concat());
+        rig.answer(&[m('1', b""), m('2', b""), answer, ready('I')].concat());
+        assert_eq!(rig.sent(), "");
+        rig.answer(&[m('1', b""), m('2', b""), m('G', b"\0\0\0")].concat());
+        assert_eq!(rig.sent(), "d[1.] c S");
+        assert_eq!(rig.answer(&[complete("COPY 1"), ready('I')].concat()), "C[COPY 1.] Z[I]");
+    }
+}
