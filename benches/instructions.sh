@@ -53,7 +53,7 @@ system_calls() {
   done
   strace -c -p "$thread" -o "$lab/strace" 2>"$lab/strace.log" &
   strace=$!
-  until grep -q attached "$lab/strace.log"; do sleep 0.05; done
+  until grep -qs attached "$lab/strace.log"; do sleep 0.05; done
   count=$(queries "$1" "$2")
   kill -INT "$strace"
   wait "$strace" || true
