@@ -119,7 +119,7 @@ impl Statements {
                 ),
                 vec![int(id), text(&mark)],
             ),
-            7 => plain(format!("table app.lines limit 0")),
+            7 => plain("table app.lines limit 0".to_owned()),
             8 => plain(format!("values ('{mark}', 1), ('b', 2)")),
             9 => with("select $1::int + 1, $2::text", vec![int(id), text(&mark)]),
             _ => plain(format!("select id, body from app.lines where id = {id} for update")),
