@@ -125,16 +125,11 @@ impl Active {
             Action::Deallocate { name } => {
                 let known = |name: &str| self.statements.contains_key(name);
                 let answer = self.may_deallocate(name.as_deref(), known)?;
-                match name {
-                    Some(name) => self.will_rename(name),
-                    None => self
-                        .statements
-                        .keys()
-                        .cloned()
-                        .collect::<Vec<_>>()
-                        .iter()
-                        .for_each(|n| self.will_rename(n)),
-                }
+                let forgotten: Vec<Box<str>> = match name {
+                    Some(name) => vec![name.as_str().into()],
+                    None => self.statements.keys().cloned().collect(),
+                };
+                forgotten.iter().for_each(|name| self.will_rename(name));
                 self.rename(NameChange::Forgotten(name.as_deref().map(Into::into)));
                 self.say_in_batch(io, answer);
                 return Ok(());

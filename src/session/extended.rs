@@ -293,7 +293,7 @@ impl Active {
         match target {
             Target::Statement(name) => {
                 self.will_rename(name);
-                self.rename_back(name.into(), None);
+                self.stand_for(name, None);
             }
             Target::Portal(name) => {
                 if let Some(server_name) = self.portals.close(name).and_then(|portal| portal.server_name) {

@@ -182,7 +182,7 @@ impl Active {
             }
         }
         for (name, before) in renamed.into_iter().rev() {
-            self.rename_back(name, before);
+            self.stand_for(&name, before);
         }
     }
 
@@ -200,12 +200,8 @@ impl Active {
                     server.prepared.remove(&prepared);
                 }
                 // The names of those that were skipped come back by themselves.
-                match client.as_deref().filter(|_| failure.is_some()) {
-                    Some("") => self.unnamed = None,
-                    Some(name) => {
-                        self.statements.remove(name);
-                    }
-                    None => {}
+                if let (Some(_), Some(name)) = (&failure, client) {
+                    self.stand_for(&name, None);
                 }
             }
             // The table has changed since the statement was prepared (plancache.c).

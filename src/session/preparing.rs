@@ -41,15 +41,13 @@ impl Active {
         }
     }
 
-    /// A name stands for what it stood for before a message that the server has skipped.
-    pub(super) fn rename_back(&mut self, name: Box<str>, before: Option<Rc<Statement>>) {
-        match before {
-            before if name.is_empty() => self.unnamed = before,
-            Some(before) => {
-                self.statements.insert(name, before);
-            }
+    /// A name stands for this from now on, or for nothing.
+    pub(super) fn stand_for(&mut self, name: &str, statement: Option<Rc<Statement>>) {
+        match statement {
+            Some(statement) => self.name_statement(name, statement),
+            None if name.is_empty() => self.unnamed = None,
             None => {
-                self.statements.remove(&name);
+                self.statements.remove(name);
             }
         }
     }

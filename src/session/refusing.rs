@@ -35,11 +35,7 @@ impl Active {
         if matches!(self.batch, Batch::Skipping { .. }) {
             return Ok(Flow::Done);
         }
-        if self.has_failed() && refusal.state != SqlState::SYNTAX {
-            self.refuse_message(host, io, &aborted(), "", 0)?;
-        } else {
-            self.refuse_message(host, io, refusal, text, offset)?;
-        }
+        self.refuse(host, io, refusal, (text, offset), &[SqlState::SYNTAX])?;
         self.sync(io)
     }
 
@@ -53,6 +49,19 @@ impl Active {
         text: &str,
         offset: usize,
     ) -> Result<Flow, Refusal> {
+        self.refuse(host, io, refusal, (text, offset), &BEFORE_ABORTED)
+    }
+
+    /// Writes down what is refused and why, whatever the client is told: in a failed transaction that is 25P02, but for
+    /// the states that come before it.
+    fn refuse(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        refusal: &Refusal,
+        (text, offset): (&str, usize),
+        before_aborted: &[SqlState],
+    ) -> Result<Flow, Refusal> {
         let sent = match self.batch {
             Batch::Skipping { .. } => return Ok(Flow::Done),
             Batch::Open { sent } => sent,
@@ -65,7 +74,7 @@ impl Active {
             verdict: Verdict::Refused { refusal, text: shown },
         });
         let mut error = Vec::new();
-        if self.has_failed() && !BEFORE_ABORTED.contains(&refusal.state) {
+        if self.has_failed() && !before_aborted.contains(&refusal.state) {
             answer::refusal(&mut error, Severity::Error, &aborted(), "", 0);
         } else {
             answer::refusal(&mut error, Severity::Error, refusal, text, offset);

@@ -178,7 +178,7 @@ fn bound<'a>(
     let whole = attempted(world, role, statement, cautious, |binder, tree| binder.whole_statement(tree));
     let (mut tree, binder, deed) = whole?;
     let names = match (&tree.node, &deed) {
-        // SET is written anew, and what is prepared is bound when it is executed.
+        // A SET has literals only, each of which was judged; what is prepared is bound when it is executed.
         (Some(NodeEnum::VariableSetStmt(_)), _) | (_, Deed::Prepare { .. }) => seen::Names::default(),
         _ => seen::whole(&mut tree)?,
     };

@@ -329,3 +329,14 @@ fn statement_that_the_proxy_runs_runs_once_for_a_portal() {
     rig.say(&[parse("", "deallocate s", &[]), bind("", "", &[]), execute(""), execute(""), sync()].concat());
     assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "1 2 C[DEALLOCATE.] E[55000] Z[E]");
 }
+
+#[test]
+fn what_is_refused_in_a_failed_transaction_is_written_down_by_its_own_reason() {
+    let mut rig = in_transaction_with("s");
+    rig.say(&q("select bad"));
+    rig.answer(&[error("42703"), ready('E')].concat());
+    rig.host.accounts.clear();
+    rig.say(&q("refuse this"));
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[25P02] Z[E]");
+    assert_eq!(rig.host.accounts, ["1 refused 42501"]);
+}
