@@ -18,6 +18,8 @@ use foldhash::HashMap;
 use sqlparser::keywords::{ALL_KEYWORDS, ALL_KEYWORDS_INDEX, Keyword};
 use sqlparser::tokenizer::{Token, Word};
 
+use super::tokens::has_eaten;
+
 /// sqlparser's keywords by their capitals. Its own look-up compares ten of them, byte by byte, for each word.
 static KEYWORDS: LazyLock<HashMap<&[u8], Keyword>> = LazyLock::new(|| {
     ALL_KEYWORDS.iter().map(|word| word.as_bytes()).zip(ALL_KEYWORDS_INDEX.iter().copied()).collect()
@@ -28,6 +30,9 @@ const LONGEST: usize = 48;
 
 /// Cuts a text into tokens, or gives nothing where it is not plain. Literals keep their doubled quotes.
 pub(super) fn cut(sql: &str) -> Option<Vec<Token>> {
+    if has_eaten(sql) {
+        return None;
+    }
     let bytes = sql.as_bytes();
     let mut tokens = Vec::with_capacity(sql.len() / 3);
     let mut at = 0_usize;
@@ -281,6 +286,8 @@ mod tests {
             "select 1ü",
             "select a <-> b",
             "select a &> b",
+            "select \"a&>\"",
+            "select 'a &<|b'",
             "select a @- b",
             "select a =- b",
             "select a := b",

@@ -24,12 +24,7 @@ pub(super) fn of(sql: &str) -> Result<Vec<Token>, String> {
 
 /// The tokens that sqlparser's lexer gives, where it reads quotes as PostgreSQL does.
 pub(super) fn by_sqlparser(sql: &str) -> Result<Vec<Token>, String> {
-    // sqlparser's lexer drops the character after these two operators (`&>'` opens no string): PostgreSQL's printer
-    // puts a space there, and nothing else is read.
-    let eaten = |operator: &str| {
-        sql.match_indices(operator).any(|(at, _)| !followed_by_space(sql, at + operator.len()))
-    };
-    if eaten("&>") || eaten("&<|") {
+    if has_eaten(sql) {
         return Err("an operator that sqlparser's lexer misreads".into());
     }
     let dialect = PostgreSqlDialect {};
@@ -41,6 +36,15 @@ pub(super) fn by_sqlparser(sql: &str) -> Result<Vec<Token>, String> {
     }
     tokens.retain(|token| !matches!(token, Token::Whitespace(_)));
     Ok(tokens)
+}
+
+/// Whether a text may hold one of the two operators behind which sqlparser's lexer drops a character (`&>'` opens no string):
+/// PostgreSQL's printer puts a space there, and nothing else is read, also not between quotes.
+pub(super) fn has_eaten(sql: &str) -> bool {
+    let eaten = |operator: &str| {
+        sql.match_indices(operator).any(|(at, _)| !followed_by_space(sql, at + operator.len()))
+    };
+    sql.contains('&') && (eaten("&>") || eaten("&<|"))
 }
 
 /// What stands between quotes, as PostgreSQL's lexer cuts it (scan.l). None where a quote stays open, and where
