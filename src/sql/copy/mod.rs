@@ -36,7 +36,7 @@ mod tuples;
 
 use crate::catalog::Oid;
 
-pub(in crate::sql) use options::{Choices, form, in_words, recognised};
+pub(in crate::sql) use options::{Choices, form, in_words, printable, recognised};
 pub use transcode::Transcoder;
 
 /// Bytes of the row at the front of what a [`Transcoder`] gives for [`Load::inserts`]: a count of two bytes, and each

@@ -9,6 +9,8 @@ use super::super::refusals::{kind_of, unsupported};
 use super::{Columns, Form, Format, Header};
 use crate::policy::{Refusal, Rule, SqlState};
 
+const RULE: Rule = Rule("copy");
+
 /// The first major whose CSV has no end marker.
 const NO_CSV_MARKER: u32 = 180_000;
 
@@ -23,13 +25,13 @@ pub(in crate::sql) struct Choices {
 
 /// Reads the options of a COPY FROM.
 pub(in crate::sql) fn form(options: &[Node], server_version_num: u32) -> Result<Choices, Refusal> {
+    printable(options)?;
     let major = server_version_num / 10_000;
     let mut given = Given::default();
     for option in options {
-        let Some(NodeEnum::DefElem(option)) = &option.node else {
-            return Err(unsupported(&kind_of(option), -1));
-        };
-        given.take(option, major)?;
+        if let Some(NodeEnum::DefElem(option)) = &option.node {
+            given.take(option, major)?;
+        }
     }
     let format = given.format.unwrap_or(Format::Text);
     let csv = format == Format::Csv;
@@ -68,7 +70,7 @@ pub(in crate::sql) fn recognised(options: &[Node], server_version_num: u32) -> R
             && since(&option.defname) > server_version_num / 10_000
         {
             let message = format!("option \"{}\" not recognized", option.defname);
-            return Err(Refusal::new(SqlState::SYNTAX, Rule("copy"), message).at(option.location));
+            return Err(Refusal::new(SqlState::SYNTAX, RULE, message).at(option.location));
         }
     }
     Ok(())
@@ -96,7 +98,7 @@ fn check(form: &Form) -> Result<(), Refusal> {
 /// are inserted, the server does not see them.
 fn compatible(form: &Form, seen: &[String], skips_errors: bool, major: u32) -> Result<(), Refusal> {
     let has = |name: &str| seen.iter().any(|seen| seen == name);
-    let refuse = |state, message: &str| Err(Refusal::new(state, Rule("copy"), message));
+    let refuse = |state, message: &str| Err(Refusal::new(state, RULE, message));
     let (binary, csv) = (form.format == Format::Binary, form.format == Format::Csv);
     let text_only = ["delimiter", "null", "default"];
     if let Some(name) = text_only.iter().find(|name| binary && has(name)) {
@@ -132,7 +134,7 @@ fn compatible(form: &Form, seen: &[String], skips_errors: bool, major: u32) -> R
 
 /// The delimiter by itself.
 fn delimits(form: &Form) -> Result<(), Refusal> {
-    let refuse = |message: &str| Err(Refusal::new(SqlState::INVALID_PARAMETER, Rule("copy"), message));
+    let refuse = |message: &str| Err(Refusal::new(SqlState::INVALID_PARAMETER, RULE, message));
     match form.delimiter {
         b'\n' | b'\r' => refuse("COPY delimiter cannot be newline or carriage return"),
         c @ (b'\\' | b'.' | b'a'..=b'z' | b'0'..=b'9') if form.format == Format::Text => {
@@ -151,7 +153,7 @@ fn markers(form: &Form, major: u32) -> Result<(), Refusal> {
     for (name, marker, state) in markers {
         let refuse = |what| {
             let message = format!("{what} must not appear in the {name} specification");
-            Err(Refusal::new(state, Rule("copy"), message))
+            Err(Refusal::new(state, RULE, message))
         };
         if marker.contains(&form.delimiter) {
             return refuse("COPY delimiter");
@@ -162,7 +164,7 @@ fn markers(form: &Form, major: u32) -> Result<(), Refusal> {
     }
     if form.default.as_ref() == Some(&form.null) {
         let message = "NULL specification and DEFAULT specification cannot be the same";
-        return Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("copy"), message));
+        return Err(Refusal::new(SqlState::NOT_SUPPORTED, RULE, message));
     }
     Ok(())
 }
@@ -205,7 +207,7 @@ impl Given {
     fn take(&mut self, option: &DefElem, major: u32) -> Result<(), Refusal> {
         if self.seen.contains(&option.defname) {
             let message = "conflicting or redundant options";
-            return Err(Refusal::new(SqlState::SYNTAX, Rule("copy"), message).at(option.location));
+            return Err(Refusal::new(SqlState::SYNTAX, RULE, message).at(option.location));
         }
         self.seen.push(option.defname.clone());
         let word = || word(option).map(|word| word.to_ascii_lowercase());
@@ -227,7 +229,7 @@ impl Given {
                 self.header = match (boolean(option), word().as_deref()) {
                     (Some(true), _) => Header::Skip,
                     (Some(false), _) => Header::No,
-                    (None, Some("match")) if major >= 15 => Header::Match,
+                    (None, Some(word)) if is_match(word) && major >= 15 => Header::Match,
                     _ => return Err(wrong(option, SqlState::SYNTAX)),
                 };
             }
@@ -262,28 +264,93 @@ impl Given {
     }
 }
 
-/// Writes HEADER and FREEZE of a COPY so that they are read back as they are printed: a Boolean of the old syntax, `on`
-/// and `1` are other values in the tree for the same choice (`defGetBoolean`, define.c).
+/// Writes the options' values of a COPY so that they are read back as they are printed: a Boolean of the old syntax,
+/// `on` and `1` are other values in the tree for the same choice (`defGetBoolean`, define.c), and a number stands for
+/// its text where a text is wanted (`defGetString`).
 pub(in crate::sql) fn in_words(statement: &mut Node) {
     let Some(NodeEnum::CopyStmt(copy)) = &mut statement.node else { return };
     for option in &mut copy.options {
         let Some(NodeEnum::DefElem(option)) = &mut option.node else { continue };
-        if matches!(option.defname.as_str(), "header" | "freeze")
-            && option.arg.is_some()
-            && let Some(chosen) = boolean(option)
-        {
-            let word = if chosen { "true" } else { "false" };
-            option.arg = Some(Box::new(build::text(word)));
+        let value = match kind(&option.defname) {
+            Kind::Choice if option.arg.is_some() => boolean(option).map(|chosen| chosen.to_string()),
+            Kind::Text => word(option),
+            _ => None,
+        };
+        if let Some(value) = value {
+            option.arg = Some(Box::new(build::text(&value)));
         }
     }
 }
 
+/// Refuses, with the server's code, a value of an option that the printer would not print as what it is.
+pub(in crate::sql) fn printable(options: &[Node]) -> Result<(), Refusal> {
+    for option in options {
+        let Some(NodeEnum::DefElem(option)) = &option.node else {
+            return Err(unsupported(&kind_of(option), -1));
+        };
+        let name = &option.defname;
+        let refuse = |state, message: String| Err(Refusal::new(state, RULE, message).at(option.location));
+        match (kind(name), option.arg.as_deref().and_then(|arg| arg.node.as_ref())) {
+            (Kind::Choice, None) | (Kind::Text, Some(NodeEnum::String(_))) => {}
+            (Kind::Choice, _) => {
+                let known = boolean(option).is_some() || word(option).as_deref().is_some_and(is_match);
+                if !known {
+                    return refuse(SqlState::SYNTAX, format!("{name} requires a Boolean value"));
+                }
+            }
+            (Kind::Number, Some(NodeEnum::Integer(_) | NodeEnum::Float(_) | NodeEnum::String(_))) => {}
+            (Kind::Text | Kind::Number, None) => {
+                return refuse(SqlState::SYNTAX, format!("{name} requires a parameter"));
+            }
+            (Kind::Columns, Some(NodeEnum::AStar(_) | NodeEnum::List(_))) => {}
+            (Kind::Columns, _) => {
+                let message = format!("argument to option \"{name}\" must be a list of column names");
+                return refuse(SqlState::INVALID_PARAMETER, message);
+            }
+            (Kind::Text | Kind::Number | Kind::Unknown, _) => return Err(refused(option)),
+        }
+    }
+    Ok(())
+}
+
+/// What an option's value is, by the option's name (`ProcessCopyOptions`, copy.c).
+enum Kind {
+    /// A Boolean, of HEADER also `match`.
+    Choice,
+    /// A text or a word.
+    Text,
+    /// A number, or a text of one.
+    Number,
+    /// Columns' names or `*`.
+    Columns,
+    /// An option that no rule here knows.
+    Unknown,
+}
+
+fn kind(option: &str) -> Kind {
+    match option {
+        "header" | "freeze" => Kind::Choice,
+        "format" | "delimiter" | "null" | "quote" | "escape" | "default" | "encoding" | "on_error"
+        | "log_verbosity" => Kind::Text,
+        "reject_limit" => Kind::Number,
+        "force_quote" | "force_not_null" | "force_null" => Kind::Columns,
+        _ => Kind::Unknown,
+    }
+}
+
+fn is_match(word: &str) -> bool {
+    word.eq_ignore_ascii_case("match")
+}
+
 /// An option's value as `defGetBoolean` gives it; none where that raises.
 fn boolean(option: &DefElem) -> Option<bool> {
-    match word(option).map(|word| word.to_ascii_lowercase()).as_deref() {
-        None | Some("true" | "on" | "1") => Some(true),
-        Some("false" | "off" | "0") => Some(false),
-        Some(_) => None,
+    if option.arg.is_none() {
+        return Some(true);
+    }
+    match word(option)?.to_ascii_lowercase().as_str() {
+        "true" | "on" | "1" => Some(true),
+        "false" | "off" | "0" => Some(false),
+        _ => None,
     }
 }
 
@@ -294,7 +361,7 @@ fn refused(option: &DefElem) -> Refusal {
 /// A word that the option does not have.
 fn wrong(option: &DefElem, state: SqlState) -> Refusal {
     let message = format!("COPY's option {} has no such value", option.defname);
-    Refusal::new(state, Rule("copy"), message).at(option.location)
+    Refusal::new(state, RULE, message).at(option.location)
 }
 
 /// An option's value as `defGetString` (define.c) gives it; none without one.
@@ -302,9 +369,10 @@ fn word(option: &DefElem) -> Option<String> {
     match option.arg.as_deref().map(|arg| &arg.node) {
         Some(Some(NodeEnum::String(value))) => Some(value.sval.clone()),
         Some(Some(NodeEnum::Integer(value))) => Some(value.ival.to_string()),
+        Some(Some(NodeEnum::Float(value))) => Some(value.fval.clone()),
         Some(Some(NodeEnum::Boolean(value))) => Some(value.boolval.to_string()),
-        None => None,
-        Some(_) => Some("?".to_owned()),
+        Some(Some(NodeEnum::AStar(_))) => Some("*".to_owned()),
+        Some(_) | None => None,
     }
 }
 
@@ -320,7 +388,7 @@ fn one_byte(option: &DefElem) -> Result<u8, Refusal> {
         [byte] => Ok(*byte),
         _ => {
             let message = format!("COPY {} must be a single one-byte character", option.defname);
-            Err(Refusal::new(SqlState::NOT_SUPPORTED, Rule("copy"), message).at(option.location))
+            Err(Refusal::new(SqlState::NOT_SUPPORTED, RULE, message).at(option.location))
         }
     }
 }
@@ -329,7 +397,7 @@ fn marker(option: &DefElem) -> Result<Box<[u8]>, Refusal> {
     let text = string(option)?;
     if text.contains(['\n', '\r']) {
         let message = format!("COPY {} cannot use newline or carriage return", option.defname);
-        return Err(Refusal::new(SqlState::INVALID_PARAMETER, Rule("copy"), message).at(option.location));
+        return Err(Refusal::new(SqlState::INVALID_PARAMETER, RULE, message).at(option.location));
     }
     Ok(text.as_bytes().into())
 }

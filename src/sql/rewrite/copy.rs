@@ -7,8 +7,9 @@ use pg_query::protobuf::{CopyStmt, Node, SelectStmt};
 use crate::catalog::Generated;
 use crate::policy::{Refusal, Rule, SqlState};
 
-use super::super::bind::{Binder, kind_of, unsupported};
+use super::super::bind::{Binder, unsupported};
 use super::super::build;
+use super::super::copy::printable;
 
 const RULE: Rule = Rule("copy");
 
@@ -56,10 +57,9 @@ pub(super) fn only_the_wire(copy: &CopyStmt) -> Result<(), Refusal> {
 
 /// The options that change nothing but the form of the rows.
 fn options(options: &[Node]) -> Result<(), Refusal> {
+    printable(options)?;
     for option in options {
-        let Some(NodeEnum::DefElem(option)) = &option.node else {
-            return Err(unsupported(&kind_of(option), -1));
-        };
+        let Some(NodeEnum::DefElem(option)) = &option.node else { continue };
         let known = ["format", "header", "delimiter", "null", "quote", "escape", "force_quote", "encoding"];
         if !known.contains(&option.defname.as_str()) {
             return Err(unsupported(&format!("COPY's option {}", option.defname), option.location));
