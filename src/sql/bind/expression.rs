@@ -19,6 +19,8 @@ pub(in crate::sql) struct Facts {
     pub reads: BTreeSet<(usize, usize)>,
     /// Columns that are read of items whose key GROUP BY may lean on: depth, number of the item, name.
     pub grouped: BTreeSet<(usize, usize, String)>,
+    /// The same of GROUPING's arguments, which must stand in GROUP BY as they are.
+    pub grouping: BTreeSet<(usize, usize, String)>,
     /// A sub-select of it holds tenants' rows.
     pub tenanted: bool,
     pub volatile: bool,
@@ -36,6 +38,7 @@ impl Facts {
     pub fn merge(&mut self, other: Self) {
         self.reads.extend(other.reads);
         self.grouped.extend(other.grouped);
+        self.grouping.extend(other.grouping);
         self.tenanted |= other.tenanted;
         self.volatile |= other.volatile;
         self.sublink |= other.sublink;
@@ -47,6 +50,7 @@ impl Facts {
     pub fn below(mut self, depth: usize) -> Self {
         self.reads.retain(|(d, _)| *d < depth);
         self.grouped.retain(|(d, ..)| *d < depth);
+        self.grouping.retain(|(d, ..)| *d < depth);
         Self { aggregate: false, set_returning: false, sublink: false, ..self }
     }
 }
@@ -110,10 +114,10 @@ impl Binder<'_> {
             NodeEnum::BooleanTest(test) => self.optional(scope, &mut test.arg, facts),
             NodeEnum::NamedArgExpr(arg) => self.optional(scope, &mut arg.arg, facts),
             NodeEnum::GroupingFunc(grouping) => {
-                // Its arguments stand in GROUP BY already; what depends on a key does not count.
-                let grouped = facts.grouped.clone();
-                self.all(scope, &mut grouping.args, facts)?;
-                facts.grouped = grouped;
+                let mut own = Facts::default();
+                self.all(scope, &mut grouping.args, &mut own)?;
+                facts.grouping.extend(std::mem::take(&mut own.grouped));
+                facts.merge(own);
                 Ok(())
             }
             NodeEnum::SqlvalueFunction(function) => self.value_function(function.op, function.location),

@@ -4,18 +4,25 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, SelectStmt};
 
+use crate::policy::{Refusal, SqlState};
+
 use super::super::build;
-use super::{Binder, Facts, Item, Level};
+use super::{Binder, FORM, Facts, Item, Level};
 
 /// Types without an equality: they cannot be grouped by (json, xml, point).
 const NO_EQUALITY: [u32; 3] = [114, 142, 600];
 
 impl Binder<'_> {
     /// Adds to a plain GROUP BY the columns of each item whose whole key it holds.
-    pub(super) fn widen_groups(&mut self, level: &Level, select: &mut SelectStmt, facts: &Facts) {
+    pub(super) fn widen_groups(
+        &mut self,
+        level: &Level,
+        select: &mut SelectStmt,
+        facts: &Facts,
+    ) -> Result<(), Refusal> {
         let plain = |node: &Node| !matches!(node.node, Some(NodeEnum::GroupingSet(_)));
         if select.group_clause.is_empty() || !select.group_clause.iter().all(plain) {
-            return;
+            return Ok(());
         }
         for (id, item) in level.items.iter().enumerate().filter(|(_, i)| !i.key.is_empty()) {
             let Some(name) = &item.name else { continue };
@@ -32,19 +39,23 @@ impl Binder<'_> {
                 own.is_none_or(grouped) && !holds(column)
             };
             let read = facts.grouped.iter().filter(|(depth, at, _)| (*depth, *at) == (level.depth, id));
-            let added: Vec<Node> = read
-                .map(|(.., column)| column.as_str())
-                .filter(depends)
-                .map(|column| build::column(&[name, column]))
-                .collect();
+            let added: Vec<&str> = read.map(|(.., column)| column.as_str()).filter(depends).collect();
+            let tested = |column: &&str| facts.grouping.contains(&(level.depth, id, (*column).to_owned()));
+            if added.iter().any(tested) {
+                // What depends on a key is none (parse_agg.c); only the added column would make it one.
+                let message =
+                    "arguments to GROUPING must be grouping expressions of the associated query level";
+                return Err(Refusal::new(SqlState("42803"), FORM, message));
+            }
             if !added.is_empty() {
                 self.edits.push(super::Edit {
                     position: None,
                     reason: format!("{name}: GROUP BY names what depends on its key"),
                 });
-                select.group_clause.extend(added);
+                select.group_clause.extend(added.into_iter().map(|column| build::column(&[name, column])));
             }
         }
+        Ok(())
     }
 }
 

@@ -221,7 +221,7 @@ impl Binder<'_> {
         let simple = !correlated_from && is_simple(select, &level, &facts);
         let single = single(select, &level, &facts);
         self.write_out_stars(&scope, &mut select.target_list)?;
-        self.widen_groups(&level, select, &facts);
+        self.widen_groups(&level, select, &facts)?;
         rewrite::level(self, &level, select)?;
         let locked = level.items.iter().flat_map(locked).collect();
         let facts = facts.below(level.depth);

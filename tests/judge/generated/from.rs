@@ -13,7 +13,16 @@ pub struct From {
 impl Maker {
     /// A FROM list without the word.
     pub fn make_from(&mut self) -> From {
-        let around = std::mem::take(&mut self.taken);
+        self.make_from_with(Vec::new())
+    }
+
+    /// A FROM list beside an item of this name.
+    pub fn make_from_beside(&mut self, name: &str) -> From {
+        self.make_from_with(vec![name.to_owned()])
+    }
+
+    fn make_from_with(&mut self, taken: Vec<String>) -> From {
+        let around = std::mem::replace(&mut self.taken, taken);
         let mut from = self.tree(&Level::default(), 2);
         if self.rng.chance(15) {
             let right = self.tree(&from.level, 1);

@@ -16,12 +16,14 @@ impl Maker {
         let text = self.open_target(table);
         let target = self.levels.last().map(|l| l.items[0].alias.clone()).unwrap_or_default();
         // A source in which each key stands once.
-        let (source, columns) = match self.rng.below(3) {
-            0 => {
+        let any = if self.rng.chance(35) { self.keys_of_any(table, key) } else { None };
+        let (source, columns) = match (any, self.rng.below(3)) {
+            (Some(any), _) => any,
+            (None, 0) => {
                 let columns: Vec<Col> = table.columns.iter().map(super::from::col).collect();
                 (format!("{} AS src", self.relation_name(table)), columns)
             }
-            _ => {
+            (None, _) => {
                 let condition = scoped(self, |maker| {
                     let item = Item {
                         alias: "z".into(),
@@ -64,8 +66,11 @@ impl Maker {
         let only_source = Level { items: vec![source_item.clone()], ambiguous: Vec::new() };
         both.items.push(source_item);
         self.levels.push(both);
-        let leak = if self.rng.chance(60) { self.leak() } else { None };
-        let on = leak.map_or(String::new(), |l| format!(" AND ({l})"));
+        let on = match self.rng.below(10) {
+            0..5 => self.leak().map_or(String::new(), |leak| format!(" AND ({leak})")),
+            5..7 => format!(" AND ({})", self.condition()),
+            _ => String::new(),
+        };
         let mut arms = String::new();
         for _ in 0..1 + self.rng.below(2) {
             let condition =
@@ -73,12 +78,13 @@ impl Maker {
             let action = match self.rng.below(4) {
                 0 => "DELETE".into(),
                 1 => "DO NOTHING".into(),
-                _ => format!("UPDATE SET {}", self.assignments(table).0),
+                _ => self.update_action(table, &arms),
             };
             arms.push_str(&format!(" WHEN MATCHED{condition} THEN {action}"));
         }
         if self.major >= 17 && self.rng.chance(30) {
-            arms.push_str(&self.not_in_source(table));
+            let arm = self.not_in_source(table, &arms);
+            arms.push_str(&arm);
         }
         self.levels.pop();
         self.levels.push(only_source);
@@ -109,15 +115,30 @@ impl Maker {
         let returning = match self.major {
             17.. if self.rng.chance(30) => {
                 let column = self.rng.pick(table.columns).name;
-                format!(" RETURNING merge_action(), {target}.{column} AS o1, src.{key} AS o2")
+                let tested = self.rng.pick(table.columns).name;
+                let old = if self.major >= 18 { *self.rng.pick(&["", "old.", "new."]) } else { "" };
+                let row = if old.is_empty() { format!("{target}.") } else { old.to_owned() };
+                format!(
+                    " RETURNING merge_action(), {target}.{column} AS o1, src.{key} AS o2, \
+                     CASE WHEN merge_action() <> 'INSERT' THEN {row}{tested}::text END AS o3"
+                )
             }
             _ => String::new(),
         };
         format!("MERGE INTO {text} USING {source} ON {target}.{key} = src.{key}{on}{arms}{returning}")
     }
 
+    /// PostgreSQL mixes up, or crashes over, rows of sub-selects that more than one arm assigns.
+    fn update_action(&mut self, table: &'static Table, arms: &str) -> String {
+        let row = ") = (SELECT ";
+        match format!("UPDATE SET {}", self.assignments(table).0) {
+            again if again.contains(row) && arms.contains(row) => "DO NOTHING".into(),
+            action => action,
+        }
+    }
+
     /// An arm for the rows that the source has not; it sees the target alone.
-    fn not_in_source(&mut self, table: &'static Table) -> String {
+    fn not_in_source(&mut self, table: &'static Table, arms: &str) -> String {
         let both = self.levels.pop().unwrap_or_default();
         let only = Level { items: both.items.iter().take(1).cloned().collect(), ambiguous: Vec::new() };
         self.levels.push(only);
@@ -125,7 +146,7 @@ impl Maker {
         let action = match self.rng.below(3) {
             0 => "DELETE".into(),
             1 => "DO NOTHING".into(),
-            _ => format!("UPDATE SET {}", self.assignments(table).0),
+            _ => self.update_action(table, arms),
         };
         self.levels.pop();
         self.levels.push(both);

@@ -5,12 +5,14 @@
 //! oracle does not have is another tenant's row, seen.
 //!
 //! `PGBULKHEAD_FUZZ_SEED` chooses where the numbers start, `PGBULKHEAD_FUZZ_COUNT` how many statements are
-//! made, `PGBULKHEAD_FUZZ_SKIP` leaves out the first ones of them, `PGBULKHEAD_FUZZ_SECONDS` ends early. What is found is shrunk by hand and goes to `tests/generated/cases`, which always run.
+//! made, `PGBULKHEAD_FUZZ_SKIP` leaves out the first ones of them, `PGBULKHEAD_FUZZ_SECONDS` ends early,
+//! `PGBULKHEAD_FUZZ_WRITES=1` makes none but those that write. What is found is shrunk by hand and goes to `tests/generated/cases`, which always run.
 
 mod cases;
 mod compared;
 mod expression;
 mod from;
+mod joined_write;
 mod maker;
 mod merge;
 mod query;
@@ -75,11 +77,12 @@ pub fn judge(server: &Server) -> Result<(), String> {
 
 fn round(pair: &mut Pair, seeds: Range<u64>, until: Option<Instant>, tally: &Mutex<Tally>) {
     let told = format!("{seeds:?}");
+    let writes_only = std::env::var_os("PGBULKHEAD_FUZZ_WRITES").is_some();
     for seed in seeds {
         if until.is_some_and(|until| Instant::now() > until) {
             break;
         }
-        let made = write::made(seed, pair.major());
+        let made = write::made(seed, pair.major(), writes_only);
         let began = Instant::now();
         let found = pair.compare(&made);
         tally.lock().expect("no round panics").add(seed, pair.settings(), &made, began.elapsed(), found);

@@ -12,17 +12,21 @@ pub struct Made {
     pub writes: bool,
 }
 
-/// The statement of a seed.
-pub fn made(seed: u64, major: u32) -> Made {
+/// The statement of a seed; one that writes, if no other is wanted.
+pub fn made(seed: u64, major: u32, writes_only: bool) -> Made {
     let extended = seed % 2 == 1;
     let mut maker = Maker::new(seed.wrapping_mul(0x5851_F42D_4C95_7F2D), major, extended);
-    let (sql, writes) = match maker.rng.below(100) {
+    let from = if writes_only { 74 } else { 0 };
+    let (sql, writes) = match from + maker.rng.below(100 - from) {
         0..70 => (maker.query(None).0, false),
         70..74 => (maker.copied(), false),
         74..77 => (maker.data_modifying(), true),
         77..84 => (maker.with_names(|maker| maker.insert().0), true),
-        84..91 => (maker.with_names(|maker| maker.update().0), true),
-        91..96 => (maker.with_names(|maker| maker.delete().0), true),
+        84..88 => (maker.with_names(|maker| maker.update().0), true),
+        88..90 => (maker.with_names(|maker| maker.delete().0), true),
+        90..93 => (maker.with_names(Maker::joined_write), true),
+        93..95 => (maker.with_names(Maker::insert_of_query), true),
+        95..97 => (maker.chained_writes(), true),
         _ if major >= 15 => (maker.with_names(Maker::merge), true),
         _ => (maker.delete().0, true),
     };
@@ -56,10 +60,17 @@ impl Maker {
         } else {
             (name, table.name.to_owned())
         };
+
         let columns = table.columns.iter().map(super::from::col).collect();
         let item = Item { alias, columns, table: Some(table), has_row: true, plain: false };
         self.levels.push(Level { items: vec![item], ambiguous: Vec::new() });
         text
+    }
+
+    /// The target without its children, now and then.
+    pub fn only(&mut self, table: &Table, text: String) -> String {
+        let only = !table.name.starts_with("v_") && self.rng.chance(8);
+        if only { format!("ONLY {text}") } else { text }
     }
 
     /// RETURNING; the columns that were written hold anything now.
@@ -69,6 +80,7 @@ impl Maker {
         }
         let top = self.levels.len() - 1;
         for item in &mut self.levels[top].items {
+            item.has_row &= written.is_empty();
             for column in &mut item.columns {
                 if written.contains(&column.name.as_str()) || written.contains(&"*") {
                     column.values = Values::Unknown;
@@ -197,7 +209,7 @@ impl Maker {
         {
             return String::new();
         }
-        if self.rng.chance(35) {
+        if self.rng.chance(20) {
             return " ON CONFLICT DO NOTHING".into();
         }
         let key = match table.name {
@@ -207,6 +219,20 @@ impl Maker {
             "customers" if self.rng.chance(40) => "email".into(),
             _ => table.key.join(", "),
         };
+        // What index is meant: its condition is looked at by the planner alone.
+        self.levels.push(level.clone());
+        let mut inferred = match self.rng.below(6) {
+            0 => self.leak().map_or(String::new(), |leak| format!(" WHERE {leak}")),
+            1 => format!(" WHERE {}", self.simple(Ty::Text) + " IS NOT NULL"),
+            _ => String::new(),
+        };
+        self.levels.pop();
+        if inferred.contains('$') {
+            inferred.clear();
+        }
+        if self.rng.chance(20) {
+            return format!(" ON CONFLICT ({key}){inferred} DO NOTHING");
+        }
         let mut level = level.clone();
         let mut excluded = level.items[0].clone();
         excluded.alias = "excluded".into();
@@ -224,7 +250,7 @@ impl Maker {
             ["id"] if table.groups_by_key && key == "id" && self.rng.chance(25) => {
                 format!("ON CONSTRAINT {}_pkey", table.name)
             }
-            _ => format!("({key})"),
+            _ => format!("({key}){inferred}"),
         };
         format!(" ON CONFLICT {arbiter} DO UPDATE SET {set}{condition}")
     }
@@ -286,6 +312,7 @@ impl Maker {
     pub fn update(&mut self) -> (String, Vec<Col>) {
         let table = self.target();
         let text = self.open_target(table);
+        let text = self.only(table, text);
         let (set, written) = self.assignments(table);
         // What is joined must match once: the row of the target decides.
         let from = if self.rng.chance(40) { self.joined_once() } else { String::new() };
@@ -297,7 +324,7 @@ impl Maker {
         (format!("UPDATE {text} SET {set}{from} WHERE ({condition}){joined}{returning}"), outputs)
     }
 
-    fn write_condition(&mut self) -> String {
+    pub fn write_condition(&mut self) -> String {
         let mut all = vec![self.condition()];
         while self.rng.chance(50) {
             let more = self.condition();
@@ -330,6 +357,7 @@ impl Maker {
     pub fn delete(&mut self) -> (String, Vec<Col>) {
         let table = self.target();
         let text = self.open_target(table);
+        let text = self.only(table, text);
         let from = if self.rng.chance(40) { self.joined_once() } else { String::new() };
         let condition = self.write_condition();
         let (returning, outputs) = self.returning(&[]);
