@@ -85,6 +85,19 @@ mod tests {
         assert_eq!(Catalogs::verdict("app", "pg_class"), CatalogVerdict::Denied);
     }
 
+    /// They are schema, as pg_get_viewdef shows it to psql and SQLAlchemy; source of functions is not.
+    #[test]
+    fn definitions_of_views_are_shown_and_source_of_functions_is_not() {
+        let open = CatalogVerdict::Allowed { denied_columns: &[] };
+        for relation in ["pg_views", "pg_matviews", "pg_rules", "pg_policies"] {
+            assert_eq!(Catalogs::verdict("pg_catalog", relation), open, "{relation}");
+        }
+        let CatalogVerdict::Allowed { denied_columns } = Catalogs::verdict("pg_catalog", "pg_proc") else {
+            unreachable!("pg_proc is allowed")
+        };
+        assert!(denied_columns.contains(&"prosrc") && denied_columns.contains(&"prosqlbody"));
+    }
+
     #[test]
     fn counts_of_other_tenants_rows_stay_hidden() {
         let CatalogVerdict::Allowed { denied_columns } = Catalogs::verdict("pg_catalog", "pg_class") else {

@@ -289,7 +289,9 @@ impl Maker {
             String::new()
         };
         self.plain = was;
-        let limit = self.limit(columns.len());
+        // PostgreSQL up to 17 sorts grouping sets wrong where a column of them equals a constant, the tenant's say.
+        let sorts = !["CUBE", "ROLLUP", "SETS"].iter().any(|word| group.contains(word));
+        let limit = if sorts { self.limit(columns.len()) } else { String::new() };
         (format!("SELECT {}{rest}{group}{having}{limit}", outputs.join(", ")), columns)
     }
 
