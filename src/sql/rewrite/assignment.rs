@@ -207,6 +207,7 @@ impl Binder<'_> {
         if values.len() != numbers.len() {
             return Err(unsupported("DEFAULT for a foreign key", -1));
         }
+        self.refuse_varying_key(&values)?;
         let proved = self.prove_key(relation, proof, &values, None)?;
         let first = proof.own_columns().next();
         let number = numbers.iter().find(|(column, _)| Some(*column) == first).map(|(_, n)| *n);

@@ -239,6 +239,9 @@ impl Binder<'_> {
             values.push(target.val.take().map(|v| *v).unwrap_or_default());
         }
         let before = values.len();
+        if !select.from_clause.is_empty() {
+            rule.proofs.iter().try_for_each(|proof| self.refuse_varying_key(&rule.key(proof, &values)))?;
+        }
         self.row(relation, &mut values, rule)?;
         let mut values = values.into_iter();
         for target in select.target_list.iter_mut().take(before) {

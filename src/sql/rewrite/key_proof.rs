@@ -133,6 +133,63 @@ impl Binder<'_> {
         Ok(Some(build::scalar(select)))
     }
 
+    /// A key that is to be evaluated anew for each row stands in a sub-select of its own here ([`Self::once`]), and
+    /// PostgreSQL runs one that reads nothing of the row once for all rows. What is volatile would lose its values.
+    pub fn refuse_varying_key(&self, values: &[(i16, Node)]) -> Result<(), Refusal> {
+        for (_, value) in values {
+            let mut found = Volatile::default();
+            self.look_for_volatile(value, &mut found);
+            if found.volatile && !found.column {
+                return Err(unsupported("a volatile expression without columns as a key of many rows", -1)
+                    .hint(
+                        "Give it a name in FROM: SELECT s.key FROM (SELECT random() AS key FROM …) AS s.",
+                    ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what is evaluated with an expression; a sub-select of the client's own is run once by PostgreSQL too.
+    fn look_for_volatile(&self, value: &Node, found: &mut Volatile) {
+        let mut parts: Vec<&Node> = Vec::new();
+        match &value.node {
+            Some(NodeEnum::ColumnRef(_)) => found.column = true,
+            Some(NodeEnum::FuncCall(call)) => {
+                // What the session has drawn last is the same for every row.
+                let name = build::names(&call.funcname).and_then(|names| names.last().copied());
+                let name = name.filter(|name| !matches!(*name, "currval" | "lastval")).unwrap_or_default();
+                found.volatile |= self.catalog.functions_named(name).iter().any(|f| f.volatility == 'v');
+                parts.extend(&call.args);
+            }
+            Some(NodeEnum::AExpr(expr)) => {
+                parts.extend([&expr.lexpr, &expr.rexpr].into_iter().flatten().map(|n| &**n))
+            }
+            Some(NodeEnum::TypeCast(cast)) => parts.extend(cast.arg.as_deref()),
+            Some(NodeEnum::CaseExpr(case)) => {
+                parts.extend([&case.arg, &case.defresult].into_iter().flatten().map(|n| &**n));
+                parts.extend(&case.args);
+            }
+            Some(NodeEnum::CaseWhen(when)) => {
+                parts.extend([&when.expr, &when.result].into_iter().flatten().map(|n| &**n));
+            }
+            Some(NodeEnum::CoalesceExpr(expr)) => parts.extend(&expr.args),
+            Some(NodeEnum::MinMaxExpr(expr)) => parts.extend(&expr.args),
+            Some(NodeEnum::BoolExpr(expr)) => parts.extend(&expr.args),
+            Some(NodeEnum::NullTest(test)) => parts.extend(test.arg.as_deref()),
+            Some(NodeEnum::AArrayExpr(array)) => parts.extend(&array.elements),
+            Some(NodeEnum::List(list)) => parts.extend(&list.items),
+            Some(NodeEnum::AIndirection(step)) => {
+                parts.extend(step.arg.as_deref());
+                parts.extend(&step.indirection);
+            }
+            Some(NodeEnum::AIndices(index)) => {
+                parts.extend([&index.lidx, &index.uidx].into_iter().flatten().map(|n| &**n));
+            }
+            _ => {}
+        }
+        parts.into_iter().for_each(|part| self.look_for_volatile(part, found));
+    }
+
     /// Whether a value is set, where it may be asked beside the place that it is written to; none where it always is.
     pub fn is_set(&self, relation: &Relation, column: i16, value: &Node) -> Result<Option<Node>, Refusal> {
         if is_constant(value) {
@@ -171,6 +228,13 @@ impl Binder<'_> {
         let item = build::derived(select, Some(Alias { aliasname: alias.clone(), colnames: Vec::new() }));
         (build::column(&[&alias, "v"]), Some(item))
     }
+}
+
+/// What an expression does.
+#[derive(Debug, Default)]
+struct Volatile {
+    column: bool,
+    volatile: bool,
 }
 
 /// The condition under which a key may be written, of what was made for its columns.

@@ -162,6 +162,7 @@ impl Binder<'_> {
             if !self.must_prove(relation, &proof, columns)? || left_null(relation, &proof, &by_column)? {
                 continue;
             }
+            self.refuse_varying_key(&by_column)?;
             let proved = self.prove_key(relation, &proof, &by_column, None)?;
             let position = columns.iter().position(|c| proof.own_columns().next() == Some(*c));
             if let (Some(proved), Some(value)) = (proved, position.and_then(|p| values.get_mut(p))) {
