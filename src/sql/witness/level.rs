@@ -202,6 +202,9 @@ impl Walk<'_> {
             self.arguments(&args.args, scope);
             return None;
         }
+        if names::is_value(name) {
+            return None;
+        }
         match names::relation(name) {
             Some(RelationName::Bare(name)) if scope.holds(&name) => None,
             Some(RelationName::Qualified { schema, name }) => {

@@ -41,6 +41,31 @@ pub(super) fn relation(name: &ObjectName) -> Option<RelationName> {
     }
 }
 
+/// Whether a name in FROM is one of the values that are spelled like a name. They are keywords that no relation and no CTE
+/// can have unquoted (gram.y, `func_expr_common_subexpr`).
+pub(super) fn is_value(name: &ObjectName) -> bool {
+    const VALUES: [&str; 12] = [
+        "current_catalog",
+        "current_date",
+        "current_role",
+        "current_schema",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "localtime",
+        "localtimestamp",
+        "session_user",
+        "system_user",
+        "user",
+    ];
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(name)] => {
+            name.quote_style.is_none() && VALUES.iter().any(|value| name.value.eq_ignore_ascii_case(value))
+        }
+        _ => false,
+    }
+}
+
 /// A column as INSERT and SET name it: the first part, whatever field of it is meant.
 pub(super) fn column(name: &ObjectName) -> Option<Cow<'_, str>> {
     match name.0.first() {
