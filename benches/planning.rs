@@ -127,6 +127,10 @@ fn recorded_joins(criterion: &mut Criterion, world: &World) {
         .into_iter()
         .filter(|sql| (450..=550).contains(&sql.len()) && sql.to_ascii_lowercase().contains(" join "));
     let joins: Vec<String> = joins.filter(|sql| plans(world, sql)).collect();
+    // By callgrind, which runs each bench once: divided by their number.
+    criterion.bench_function(&format!("plan all of {} recorded joins", joins.len()), |bencher| {
+        bencher.iter(|| joins.iter().filter(|sql| plans(world, black_box(sql))).count());
+    });
     let mut next = joins.iter().cycle();
     criterion.bench_function(&format!("plan one of {} recorded joins", joins.len()), |bencher| {
         bencher.iter(|| next.next().is_some_and(|sql| plans(world, black_box(sql))));

@@ -274,7 +274,7 @@ fn ask(
     tenant_parameter: u16,
     decided: &Decided,
 ) -> Result<Witnessed, Refusal> {
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(sql.bytes());
     sql.render_extended(&mut text, tenant_parameter, |index| {
         statement.token(index).unwrap_or_default().as_bytes()
     });

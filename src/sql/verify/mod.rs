@@ -102,7 +102,10 @@ fn instantiate(
     statement: &Statement<'_>,
     tenant_parameter: u16,
 ) -> Result<Instance, &'static str> {
-    let mut instance = Instance { sql: String::new(), tenants: Vec::new(), literals: Vec::new() };
+    let fixed =
+        template.pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.len() } else { 8 });
+    let sql = String::with_capacity(fixed.sum::<usize>().saturating_add(statement.text.len()));
+    let mut instance = Instance { sql, tenants: Vec::new(), literals: Vec::new() };
     for piece in &template.pieces {
         let here = i32::try_from(instance.sql.len()).map_err(|_| "the text is too long")?;
         match piece {

@@ -188,7 +188,7 @@ fn operator(run: &[u8]) -> Option<Token> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -213,8 +213,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn both_lexers_agree_over_the_corpora() {
+    /// Every text of the corpora, and every text of the rewriting cases.
+    pub(in crate::sql::witness) fn corpora() -> (Vec<String>, Vec<String>) {
         let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
         let (mut found, mut golden) = (Vec::new(), Vec::new());
         for directory in ["corpus", "corpus/orm_sql", "corpus/orm_suites", "rewrite"] {
@@ -235,6 +235,12 @@ mod tests {
                 }
             }
         }
+        (found, golden)
+    }
+
+    #[test]
+    fn both_lexers_agree_over_the_corpora() {
+        let (found, golden) = corpora();
         assert!(found.len() > 20_000 && golden.len() > 1_000, "{} {}", found.len(), golden.len());
         let plain = found.iter().filter(|sql| agrees(sql)).count();
         let golden_plain = golden.iter().filter(|sql| agrees(sql)).count();

@@ -23,6 +23,7 @@
 
 mod copy;
 mod cut;
+mod dialect;
 mod expression;
 mod facts;
 mod forms;
@@ -43,9 +44,9 @@ pub use facts::{ForeignKey, Parent, RelationFacts, Tenancy};
 pub use index::Index;
 
 use sqlparser::ast::Statement;
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserOptions};
 
+use dialect::Reader;
 use predicate::Prover;
 use scope::Scope;
 
@@ -118,7 +119,7 @@ pub fn unreadable(sql: &str) -> Option<String> {
 /// Parses one statement.
 fn read(sql: &str) -> Result<Statement, String> {
     let tokens = tokens::of(sql)?;
-    let mut statements = Parser::new(&PostgreSqlDialect {})
+    let mut statements = Parser::new(&Reader)
         .with_options(ParserOptions::new().with_unescape(false))
         .with_recursion_limit(MAX_NESTING)
         .with_tokens(tokens)
