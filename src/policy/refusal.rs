@@ -57,6 +57,8 @@ impl SqlState {
     pub const DUPLICATE_STATEMENT: Self = Self("42P05");
     /// invalid_cursor_name.
     pub const UNDEFINED_CURSOR: Self = Self("34000");
+    /// duplicate_cursor.
+    pub const DUPLICATE_CURSOR: Self = Self("42P03");
     /// invalid_parameter_value.
     pub const INVALID_PARAMETER: Self = Self("22023");
     /// internal_error.

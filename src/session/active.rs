@@ -24,6 +24,7 @@ use super::server::Server;
 use super::settings::Settings;
 use super::statement::Statement;
 use super::tenancy::Tenancy;
+use super::unsure::Unsure;
 use crate::auth::Principal;
 use crate::catalog::Oid;
 use crate::plan::Plan;
@@ -76,6 +77,7 @@ pub struct Active {
     pub(super) retried: bool,
     /// What is to be sent again.
     pub(super) resend: Vec<u8>,
+    pub(super) unsure: Unsure,
     pub(super) expires: Option<u64>,
     pub(super) lease_per_session: bool,
 }
@@ -198,6 +200,7 @@ impl Active {
             payer: None,
             retried: false,
             resend: Vec::new(),
+            unsure: Unsure::default(),
             expires: None,
             lease_per_session,
         }
@@ -450,6 +453,7 @@ impl Active {
             Batch::Open { sent } | Batch::Skipping { sent } => sent,
         };
         self.batch = Batch::Closed;
+        self.unsure.synced();
         if sent || !self.queue.is_empty() {
             let from = io.server.len();
             io.server.extend_from_slice(request::SYNC);

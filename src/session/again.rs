@@ -141,7 +141,9 @@ fn stale_statement(front: &Expect) -> Option<Rc<Prepared>> {
 
 /// Whether the client asks for the columns of what failed.
 fn tells_columns(queue: &VecDeque<Expect>) -> bool {
-    let mut told = queue.iter().filter(|expect| !matches!(expect, Expect::Say(_) | Expect::Renamed(..)));
+    let mut told = queue
+        .iter()
+        .filter(|expect| !matches!(expect, Expect::Say(_) | Expect::Renamed(..) | Expect::Rebound(..)));
     match told.next() {
         Some(Expect::Bind(_)) => matches!(told.next(), Some(Expect::Row(None))),
         Some(Expect::Parameters { .. } | Expect::Row(_)) => true,
@@ -158,7 +160,7 @@ fn messages(queue: &VecDeque<Expect>) -> Option<SmallVec<[u8; 16]>> {
         let same = matches!(expect, Expect::Row(Some(_))) && described;
         described = matches!(expect, Expect::Parameters { .. });
         match expect {
-            Expect::Say(_) | Expect::Renamed(..) => {}
+            Expect::Say(_) | Expect::Renamed(..) | Expect::Rebound(..) => {}
             Expect::Row(_) if same => {}
             Expect::Parse { .. } => types.push(b'P'),
             Expect::Bind(_) => types.push(b'B'),

@@ -16,6 +16,7 @@ use super::tenancy::unbound;
 use crate::plan::Plan;
 use crate::policy::Refusal;
 use crate::sql::{Action, Lasting, VerifiedSql};
+use crate::wire::backend::TransactionStatus;
 
 /// What is sent for a statement, and whether it needs a tenant; none for one that does more.
 pub(super) fn plain(plan: &Plan) -> Option<(&VerifiedSql, bool)> {
@@ -77,7 +78,10 @@ impl Active {
         outgoing::query(io.server, std::iter::once(filled))?;
         let parts = SmallVec::from_buf([Part::Sent(running)]);
         self.queue.push_back(Expect::Query(Query { parts, done: 0 }));
-        self.portals.simple_query();
+        // A transaction that has failed does not come so far as to make a portal.
+        if self.status() != TransactionStatus::Failed {
+            self.portals.simple_query();
+        }
         Ok(())
     }
 }

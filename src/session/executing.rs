@@ -40,7 +40,8 @@ impl Active {
         self.queue.push_back(Expect::Bind(of));
         self.tenancy.ran();
         self.batch = Batch::Open { sent: true };
-        self.portals.open(message.portal, runs.statement, Some(server_name));
+        let before = self.portals.open(message.portal, runs.statement, Some(server_name));
+        self.has_rebound(message.portal, before);
         Ok(())
     }
 
@@ -99,7 +100,9 @@ impl Active {
         if let Some((_, prepared)) = statement.on_server() {
             self.wait_for_lease(host, io)?;
             self.will_rename(name);
-            self.prepare(io, &prepared.clone(), Some(Named { client: name, by_sql: true }))?;
+            if !self.prepare(io, &prepared.clone(), Some(Named { client: name, by_sql: true }))? {
+                self.say_in_batch(io, fixed::PREPARE);
+            }
         } else {
             self.will_rename(name);
             self.say_in_batch(io, fixed::PREPARE);
@@ -135,7 +138,7 @@ impl Active {
                 return Ok(());
             }
             Action::Discard(discard) => {
-                let idle = self.status() == TransactionStatus::Idle;
+                let idle = self.unsure.is_alone(self.status() == TransactionStatus::Idle);
                 if *discard == Discard::All && !self.queue.is_empty() {
                     return Err(drained(io));
                 }
@@ -144,6 +147,10 @@ impl Active {
                     self.give_up(io)?;
                 }
                 change.into_iter().for_each(|change| self.rename(change));
+                if *discard == Discard::All {
+                    // It commits, which no portal outlives.
+                    self.portals.clear();
+                }
                 self.say_in_batch(io, answer);
                 return Ok(());
             }

@@ -1,6 +1,8 @@
 //! The extended protocol. A client's statement and portal names are its own; the server knows statements by
 //! names that all sessions share, prepared on a connection when it first needs one.
 
+use std::rc::Rc;
+
 use smallvec::SmallVec;
 
 use super::Io;
@@ -11,10 +13,10 @@ use super::passing::may_pass;
 use super::preparing::Named;
 use super::refusing::aborted;
 use super::reply::{Expect, fixed};
-use super::statement::{Body, OnServer, admit, count_values, per_bind, sql};
+use super::statement::{Body, OnServer, Planned, Statement, admit, count_values, per_bind, sql};
 use crate::catalog::Oid;
 use crate::policy::{Refusal, Rule, SqlState};
-use crate::sql::{Action, StatementKind};
+use crate::sql::{Action, Discard, StatementKind};
 use crate::wire::WireError;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend::{self, Bind, Format, Parse, Target};
@@ -88,15 +90,16 @@ impl Active {
                 Ok(Flow::Done)
             }
             Err(Stop::Wait(flow)) => Ok(flow),
+            // What it is refused for may be undone, or the transaction may have failed.
+            Err(Stop::Refuse(_)) if self.awaits_a_sync() => Ok(Flow::Drain),
             Err(Stop::Refuse(refusal)) => self.refuse_message(host, io, &refusal, text, 0),
             Err(Stop::End(refusal)) => Err(refusal),
         }
     }
 
     fn parse(&mut self, host: &mut dyn Host, io: &mut Io<'_>, message: &Parse<'_>) -> Result<(), Stop> {
-        if !message.name.is_empty() && self.statements.contains_key(message.name) {
-            let text = format!("prepared statement \"{}\" already exists", message.name);
-            return Err(Refusal::new(SqlState::DUPLICATE_STATEMENT, Rule("statement"), text).into());
+        if !message.name.is_empty() && self.is_unsure_of(message.name) {
+            return Err(Stop::Wait(Flow::Drain));
         }
         if !message.name.is_empty() && self.statements.len() >= MOST_NAMES {
             return Err(too_many("prepared statements").into());
@@ -114,14 +117,25 @@ impl Active {
         if self.has_failed() && !statement.ends_transaction() {
             return Err(aborted().into());
         }
+        // PostgreSQL comes to the name when all else is done (`StorePreparedStatement`).
+        if !message.name.is_empty() && self.statements.contains_key(message.name) {
+            if let Some((_, prepared)) = statement.on_server() {
+                self.try_parse(host, io, prepared)?;
+            }
+            let text = format!("prepared statement \"{}\" already exists", message.name);
+            return Err(Refusal::new(SqlState::DUPLICATE_STATEMENT, Rule("statement"), text).into());
+        }
         if let Some((_, prepared)) = statement.on_server() {
             let prepared = host.renewed(prepared);
             self.wait_for_lease(host, io)?;
             self.will_rename(message.name);
-            self.prepare(io, &prepared, Some(Named { client: message.name, by_sql: false }))?;
+            let named = Named { client: message.name, by_sql: false };
+            if !self.prepare(io, &prepared, Some(named))? {
+                self.say_parsed(io, message.name, &statement)?;
+            }
         } else {
             self.will_rename(message.name);
-            self.say_in_batch(io, fixed::PARSE_COMPLETE);
+            self.say_parsed(io, message.name, &statement)?;
         }
         self.name_statement(message.name, statement);
         Ok(())
@@ -137,16 +151,17 @@ impl Active {
         let statement = self.current_statement(host, message.statement)?;
         let parameters = statement.parameters();
         count_values(message, parameters)?;
-        if self.has_failed() && !statement.ends_transaction() {
+        if self.has_failed() && !statement.may_be_bound_to_end() {
             return Err(aborted().into());
         }
-        if self.portals.is_taken(message.portal) {
-            // A Sync may have closed it: whether it has, its answer tells.
-            if self.portals.is_unsure(message.portal) {
-                return Err(Stop::Wait(Flow::Drain));
-            }
+        let on_server = statement.is_sent();
+        // What the server is not asked is decided here, and has to be certain.
+        if !on_server && self.awaits_a_sync() {
+            return Err(Stop::Wait(Flow::Drain));
+        }
+        if self.portals.is_taken(message.portal, on_server) {
             let text = format!("cursor \"{}\" already exists", message.portal);
-            return Err(Refusal::new(SqlState("42P03"), Rule("portal"), text).into());
+            return Err(Refusal::new(SqlState::DUPLICATE_CURSOR, Rule("portal"), text).into());
         }
         if self.portals.len() >= MOST_NAMES {
             return Err(too_many("portals").into());
@@ -155,8 +170,7 @@ impl Active {
             may_pass(&statement, message)?;
         }
         let Body::Planned(planned) = &statement.body else {
-            self.portals.open(message.portal, statement, None);
-            self.say_in_batch(io, fixed::BIND_COMPLETE);
+            self.bind_here(io, message.portal, statement);
             return Ok(());
         };
         let tenant = self.tenancy.tenant(host.now_unix()).cloned();
@@ -171,14 +185,14 @@ impl Active {
         let prepared = match &planned.on_server {
             OnServer::Named(prepared) => host.renewed(prepared),
             OnServer::PerBind if Self::is_inserting(&planned.plan) => {
-                self.portals.open(message.portal, statement.clone(), None);
+                let before = self.portals.open(message.portal, statement.clone(), None);
                 self.say(io, fixed::BIND_COMPLETE);
+                self.has_rebound(message.portal, before);
                 return Ok(());
             }
             OnServer::PerBind => per_bind(planned, &statement.declared, tenant.as_ref()),
             OnServer::Never => {
-                self.portals.open(message.portal, statement.clone(), None);
-                self.say_in_batch(io, fixed::BIND_COMPLETE);
+                self.bind_here(io, message.portal, statement.clone());
                 return Ok(());
             }
         };
@@ -206,9 +220,17 @@ impl Active {
             self.tenancy.ran();
         }
         self.batch = Batch::Open { sent: true };
-        self.portals.open(message.portal, statement.clone(), Some(server_name));
+        let before = self.portals.open(message.portal, statement.clone(), Some(server_name));
+        self.has_rebound(message.portal, before);
         self.portals.will_set(message.portal, sets);
         Ok(())
+    }
+
+    /// A Bind of what the server does not get.
+    fn bind_here(&mut self, io: &mut Io<'_>, portal: &str, statement: Rc<Statement>) {
+        let before = self.portals.open(portal, statement, None);
+        self.say_in_batch(io, fixed::BIND_COMPLETE);
+        self.has_rebound(portal, before);
     }
 
     fn describe(&mut self, host: &mut dyn Host, io: &mut Io<'_>, target: Target<'_>) -> Result<(), Stop> {
@@ -233,10 +255,12 @@ impl Active {
             }
             Target::Portal(name) => match self.portals.find(name).map(|portal| portal.server_name.clone()) {
                 Some(Some(server_name)) => request::target(io.server, b'D', b'P', &server_name)?,
+                Some(None) if self.awaits_a_sync() => return Err(Stop::Wait(Flow::Drain)),
                 Some(None) => {
                     self.say_in_batch(io, fixed::NO_DATA);
                     return Ok(());
                 }
+                None if self.awaits_a_sync() => return Err(Stop::Wait(Flow::Drain)),
                 // A cursor that SQL declared is a portal of the server by its own name: drivers describe it. In
                 // a transaction every portal of the leased connection is this session's; so is one that is held.
                 None if !name.is_empty()
@@ -244,6 +268,9 @@ impl Active {
                     && (self.status() == TransactionStatus::Open || self.holds.is_holding()) =>
                 {
                     request::target(io.server, b'D', b'P', name.as_bytes())?;
+                }
+                None if self.may_be_left(name)? => {
+                    request::target(io.server, b'D', b'P', &self.portals.server_name(name))?;
                 }
                 None => return Err(no_portal(name).into()),
             },
@@ -254,20 +281,34 @@ impl Active {
     }
 
     fn execute(&mut self, host: &mut dyn Host, io: &mut Io<'_>, name: &str, limit: i32) -> Result<(), Stop> {
-        let portal = self.portals.find(name).cloned().ok_or_else(|| no_portal(name))?;
+        let Some(portal) = self.portals.find(name).cloned() else {
+            // The server is not asked: it would look at the statement of a Query that has failed, which is gone from its
+            // memory (`exec_simple_query` defines its portal by a list that the error frees), and may crash.
+            let left = self.may_be_left(name)?;
+            return Err(if left { aborted() } else { no_portal(name) }.into());
+        };
+        // Another portal by this name may have come back.
+        if self.portals.is_unsure(name) || portal.server_name.is_none() && self.awaits_a_sync() {
+            return Err(Stop::Wait(Flow::Drain));
+        }
+        if portal.is_empty && !self.has_failed() {
+            return Err(no_portal(name).into());
+        }
         let Body::Planned(planned) = &portal.statement.body else {
             self.say_in_batch(io, fixed::EMPTY_QUERY);
             return Ok(());
         };
+        if portal.is_empty {
+            self.say_in_batch(io, fixed::EMPTY_QUERY);
+            return Ok(());
+        }
         let Some(server_name) = &portal.server_name else {
             if portal.is_done {
                 return Err(runs_once(name).into());
             }
-            if self.portals.is_unsure(name) {
-                return Err(Stop::Wait(Flow::Drain));
-            }
             self.execute_here(host, io, planned)?;
             self.portals.ran(name);
+            self.note_executed(StatementKind::Other, discards_all(planned));
             return Ok(());
         };
         let mut running = self.running(host, &planned.plan)?;
@@ -284,6 +325,7 @@ impl Active {
             StatementKind::Chain => self.tenancy.chain(),
             _ => self.tenancy.ran(),
         }
+        self.note_executed(running.kind, false);
         self.queue.push_back(Expect::Execute(running));
         self.batch = Batch::Open { sent: true };
         Ok(())
@@ -296,17 +338,28 @@ impl Active {
                 self.stand_for(name, None);
             }
             Target::Portal(name) => {
-                if let Some(server_name) = self.portals.close(name).and_then(|portal| portal.server_name) {
-                    request::target(io.server, b'C', b'P', &server_name)?;
+                let before = self.portals.close(name);
+                let is_here = before.as_ref().is_some_and(|portal| portal.server_name.is_none());
+                let on_server = !is_here && (before.is_some() || self.may_be_left(name)?);
+                if on_server {
+                    request::target(io.server, b'C', b'P', &self.portals.server_name(name))?;
                     self.queue.push_back(Expect::Close);
                     self.batch = Batch::Open { sent: true };
-                    return Ok(());
+                } else {
+                    self.say_in_batch(io, fixed::CLOSE_COMPLETE);
                 }
+                self.has_rebound(name, before);
+                return Ok(());
             }
         }
         self.say_in_batch(io, fixed::CLOSE_COMPLETE);
         Ok(())
     }
+}
+
+/// Whether it is DISCARD ALL, which commits what it does.
+fn discards_all(planned: &Planned) -> bool {
+    matches!(planned.plan.planned.action, Action::Discard(Discard::All))
 }
 
 /// The text of a parameter, nothing within for NULL; none where the server could read it as another.

@@ -4,14 +4,18 @@ use super::active::{Active, Batch};
 use super::again::is_stale;
 use super::answers::{account, account_raised};
 use super::host::Host;
+use super::portals::in_clients_names;
 use super::relay::{Lost, Seen};
 use super::reply::{Expect, Part, Running};
 use crate::policy::{Refusal, SqlState};
+use crate::sql::StatementKind;
 use crate::wire::backend::ErrorFields;
 use crate::wire::{WireError, answer};
 
 /// `read_only_sql_transaction`.
 const READ_ONLY: &[u8] = b"25006";
+/// What Bind fails with before there is a portal (`exec_bind_message`, tcop/postgres.c).
+const BEFORE_PORTAL: [&[u8]; 4] = [b"08P01", b"25P02", b"26000", b"42P03"];
 /// `connection_failure`: the code of statements whose end nobody has heard.
 const UNKNOWN: &[u8] = b"08006";
 /// What a server says when it ends a connection (PostgreSQL's errcodes.txt): shutdown, crash of another backend,
@@ -83,12 +87,13 @@ impl Active {
                 Failure::Raised(refusal)
             }
             None => {
-                answer::server_error(&mut out, &fields);
+                answer::server_error(&mut out, &fields, in_clients_names(message).as_deref());
                 Failure::Server(code)
             }
         };
         // The table has changed since the statement was prepared (plancache.c).
         let stale = is_stale(&fields);
+        let leaves_portal = !BEFORE_PORTAL.contains(&code);
         let begin = self.take_failed_begin()?;
         match self.queue.front_mut() {
             Some(Expect::Own) if self.pin.ask_again() => return Ok(Seen::Nothing),
@@ -104,6 +109,9 @@ impl Active {
                     })
                     .collect();
                 query.done = 0;
+                if running.iter().any(|running| running.kind == StatementKind::Chain) {
+                    self.tenancy.not_chained();
+                }
                 let prepared = running.first().and_then(|running| running.prepared.clone());
                 if let (true, Some(server), Some(prepared)) = (stale, &mut self.server, prepared) {
                     server.prepared.spoil(prepared);
@@ -120,6 +128,9 @@ impl Active {
             }
             Some(_) => {
                 if let Some(expect) = self.queue.pop_front() {
+                    if matches!(expect, Expect::Bind(_)) && leaves_portal {
+                        self.leave_portal();
+                    }
                     self.undo(host, expect, Some(failure), stale);
                 }
                 self.skip_to_sync(host);
@@ -168,12 +179,24 @@ impl Active {
         }
     }
 
+    /// A Bind has failed behind the point where the server makes its portal.
+    fn leave_portal(&mut self) {
+        match self.queue.pop_front() {
+            Some(Expect::Rebound(name, _)) => self.is_left_empty(&name),
+            Some(expect) => {
+                self.queue.push_front(expect);
+                self.is_left_empty("");
+            }
+            None => self.is_left_empty(""),
+        }
+    }
+
     /// The server ignores what stands before the next Sync.
     fn skip_to_sync(&mut self, host: &mut dyn Host) {
-        let mut renamed = Vec::new();
+        let mut undone = Vec::new();
         while !matches!(self.queue.front(), Some(Expect::Ready | Expect::AheadReady)) {
             match self.queue.pop_front() {
-                Some(Expect::Renamed(name, before)) => renamed.push((name, before)),
+                Some(expect @ (Expect::Renamed(..) | Expect::Rebound(..))) => undone.push(expect),
                 Some(expect) => self.undo(host, expect, None, false),
                 None => {
                     self.batch = Batch::Skipping { sent: true };
@@ -181,8 +204,12 @@ impl Active {
                 }
             }
         }
-        for (name, before) in renamed.into_iter().rev() {
-            self.stand_for(&name, before);
+        for expect in undone.into_iter().rev() {
+            match expect {
+                Expect::Renamed(name, before) => self.name_comes_back(&name, before),
+                Expect::Rebound(name, before) => self.portal_comes_back(&name, before),
+                _ => {}
+            }
         }
     }
 
@@ -201,7 +228,7 @@ impl Active {
                 }
                 // The names of those that were skipped come back by themselves.
                 if let (Some(_), Some(name)) = (&failure, client) {
-                    self.stand_for(&name, None);
+                    self.name_comes_back(&name, None);
                 }
             }
             // The table has changed since the statement was prepared (plancache.c).
@@ -223,6 +250,9 @@ impl Active {
                 match failure {
                     Some(failure) => self.account_failure(host, &running, failure),
                     None => host.release_audit(),
+                }
+                if running.kind == StatementKind::Chain {
+                    self.tenancy.not_chained();
                 }
                 if let (true, Some(server), Some(prepared)) = (stale, &mut self.server, running.prepared) {
                     server.prepared.spoil(prepared);

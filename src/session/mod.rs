@@ -17,6 +17,7 @@
 //!   must be the tenant's. [`settings`]: what the session has SET.
 //! * [`outgoing`]: the only writer of SQL. [`server`]: what is known of a server connection.
 //! * [`sequences`]: whose last values a server connection shows.
+//! * [`unsure`]: what is not known while answers are outstanding.
 //! * [`pin`]: what holds a server connection beyond its transaction. [`channels`]: what a session listens on.
 //! * [`host`]: what a session asks of its surroundings.
 
@@ -57,6 +58,7 @@ pub mod startup;
 pub mod statement;
 pub mod straight;
 pub mod tenancy;
+pub mod unsure;
 pub mod whole;
 
 use crate::policy::Refusal;

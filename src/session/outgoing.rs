@@ -253,6 +253,12 @@ pub fn own_begin(out: &mut Vec<u8>, name: &str, text: Option<&'static str>) -> R
     request::execute(out, b"", 0)
 }
 
+/// Appends Parse, without a name, of a statement that is not run: it fails where the transaction has failed. One that
+/// takes no snapshot, behind which the isolation level could not be set.
+pub fn own_parse(out: &mut Vec<u8>) -> Result<(), WireError> {
+    frame(out, b'P', |out| out.extend_from_slice(b"\0BEGIN\0\0\0"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

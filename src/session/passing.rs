@@ -58,6 +58,7 @@ impl Active {
                 Ok(Some((Flow::Done, taken.saturating_add(HEADER))))
             }
             Err(Stop::Wait(flow)) => Ok(Some((flow, whole))),
+            Err(Stop::Refuse(_)) if self.awaits_a_sync() => Ok(Some((Flow::Drain, whole))),
             Err(Stop::Refuse(refusal)) => {
                 self.refuse_message(host, io, &refusal, "", 0).map(|flow| Some((flow, whole)))
             }

@@ -29,6 +29,7 @@ fn of(statement: &Statement<'_>) -> Result<Planned, Refusal> {
     let name = word(if local { 2 } else { 1 }).to_owned();
     let kind = match word(0) {
         "begin" | "start" => StatementKind::Begin,
+        "commit" | "rollback" if word(1) == "and" => StatementKind::Chain,
         "commit" | "end" => StatementKind::Commit,
         "rollback" if word(1) == "to" => StatementKind::Savepoint,
         "rollback" | "abort" => StatementKind::Rollback,

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use sha2::{Digest, Sha256};
+
 use super::statement::Statement;
 use crate::sql::Change;
 
@@ -10,9 +12,10 @@ use crate::sql::Change;
 #[derive(Debug)]
 pub struct Portals {
     no_name: Rc<[u8]>,
+    /// A Query may have left one without a name to a transaction that has failed.
+    left: bool,
     unnamed: Option<Portal>,
     named: HashMap<Box<str>, Portal>,
-    next: u64,
     syncs: u64,
     answered: u64,
 }
@@ -28,13 +31,15 @@ pub struct Portal {
     pub sets: Option<Rc<[Change]>>,
     /// It has been run by the proxy, and cannot be run again.
     pub is_done: bool,
+    /// Its Bind has failed behind the point where the server makes the portal: there is one, and nothing in it.
+    pub is_empty: bool,
     batch: u64,
 }
 
 impl Default for Portals {
     fn default() -> Self {
         let no_name = Rc::from(&b""[..]);
-        Self { no_name, unnamed: None, named: HashMap::new(), next: 0, syncs: 0, answered: 0 }
+        Self { no_name, left: false, unnamed: None, named: HashMap::new(), syncs: 0, answered: 0 }
     }
 }
 
@@ -49,28 +54,53 @@ impl Portals {
         self.named.is_empty()
     }
 
-    /// Whether a name is taken (the unnamed portal may always be replaced).
-    pub fn is_taken(&self, name: &str) -> bool {
-        !name.is_empty() && self.named.contains_key(name)
+    /// Whether a Bind to this name, of a statement that the server has or has not, is known to fail: the name is taken
+    /// (the unnamed portal may always be replaced). Where both are the server's it decides, which knows best whether
+    /// the portal is still there.
+    pub fn is_taken(&self, name: &str, on_server: bool) -> bool {
+        let portal = self.named.get(name).filter(|_| !name.is_empty());
+        portal.is_some_and(|portal| !on_server || portal.server_name.is_none())
     }
 
-    /// The server's name for a portal that is about to be bound.
-    pub fn server_name(&mut self, name: &str) -> Rc<[u8]> {
-        if name.is_empty() {
-            return self.no_name.clone();
-        }
-        self.next = self.next.wrapping_add(1);
-        format!("pgb_p{}", self.next).into_bytes().into()
+    /// The server's name for a portal: always the same.
+    pub fn server_name(&self, name: &str) -> Rc<[u8]> {
+        if name.is_empty() { self.no_name.clone() } else { server_name(name).into_bytes().into() }
     }
 
-    /// A Bind is done or sent.
-    pub fn open(&mut self, name: &str, statement: Rc<Statement>, server_name: Option<Rc<[u8]>>) {
-        let portal = Portal { statement, server_name, sets: None, is_done: false, batch: self.syncs };
-        if name.is_empty() {
-            self.unnamed = Some(portal);
-        } else {
-            self.named.insert(name.into(), portal);
+    /// A Bind is done or sent. Gives the portal in whose place this one is.
+    pub fn open(
+        &mut self,
+        name: &str,
+        statement: Rc<Statement>,
+        server_name: Option<Rc<[u8]>>,
+    ) -> Option<Portal> {
+        let portal =
+            Portal { statement, server_name, sets: None, is_done: false, is_empty: false, batch: self.syncs };
+        if name.is_empty() { self.unnamed.replace(portal) } else { self.named.insert(name.into(), portal) }
+    }
+
+    /// What has been done by this name was not run after all.
+    pub fn put_back(&mut self, name: &str, before: Option<Portal>) {
+        match before {
+            Some(portal) if name.is_empty() => self.unnamed = Some(portal),
+            Some(portal) => {
+                self.named.insert(name.into(), portal);
+            }
+            None => {
+                self.close(name);
+            }
         }
+    }
+
+    /// The Bind to this name has failed, and left an empty portal.
+    pub fn is_left_empty(&mut self, name: &str) {
+        let portal = if name.is_empty() { self.unnamed.as_mut() } else { self.named.get_mut(name) };
+        portal.into_iter().for_each(|portal| portal.is_empty = true);
+    }
+
+    /// Whether a transaction that has failed may have a portal of this name that is not known here.
+    pub fn may_be_left(&self, name: &str) -> bool {
+        self.left && name.is_empty()
     }
 
     /// What the portal that was opened last by this name sets.
@@ -96,7 +126,7 @@ impl Portals {
 
     /// Whether a Sync that is not answered may have closed it.
     pub fn is_unsure(&self, name: &str) -> bool {
-        self.find(name).is_some_and(|portal| (self.answered..self.syncs).contains(&portal.batch))
+        self.is_outstanding(self.find(name).map(|portal| portal.batch))
     }
 
     /// Close of one.
@@ -104,9 +134,33 @@ impl Portals {
         if name.is_empty() { self.unnamed.take() } else { self.named.remove(name) }
     }
 
-    /// A simple query destroys the unnamed portal.
+    /// A simple query destroys the unnamed portal, and if it fails leaves its own (`exec_simple_query`,
+    /// tcop/postgres.c).
+    #[inline]
     pub fn simple_query(&mut self) {
         self.unnamed = None;
+        self.left = true;
+    }
+
+    /// A query that the server has not got destroys it too.
+    pub fn forget_unnamed(&mut self) {
+        self.unnamed = None;
+    }
+
+    /// The number of the batch that is open.
+    pub fn batch(&self) -> u64 {
+        self.syncs
+    }
+
+    /// Whether a Sync is not answered.
+    #[inline]
+    pub fn awaits_a_sync(&self) -> bool {
+        self.answered != self.syncs
+    }
+
+    /// Whether a batch has had its Sync, which is not answered.
+    pub fn is_outstanding(&self, batch: Option<u64>) -> bool {
+        batch.is_some_and(|batch| (self.answered..self.syncs).contains(&batch))
     }
 
     /// A Sync is sent: what is bound from now on belongs to the next batch.
@@ -119,6 +173,7 @@ impl Portals {
         let batch = self.answered;
         self.answered = self.answered.wrapping_add(1);
         if idle {
+            self.left = false;
             self.named.retain(|_, portal| portal.batch > batch);
             if self.unnamed.as_ref().is_some_and(|portal| portal.batch <= batch) {
                 self.unnamed = None;
@@ -129,8 +184,31 @@ impl Portals {
     /// No transaction is open and nothing is outstanding.
     pub fn clear(&mut self) {
         self.unnamed = None;
+        self.left = false;
         if !self.named.is_empty() {
             self.named.clear();
         }
     }
+}
+
+/// What stands before the client's name of a portal. SQL's cursors have names of their own.
+const PREFIX: &str = "pgb_p";
+/// PostgreSQL tells names apart by so many bytes (MAX_PORTALNAME_LEN, portalmem.c).
+const LONGEST: usize = 63;
+
+/// What a server says of portals, in the client's names.
+pub(super) fn in_clients_names(message: &str) -> Option<String> {
+    let prefix = "\"pgb_p";
+    message.contains(prefix).then(|| message.replace(prefix, "\""))
+}
+
+fn server_name(name: &str) -> String {
+    let end = name.floor_char_boundary(LONGEST);
+    let name = name.get(..end).unwrap_or(name);
+    if name.len().saturating_add(PREFIX.len()) <= LONGEST {
+        return format!("{PREFIX}{name}");
+    }
+    let digest = Sha256::digest(name.as_bytes());
+    let digest: String = digest.iter().take(24).map(|byte| format!("{byte:02x}")).collect();
+    format!("pgb_h{digest}")
 }

@@ -9,7 +9,7 @@ use super::extended::Stop;
 use super::host::Host;
 use super::names::no_statement;
 use super::outgoing::Prepared;
-use super::reply::{Expect, fixed};
+use super::reply::Expect;
 use super::statement::{Body, Statement, planned};
 use crate::catalog::Oid;
 use crate::policy::{Refusal, Rule, SqlState};
@@ -34,6 +34,7 @@ impl Active {
     /// A message is about to change what a name stands for: an error ahead of it, which nobody knows of yet, undoes
     /// that.
     pub(super) fn will_rename(&mut self, name: &str) {
+        self.note_renamed();
         if !self.queue.is_empty() {
             let before =
                 if name.is_empty() { self.unnamed.clone() } else { self.statements.get(name).cloned() };
@@ -102,14 +103,14 @@ impl Active {
         }
     }
 
-    /// Makes a statement known to the leased connection. `client`: the client's name, which waits for
+    /// Makes a statement known to the leased connection; false: it is. `client`: the client's name, which waits for
     /// ParseComplete.
     pub(super) fn prepare(
         &mut self,
         io: &mut Io<'_>,
         prepared: &Rc<Prepared>,
         client: Option<Named<'_>>,
-    ) -> Result<(), Stop> {
+    ) -> Result<bool, Stop> {
         if self.close_stale(io)? {
             self.batch = Batch::Open { sent: true };
         }
@@ -118,11 +119,32 @@ impl Active {
             let client = client.map(|named| named.client.into());
             self.queue.push_back(Expect::Parse { prepared: prepared.clone(), client, by_sql });
             self.batch = Batch::Open { sent: true };
-        } else if self.is_unsure(prepared) {
-            return Err(Stop::Wait(Flow::Drain));
-        } else if client.is_some() {
-            self.say_in_batch(io, if by_sql { fixed::PREPARE } else { fixed::PARSE_COMPLETE });
+            return Ok(true);
         }
+        if self.is_unsure(prepared) {
+            return Err(Stop::Wait(Flow::Drain));
+        }
+        Ok(false)
+    }
+
+    /// Has the server look at a statement that is not going to have a name: its errors come before that of the name.
+    pub(super) fn try_parse(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        prepared: &Prepared,
+    ) -> Result<(), Stop> {
+        if self.awaits_a_sync() {
+            return Err(Stop::Wait(Flow::Drain));
+        }
+        self.wait_for_lease(host, io)?;
+        if self.server.as_mut().is_some_and(|server| server.prepared.has(prepared)) {
+            return Ok(());
+        }
+        let trial = Rc::new(Prepared::unnamed(prepared.rendered(), prepared.types()));
+        self.make_known(io, &trial)?;
+        self.queue.push_back(Expect::Parse { prepared: trial, client: None, by_sql: false });
+        self.batch = Batch::Open { sent: true };
         Ok(())
     }
 
@@ -146,6 +168,9 @@ impl Active {
         host: &mut dyn Host,
         name: &str,
     ) -> Result<Rc<Statement>, Stop> {
+        if self.is_unsure_of(name) {
+            return Err(Stop::Wait(Flow::Drain));
+        }
         let statement = self.find_statement(name)?;
         let current = self.renewed(host, statement.clone())?;
         if !Rc::ptr_eq(&statement, &current) {

@@ -14,15 +14,17 @@ pub(super) const NO_PORTAL: &[u8] = b"pgbulkhead refused";
 
 /// What PostgreSQL looks at before it looks whether the transaction has failed (`exec_parse_message`,
 /// `exec_bind_message`, `exec_describe_portal_message` and their like in tcop/postgres.c).
-const BEFORE_ABORTED: [SqlState; 4] =
-    [SqlState::SYNTAX, SqlState::UNDEFINED_STATEMENT, SqlState::UNDEFINED_CURSOR, SqlState::PROTOCOL];
+/// That a name is taken it finds for what a transaction that has failed takes.
+const BEFORE_ABORTED: [SqlState; 6] = [
+    SqlState::SYNTAX,
+    SqlState::UNDEFINED_STATEMENT,
+    SqlState::UNDEFINED_CURSOR,
+    SqlState::PROTOCOL,
+    SqlState::DUPLICATE_STATEMENT,
+    SqlState::DUPLICATE_CURSOR,
+];
 
 impl Active {
-    /// Whether the transaction is known to have failed.
-    pub(super) fn has_failed(&self) -> bool {
-        self.queue.is_empty() && self.status() == TransactionStatus::Failed
-    }
-
     /// Refuses a simple query: ERROR and ReadyForQuery, and the server's transaction fails too.
     pub(super) fn refuse_query(
         &mut self,

@@ -199,7 +199,7 @@ impl Active {
                     out.extend_from_slice(bytes);
                     self.queue.pop_front();
                 }
-                Some(Expect::Renamed(..)) => {
+                Some(Expect::Renamed(..) | Expect::Rebound(..)) => {
                     self.queue.pop_front();
                 }
                 Some(Expect::Query(query)) if query.has_to_say() => {

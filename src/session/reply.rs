@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::begun::Begin;
+use super::begun::{Begin, ends_what_failed};
 use super::inserting::Inserting;
 use super::names::NameChange;
 use super::outgoing::Prepared;
+use super::portals::Portal;
 use super::statement::Statement;
 use crate::plan::Plan;
 use crate::policy::TenantId;
@@ -24,6 +25,8 @@ pub enum Expect {
     /// Behind this a name stands for something else: what it stood for before comes back where the server skips what
     /// follows.
     Renamed(Box<str>, Option<Rc<Statement>>),
+    /// The same for a portal that the message before this has bound or closed; also where that message fails.
+    Rebound(Box<str>, Option<Portal>),
     /// ParseComplete.
     Parse {
         /// What is being prepared.
@@ -91,7 +94,7 @@ impl Expect {
     #[inline]
     pub fn is_the_proxys_turn(&self) -> bool {
         match self {
-            Self::Say(_) | Self::Renamed(..) | Self::Insert(_) => true,
+            Self::Say(_) | Self::Renamed(..) | Self::Rebound(..) | Self::Insert(_) => true,
             Self::Query(query) => query.has_to_say(),
             _ => false,
         }
@@ -179,6 +182,15 @@ impl Query {
                 return change;
             }
         }
+    }
+
+    /// Whether a transaction that has failed takes its first statement.
+    pub fn ends_what_failed(&self) -> bool {
+        let first = self.parts.iter().find_map(|part| match part {
+            Part::Sent(running) => Some(running),
+            Part::Said(_) | Part::Named(..) => None,
+        });
+        first.is_some_and(|running| ends_what_failed(&running.plan.planned.action))
     }
 
     /// Whether it is the turn of an answer of the proxy's own.

@@ -358,9 +358,13 @@ impl Active {
             if query.awaits_copy() {
                 self.copying = Copying::Asked;
             }
+            let refused = self.status() == TransactionStatus::Failed && !query.ends_what_failed();
             self.queue.push_back(Expect::Query(query));
-            self.portals.simple_query();
+            if !refused {
+                self.portals.simple_query();
+            }
         } else {
+            self.portals.forget_unnamed();
             let is_discarded = |verdict: &Decided| matches!(verdict, Decided::Name(_, NameChange::Discarded));
             if decided.iter().any(is_discarded) {
                 self.give_up(io)?;

@@ -124,10 +124,15 @@ impl Statement {
             && (long && plan.cautious.is_some() || checks::are_decided(plan, message))
     }
 
-    /// Whether a failed transaction takes it; an empty query too.
+    /// Whether a failed transaction takes its Parse; an empty query too.
     pub(super) fn ends_transaction(&self) -> bool {
         let Body::Planned(planned) = &self.body else { return true };
         ends_what_failed(&planned.plan.planned.action)
+    }
+
+    /// Whether it takes its Bind (`exec_bind_message`, tcop/postgres.c).
+    pub(super) fn may_be_bound_to_end(&self) -> bool {
+        matches!(self.body, Body::Planned(_)) && self.parameters() == 0 && self.ends_transaction()
     }
 
     pub(super) fn parameters(&self) -> u16 {
@@ -144,6 +149,20 @@ impl Statement {
         let body = Body::Planned(planned(host, plan.clone(), &bare.literals(), &self.declared)?);
         let (text, declared) = (self.text.clone(), self.declared.clone());
         Ok(Some(Self { text, declared, epoch: self.epoch, body }))
+    }
+
+    /// Whether a Bind of it is one of the server's too.
+    pub(super) fn is_sent(&self) -> bool {
+        match &self.body {
+            Body::Planned(planned) => match &planned.on_server {
+                OnServer::Named(_) => true,
+                OnServer::PerBind => {
+                    planned.plan.planned.load.as_ref().is_none_or(|load| load.inserts.is_none())
+                }
+                OnServer::Never => matches!(planned.plan.planned.action, Action::Execute(_)),
+            },
+            Body::Empty => false,
+        }
     }
 
     pub(super) fn on_server(&self) -> Option<(&Planned, &Rc<Prepared>)> {

@@ -98,7 +98,7 @@ impl Active {
         limits: FrameLimits,
     ) -> Option<usize> {
         let batch = OneStatement::read(bytes, limits)?;
-        if batch.parse.is_some() && self.has_failed() {
+        if self.has_failed() {
             return None;
         }
         let now = host.now_unix();
@@ -143,7 +143,8 @@ impl Active {
             }
         }
         let portal = self.portals.server_name("");
-        self.portals.open("", statement, Some(portal));
+        // Nothing is ahead of it that could bring another portal back.
+        drop(self.portals.open("", statement, Some(portal)));
         self.portals.synced();
         Some(batch.length)
     }

@@ -9,6 +9,8 @@ use crate::policy::{Refusal, Rule, SqlState, TenantId};
 pub struct Tenancy {
     session: Binding,
     transaction: Transaction,
+    /// A transaction with a tenant of SET LOCAL was chained, as far as it was sent.
+    chained_local: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -43,7 +45,7 @@ impl Tenancy {
             (binding, None) => binding.at_login(wanted)?.map_or(Binding::Unbound, Binding::Fixed),
             (_, Some(_)) => return Err(AuthError::Tenant),
         };
-        Ok(Self { session, transaction: Transaction::None })
+        Ok(Self { session, transaction: Transaction::None, chained_local: false })
     }
 
     /// The transaction's tenant; opens one with the session's binding if none is open. A tenant of SET LOCAL
@@ -137,12 +139,21 @@ impl Tenancy {
 
     /// COMMIT or ROLLBACK with AND CHAIN is sent: what follows is another transaction, whose tenant is decided anew.
     pub fn chain(&mut self) {
+        self.chained_local |= self.is_local();
         self.transaction = Transaction::None;
+    }
+
+    /// It was not run after all: the transaction goes on. One that had a tenant of its own has none from now on.
+    pub fn not_chained(&mut self) {
+        if self.chained_local {
+            self.transaction = Transaction::Open { tenant: None, ran: true, local: true, ending: true };
+        }
     }
 
     /// The transaction is over: ReadyForQuery idle, and nothing outstanding.
     pub fn end(&mut self) {
         self.transaction = Transaction::None;
+        self.chained_local = false;
     }
 
     /// Whether the transaction's tenant is its own, not the session's.
@@ -212,7 +223,7 @@ mod tests {
     }
 
     fn by_token() -> Tenancy {
-        Tenancy { session: Binding::Unbound, transaction: Transaction::None }
+        Tenancy { session: Binding::Unbound, transaction: Transaction::None, chained_local: false }
     }
 
     fn seen(tenancy: &mut Tenancy, now: u64) -> Option<String> {

@@ -47,14 +47,17 @@ pub fn refusal(out: &mut Vec<u8>, severity: Severity, refusal: &Refusal, text: &
 /// Appends a server's error as a client may see it: severity, code, message and the names of schema, table,
 /// column, type and constraint. DETAIL goes through where it can quote nothing but the row that the client
 /// wrote. Position, context, internal query, hint and source place are left out.
-pub fn server_error(out: &mut Vec<u8>, fields: &ErrorFields<'_>) {
+pub fn server_error(out: &mut Vec<u8>, fields: &ErrorFields<'_>, message: Option<&str>) {
     let code = fields.field(b'C').unwrap_or_default();
     let own_row = matches!(code, b"23505" | b"23503" | b"23502" | b"23514") && fields.field(b'W').is_none();
     let passes = |kind: u8| matches!(kind, b'S' | b'V' | b'C' | b'M' | b's' | b't' | b'c' | b'd' | b'n');
     let kept = fields
         .iter()
         .filter(|(kind, _)| passes(*kind) || (own_row && *kind == b'D'))
-        .map(|(kind, value)| (kind, String::from_utf8_lossy(value).into_owned()))
+        .map(|(kind, value)| match message.filter(|_| kind == b'M') {
+            Some(message) => (kind, message.to_owned()),
+            None => (kind, String::from_utf8_lossy(value).into_owned()),
+        })
         .collect();
     encode(out, &ErrorResponse::new(kept));
 }
@@ -158,17 +161,17 @@ mod tests {
     fn detail_and_context_of_a_server_error_are_withheld() {
         let body = b"SERROR\0C22P02\0Mbad\0Dsecret\0Wcontext\0qquery\0P5\0Ff.c\0\0";
         let mut out = Vec::new();
-        server_error(&mut out, &ErrorFields::read(body).unwrap());
+        server_error(&mut out, &ErrorFields::read(body).unwrap(), None);
         assert_eq!(&out[5..], b"SERROR\0C22P02\0Mbad\0\0");
     }
 
     #[test]
     fn detail_of_a_unique_violation_passes_without_context_only() {
         let mut out = Vec::new();
-        server_error(&mut out, &ErrorFields::read(b"C23505\0Mdup\0Dkey\0\0").unwrap());
+        server_error(&mut out, &ErrorFields::read(b"C23505\0Mdup\0Dkey\0\0").unwrap(), None);
         assert_eq!(&out[5..], b"C23505\0Mdup\0Dkey\0\0");
         out.clear();
-        server_error(&mut out, &ErrorFields::read(b"C23505\0Mdup\0Dkey\0Wtrigger\0\0").unwrap());
+        server_error(&mut out, &ErrorFields::read(b"C23505\0Mdup\0Dkey\0Wtrigger\0\0").unwrap(), None);
         assert_eq!(&out[5..], b"C23505\0Mdup\0\0");
     }
 }

@@ -144,10 +144,10 @@ fn names_are_the_sessions_own() {
     let mut rig = Rig::fixed();
     let first = [parse("s1", "select 1", &[]), bind("p1", "s1", &[]), sync()].concat();
     let sent = rig.say(&first);
-    assert!(sent.contains("B[pgb_p1.pgb_s1.") && !sent.contains("[s1"), "{sent}");
+    assert!(sent.contains("B[pgb_pp1.pgb_s1.") && !sent.contains("[s1"), "{sent}");
     rig.answer(&[m('1', b""), m('2', b""), ready('T')].concat());
     rig.say(&[parse("s1", "select 2", &[]), sync()].concat());
-    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[42P05] Z[E]");
+    assert_eq!(rig.answer(&[m('1', b""), error("34000"), ready('E')].concat()), "E[42P05] Z[E]");
     let mut other = Rig::fixed();
     other.say(&[execute("p1"), sync()].concat());
     assert_eq!(other.heard(), "E[34000] Z[I]");
@@ -320,7 +320,7 @@ fn portal_that_a_sync_may_have_closed_is_bound_again_once_that_is_known() {
     let sent = rig.say(&[parse("s", "select 1", &[]), bind("p", "s", &[]), sync(), second].concat());
     assert_eq!(sent.matches("B[").count(), 1, "{sent}");
     assert_eq!(rig.answer(&[m('1', b""), m('2', b""), ready('I')].concat()), "1 2 Z[I]");
-    assert!(rig.sent().contains("B[pgb_p2."));
+    assert!(rig.sent().contains("B[pgb_pp.pgb_s1."));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod harness;
 mod names;
 mod passing;
 mod straight;
+mod unsure;
 
 use super::*;
 use crate::policy::{Rule, SqlState};

@@ -1,7 +1,7 @@
 //! Makes a sequence of messages from a seed.
 //!
 //! What the proxy refuses by decision is not made: a Query within a batch that its Sync has not ended, and what
-//! PostgreSQL itself ends the connection for: anything but data within COPY FROM.
+//! PostgreSQL itself ends the connection for: anything but data within COPY FROM. Nor what [`is_safe`] names.
 
 use crate::generated::rng::Rng;
 
@@ -24,6 +24,15 @@ pub fn sequence(seed: u64, client: usize) -> Vec<Sent> {
         maker.phrase();
     }
     maker.sequence
+}
+
+/// Whether a message behind these cannot crash PostgreSQL. The statement of a Query that has failed within a transaction is
+/// gone, and its portal is not: an Execute of it reads freed memory (`IsTransactionStmtList` in 15.20).
+pub fn is_safe(before: &[Sent], next: &Sent) -> bool {
+    let Sent::Execute { portal: "", .. } = next else { return true };
+    let mut batch = before.iter().rev().take_while(|sent| !matches!(sent, Sent::Sync | Sent::Query(_)));
+    let is_bound = |sent: &Sent| matches!(sent, Sent::Bind(Bind { portal: "", .. }));
+    batch.any(is_bound) || !before.iter().any(|sent| matches!(sent, Sent::Query(_)))
 }
 
 struct Maker {
@@ -129,8 +138,7 @@ impl Maker {
         let pieces = self.statements.rows(data);
         for piece in pieces {
             if self.rng().chance(6) {
-                let ignored = if self.rng().chance(50) { Sent::Flush } else { Sent::Sync };
-                self.sequence.push(ignored);
+                self.sequence.push(Sent::Flush);
             }
             self.sequence.push(Sent::CopyData(piece));
         }
@@ -239,8 +247,11 @@ impl Maker {
             4 => {
                 // A portal of a COPY FROM would take what follows as its data.
                 let limit = self.rng().below(3);
-                if !self.prepared.iter().any(|(_, s)| matches!(s.kind, Kind::CopyIn(_))) {
-                    self.add(Sent::Execute { portal, limit: i32::try_from(limit).expect("small") });
+                let sent = Sent::Execute { portal, limit: i32::try_from(limit).expect("small") };
+                if is_safe(&self.sequence, &sent)
+                    && !self.prepared.iter().any(|(_, s)| matches!(s.kind, Kind::CopyIn(_)))
+                {
+                    self.add(sent);
                 }
             }
             5 => self.add(Sent::Close(b'S', name)),

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::maker;
 use super::message::Sent;
 
 /// Most sequences that are tried.
-const MOST_TRIES: usize = 80;
+const MOST_TRIES: usize = 300;
 /// No longer than this.
 const LIMIT: Duration = Duration::from_secs(40);
 
@@ -31,6 +32,10 @@ pub fn shortest(sequence: &[Sent], mut differs: impl FnMut(&[Sent]) -> bool) -> 
 fn is_legal(sequence: &[Sent]) -> bool {
     let is_load = |sql: &str| sql.contains("from stdin");
     let (mut in_batch, mut loads) = (false, false);
+    let is_safe = |(at, message): (usize, &Sent)| maker::is_safe(&sequence[..at], message);
+    if !sequence.iter().enumerate().all(is_safe) {
+        return false;
+    }
     let mut rest = sequence.iter();
     while let Some(message) = rest.next() {
         let takes_data = match message {
