@@ -134,6 +134,10 @@ impl Active {
                     .get_mut(done)
                     .map(|part| std::mem::replace(part, Part::Said("".as_bytes().into())));
                 if let Some(Part::Sent(running)) = part {
+                    let ends = running.kind != StatementKind::Savepoint;
+                    if ends && matches!(command, b"COMMIT" | b"ROLLBACK") {
+                        self.portals.clear();
+                    }
                     self.ran(host, running, command);
                 }
                 // A later statement of it may be a COPY FROM.

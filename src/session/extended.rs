@@ -9,6 +9,7 @@ use super::Io;
 use super::active::{Active, Batch, Flow, kind};
 use super::copy::Copying;
 use super::host::Host;
+use super::outgoing::Prepared;
 use super::passing::may_pass;
 use super::preparing::Named;
 use super::refusing::aborted;
@@ -115,6 +116,9 @@ impl Active {
             }
         };
         if self.has_failed() && !statement.ends_transaction() {
+            if message.name.is_empty() {
+                self.unnamed = None;
+            }
             return Err(aborted().into());
         }
         // PostgreSQL comes to the name when all else is done (`StorePreparedStatement`).
@@ -238,8 +242,12 @@ impl Active {
             Target::Statement(name) => {
                 let statement = self.current_statement(host, name)?;
                 if let Some((planned, prepared)) = statement.on_server() {
-                    let of = host.renewed(prepared);
+                    let mut of = host.renewed(prepared);
                     self.wait_for_lease(host, io)?;
+                    // The columns of a FETCH are those of the cursor that there was when it was prepared.
+                    if kind(&planned.plan.planned.action) == StatementKind::Fetch {
+                        of = Rc::new(Prepared::unnamed(of.rendered(), of.types()));
+                    }
                     self.prepare(io, &of, None)?;
                     request::target(io.server, b'D', b'S', of.name())?;
                     self.queue.push_back(Expect::Parameters { client: planned.parameters, of: of.clone() });

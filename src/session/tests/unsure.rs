@@ -192,3 +192,27 @@ fn taken_name_comes_before_the_failed_transaction_for_what_ends_it() {
     rig.say(&[parse("s", "rollback", &[]), sync()].concat());
     assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[42P05] Z[E]");
 }
+
+#[test]
+fn columns_of_a_fetch_are_those_of_the_cursor_that_there_is() {
+    let mut rig = in_transaction();
+    for _ in 0..2 {
+        let sent = rig.say(&[parse("", "fetch 1 from c", &[]), m('D', b"S\0"), sync()].concat());
+        assert!(sent.ends_with("P[.fetch 1 from c...] D[S.] S"), "{sent}");
+        let known = if sent.starts_with("P[pgb_s") { m('1', b"") } else { Vec::new() };
+        let answers = [known, m('1', b""), m('t', b"\0\0"), m('n', b""), ready('T')].concat();
+        assert_eq!(rig.answer(&answers), "1 t[..] n Z[T]");
+    }
+}
+
+#[test]
+fn parse_that_a_failed_transaction_does_not_take_takes_the_unnamed_statement_away() {
+    let mut rig = in_transaction();
+    rig.say(&q("select bad"));
+    rig.answer(&[error("22012"), ready('E')].concat());
+    rig.say(&[parse("", "rollback", &[]), sync(), parse("", "select 1", &[]), sync()].concat());
+    rig.answer(&[m('1', b""), ready('E')].concat());
+    rig.answer(&[error("34000"), ready('E')].concat());
+    rig.say(&[m('D', b"S\0"), sync()].concat());
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[26000] Z[E]");
+}

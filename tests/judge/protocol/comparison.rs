@@ -12,7 +12,7 @@
 //! | everything of a sequence that meets a limit of the proxy's own | [`LIMITS`] |
 //!
 //! Not made, since PostgreSQL's answer depends on when it reads what: a Sync amid the data of a COPY FROM, which it
-//! ignores before it has found an error in the data and answers afterwards; an Execute of the unnamed portal that a Query
+//! ignores before it has found an error in the data and answers afterwards; an Execute or a Describe of the unnamed portal that a Query
 //! may have left to a failed transaction: PostgreSQL looks at a statement that is gone from its memory, and may crash
 //! ([`maker`](super::maker)).
 

@@ -27,9 +27,12 @@ pub fn sequence(seed: u64, client: usize) -> Vec<Sent> {
 }
 
 /// Whether a message behind these cannot crash PostgreSQL. The statement of a Query that has failed within a transaction is
-/// gone, and its portal is not: an Execute of it reads freed memory (`IsTransactionStmtList` in 15.20).
+/// gone, and its portal is not: an Execute of it reads freed memory (`IsTransactionStmtList` in 15.20). A Describe of it
+/// is not made either: EXECUTE, PREPARE, DEALLOCATE and DISCARD leave one in PostgreSQL, and none where the proxy runs them.
 pub fn is_safe(before: &[Sent], next: &Sent) -> bool {
-    let Sent::Execute { portal: "", .. } = next else { return true };
+    if !matches!(next, Sent::Execute { portal: "", .. } | Sent::Describe(b'P', "")) {
+        return true;
+    }
     let mut batch = before.iter().rev().take_while(|sent| !matches!(sent, Sent::Sync | Sent::Query(_)));
     let is_bound = |sent: &Sent| matches!(sent, Sent::Bind(Bind { portal: "", .. }));
     batch.any(is_bound) || !before.iter().any(|sent| matches!(sent, Sent::Query(_)))
@@ -126,6 +129,8 @@ impl Maker {
             self.sequence.push(Sent::Query("begin".into()));
         }
         self.parse("", &execute);
+        // Its name may be gone when another batch would run it.
+        self.prepared.pop();
         self.bind("", "", &execute);
         self.add(Sent::Describe(b'P', ""));
         self.add(Sent::Execute { portal: "", limit: 0 });
@@ -172,6 +177,9 @@ impl Maker {
         self.add(Sent::Execute { portal, limit });
         if let Kind::CopyIn(_) = statement.kind {
             self.data(statement.kind);
+            self.add(Sent::Sync);
+            // Nothing runs it again: what follows would be its data.
+            self.add(Sent::Close(b'S', name));
             self.add(Sent::Sync);
             return;
         }
@@ -233,7 +241,9 @@ impl Maker {
         match self.rng().below(7) {
             0 => {
                 let statement = self.batched_statement();
-                self.parse(name, &statement);
+                if !matches!(statement.kind, Kind::CopyIn(_)) {
+                    self.parse(name, &statement);
+                }
             }
             1 => {
                 let known = self.prepared.iter().rev().find(|(of, _)| *of == name).map(|(_, s)| s.clone());
@@ -243,7 +253,12 @@ impl Maker {
                 }
             }
             2 => self.add(Sent::Describe(b'S', name)),
-            3 => self.add(Sent::Describe(b'P', portal)),
+            3 => {
+                let sent = Sent::Describe(b'P', portal);
+                if is_safe(&self.sequence, &sent) {
+                    self.add(sent);
+                }
+            }
             4 => {
                 // A portal of a COPY FROM would take what follows as its data.
                 let limit = self.rng().below(3);
