@@ -20,7 +20,6 @@ use crate::plan::Plan;
 use crate::policy::{Refusal, Rule, SqlState};
 use crate::sql::copy::{Format, Transcoder, row_length};
 use crate::wire::answer::{self, Severity};
-use crate::wire::backend::TransactionStatus;
 use crate::wire::request::{self, TenantParameter};
 
 /// Such a COPY.
@@ -97,7 +96,7 @@ impl Active {
         }
         let none = Literals { text: "", ranges: smallvec::SmallVec::new() };
         let prepared = host.intern(RenderedText::extended(sql, number, &none), &types);
-        if self.status() == TransactionStatus::Failed {
+        if self.has_failed() {
             return Err(aborted().into());
         }
         self.prepare(io, &prepared, None)?;

@@ -18,7 +18,6 @@ use crate::catalog::Oid;
 use crate::policy::{Refusal, SqlState, TenantId};
 use crate::sql::prepared::{RULE, body};
 use crate::sql::{Action, Discard, Execute, VerifiedSql};
-use crate::wire::backend::TransactionStatus;
 use crate::wire::request;
 
 /// Different statements that one simple query may run by EXECUTE: all of them are kept prepared at once.
@@ -75,7 +74,7 @@ impl Active {
         name: &str,
         is_taken: bool,
     ) -> Result<Rc<Statement>, Stop> {
-        if self.status() == TransactionStatus::Failed {
+        if self.has_failed() {
             return Err(aborted().into());
         }
         let Some((offset, inner)) = body(text) else {
@@ -107,7 +106,7 @@ impl Active {
         literals: &Literals<'_>,
         tenant: Option<&TenantId>,
     ) -> Result<Executed, Refusal> {
-        if self.status() == TransactionStatus::Failed {
+        if self.has_failed() {
             return Err(aborted());
         }
         let runs = statement.on_server().filter(|(planned, _)| is_query(&planned.plan.planned.action));
@@ -217,7 +216,7 @@ impl Active {
         discard: Discard,
         outside: bool,
     ) -> Result<(&'static [u8], Option<NameChange>), Refusal> {
-        if self.status() == TransactionStatus::Failed {
+        if self.has_failed() {
             return Err(aborted());
         }
         match discard {
@@ -238,7 +237,7 @@ impl Active {
         name: Option<&str>,
         is_known: impl Fn(&str) -> bool,
     ) -> Result<&'static [u8], Refusal> {
-        if self.status() == TransactionStatus::Failed {
+        if self.has_failed() {
             return Err(aborted());
         }
         match name {

@@ -286,7 +286,7 @@ impl Active {
         local: bool,
         in_transaction: bool,
     ) -> Result<(), Refusal> {
-        if self.status() == TransactionStatus::Failed {
+        if self.has_failed() {
             return Err(aborted());
         }
         let token = literals.token(literal).and_then(checks::unquoted).unwrap_or_default();
@@ -303,7 +303,7 @@ impl Active {
 
     /// Takes the session's token away.
     pub(super) fn unbind_tenant(&self, tenancy: &mut Tenancy, in_transaction: bool) -> Result<(), Refusal> {
-        if self.status() == TransactionStatus::Failed {
+        if self.has_failed() {
             return Err(aborted());
         }
         tenancy.unbind(in_transaction)

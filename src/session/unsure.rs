@@ -25,12 +25,15 @@ pub struct Unsure {
     began: Option<u64>,
     /// The batch that is open has begun or ended a transaction, or run something: whether DISCARD ALL may run.
     alone: Option<bool>,
+    /// It has run what may end a transaction that has failed.
+    ended: bool,
 }
 
 impl Unsure {
     /// The batch is at its end.
     pub fn synced(&mut self) {
         self.alone = None;
+        self.ended = false;
     }
 
     /// Whether the next statement of a batch stands outside of a transaction, of which the last ReadyForQuery has said
@@ -59,12 +62,12 @@ impl Active {
         }
         let ends = matches!(kind, StatementKind::Commit | StatementKind::Rollback);
         self.unsure.alone = Some(ends || ends_alone);
+        self.unsure.ended |= may_end(kind);
     }
 
     /// Whether the transaction is known to have failed, and not to be over before the next message's turn comes.
     pub(super) fn has_failed(&self) -> bool {
-        let may_end = |expect: &Expect| matches!(expect, Expect::Execute(running) if ends(running.kind));
-        self.status() == TransactionStatus::Failed && !self.awaits_a_sync() && !self.queue.iter().any(may_end)
+        self.status() == TransactionStatus::Failed && !self.awaits_a_sync() && !self.unsure.ended
     }
 
     /// Whether a batch ahead of this one may have failed the transaction.
@@ -169,7 +172,7 @@ fn is_end(expect: &Expect) -> bool {
 }
 
 /// Whether a statement of this kind may end what has failed.
-fn ends(kind: StatementKind) -> bool {
+fn may_end(kind: StatementKind) -> bool {
     matches!(
         kind,
         StatementKind::Commit | StatementKind::Rollback | StatementKind::Chain | StatementKind::Savepoint

@@ -5,6 +5,7 @@ use super::active::Active;
 use super::copy::Copying;
 use super::host::Host;
 use super::reply::{Expect, Lone, Part, Query, fixed};
+use crate::sql::StatementKind;
 use crate::wire::backend::{self, TransactionStatus};
 use crate::wire::frame::HEADER;
 
@@ -105,6 +106,9 @@ impl Active {
             _ => return false,
         };
         out.extend_from_slice(bytes);
+        if form == Form::Query && running.kind == StatementKind::Chain {
+            self.portals.clear();
+        }
         self.ran(host, running, command);
         self.is_ready(status, form != Form::Query);
         true

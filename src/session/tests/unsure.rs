@@ -216,3 +216,23 @@ fn parse_that_a_failed_transaction_does_not_take_takes_the_unnamed_statement_awa
     rig.say(&[m('D', b"S\0"), sync()].concat());
     assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[26000] Z[E]");
 }
+
+#[test]
+fn portals_end_where_a_query_chains_their_transaction() {
+    let mut rig = in_transaction();
+    rig.say(&[parse("d", "deallocate x", &[]), bind("p", "d", &[]), sync()].concat());
+    assert_eq!(rig.heard(), "1 2 Z[T]");
+    rig.say(&q("rollback and chain"));
+    rig.answer(&[complete("ROLLBACK"), ready('T')].concat());
+    rig.say(&[bind("p", "d", &[]), sync()].concat());
+    assert_eq!(rig.heard(), "2 Z[T]");
+}
+
+#[test]
+fn statement_behind_what_ends_a_failed_transaction_in_its_batch_is_bound() {
+    let mut rig = in_failed_transaction();
+    let end = [parse("", "rollback", &[]), bind("", "", &[]), execute("")].concat();
+    rig.say(&[end, parse("", "deallocate s", &[]), bind("", "", &[]), sync()].concat());
+    let answers = [m('1', b""), m('2', b""), complete("ROLLBACK"), ready('I')].concat();
+    assert_eq!(rig.answer(&answers), "1 2 C[ROLLBACK.] 1 2 Z[I]");
+}
