@@ -245,7 +245,7 @@ impl Active {
                     let mut of = host.renewed(prepared);
                     self.wait_for_lease(host, io)?;
                     // The columns of a FETCH are those of the cursor that there was when it was prepared.
-                    if kind(&planned.plan.planned.action) == StatementKind::Fetch {
+                    if kind(&planned.plan.planned.action) == StatementKind::Fetch && !self.has_failed() {
                         of = Rc::new(Prepared::unnamed(of.rendered(), of.types()));
                     }
                     self.prepare(io, &of, None)?;

@@ -129,11 +129,13 @@ impl Maker {
             self.sequence.push(Sent::Query("begin".into()));
         }
         self.parse("", &execute);
-        // Its name may be gone when another batch would run it.
-        self.prepared.pop();
         self.bind("", "", &execute);
         self.add(Sent::Describe(b'P', ""));
         self.add(Sent::Execute { portal: "", limit: 0 });
+        self.add(Sent::Sync);
+        // Its name may be gone when another batch would run it.
+        self.prepared.pop();
+        self.add(Sent::Close(b'S', ""));
         self.add(Sent::Sync);
     }
 
