@@ -53,6 +53,11 @@ impl Binder<'_> {
             return Err(undefined());
         }
         name.names = vec![build::text(&ty.schema), build::text(&ty.name)];
+        // Types that are printed by words of the grammar, which takes none behind them (typenameTypeMod, parse_type.c).
+        if !name.typmods.is_empty() && WITHOUT_MODIFIERS.contains(&ty.oid) {
+            let message = format!("type modifier is not allowed for type \"{}\"", ty.name);
+            return Err(Refusal::new(SqlState::SYNTAX, super::FORM, message).at(location));
+        }
         for modifier in &name.typmods {
             if !is_plain_modifier(modifier) {
                 return Err(super::unsupported("a type modifier that is no constant", location));
@@ -211,6 +216,9 @@ fn named_type(text: &str) -> Option<TypeName> {
     let of_null = matches!(cast.arg.as_ref()?.node, Some(NodeEnum::AConst(_)));
     cast.type_name.filter(|name| alone && of_null && !name.setof && name.array_bounds.is_empty())
 }
+
+/// bool, int8, int2, int4, float4, float8.
+const WITHOUT_MODIFIERS: [u32; 6] = [16, 20, 21, 23, 700, 701];
 
 fn is_plain_modifier(node: &Node) -> bool {
     match &node.node {
