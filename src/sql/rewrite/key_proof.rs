@@ -185,7 +185,21 @@ impl Binder<'_> {
             Some(NodeEnum::AIndices(index)) => {
                 parts.extend([&index.lidx, &index.uidx].into_iter().flatten().map(|n| &**n));
             }
-            _ => {}
+            Some(NodeEnum::NamedArgExpr(arg)) => parts.extend(arg.arg.as_deref()),
+            Some(NodeEnum::BooleanTest(test)) => parts.extend(test.arg.as_deref()),
+            Some(NodeEnum::CollateClause(clause)) => parts.extend(clause.arg.as_deref()),
+            Some(NodeEnum::RowExpr(row)) => parts.extend(&row.args),
+            Some(
+                NodeEnum::AConst(_)
+                | NodeEnum::ParamRef(_)
+                | NodeEnum::SubLink(_)
+                | NodeEnum::SetToDefault(_)
+                | NodeEnum::SqlvalueFunction(_)
+                | NodeEnum::String(_)
+                | NodeEnum::AStar(_),
+            ) => {}
+            // What else there is may be.
+            _ => found.volatile = true,
         }
         parts.into_iter().for_each(|part| self.look_for_volatile(part, found));
     }
