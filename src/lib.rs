@@ -48,3 +48,8 @@ pub mod sql;
 pub mod vital;
 pub mod wire;
 pub mod worker;
+
+/// Planning makes and drops many small nodes: an eighth less time than with the C library's allocator
+/// (`benches/README.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
