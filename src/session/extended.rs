@@ -244,9 +244,15 @@ impl Active {
                 if let Some((planned, prepared)) = statement.on_server() {
                     let mut of = host.renewed(prepared);
                     self.wait_for_lease(host, io)?;
-                    // The columns of a FETCH are those of the cursor that there was when it was prepared.
-                    if kind(&planned.plan.planned.action) == StatementKind::Fetch && !self.has_failed() {
-                        of = Rc::new(Prepared::unnamed(of.rendered(), of.types()));
+                    // The columns of a FETCH are those of the cursor that there was when it was prepared. It is prepared
+                    // again where that does not fail.
+                    if kind(&planned.plan.planned.action) == StatementKind::Fetch {
+                        if self.awaits_a_sync() {
+                            return Err(Stop::Wait(Flow::Drain));
+                        }
+                        if !self.has_failed() {
+                            of = Rc::new(Prepared::unnamed(of.rendered(), of.types()));
+                        }
                     }
                     self.prepare(io, &of, None)?;
                     request::target(io.server, b'D', b'S', of.name())?;

@@ -236,3 +236,14 @@ fn statement_behind_what_ends_a_failed_transaction_in_its_batch_is_bound() {
     let answers = [m('1', b""), m('2', b""), complete("ROLLBACK"), ready('I')].concat();
     assert_eq!(rig.answer(&answers), "1 2 C[ROLLBACK.] 1 2 Z[I]");
 }
+
+#[test]
+fn fetch_is_not_prepared_again_where_the_transaction_may_have_failed() {
+    let mut rig = in_transaction();
+    rig.say(&[parse("f", "fetch 1 from c", &[]), sync()].concat());
+    rig.answer(&[m('1', b""), ready('T')].concat());
+    rig.say(&[bind("", "s", &[]), sync(), m('D', b"Sf\0"), sync()].concat());
+    assert_eq!(*rig.session.want(), Want::Drain);
+    rig.answer(&[error("22P02"), ready('E')].concat());
+    assert_eq!(rig.sent(), "D[Spgb_s2.] S");
+}
