@@ -29,7 +29,7 @@ use stage::Stage;
 use tally::Tally;
 
 /// Sequences that are played unless somebody asks for more.
-const COUNT: u64 = 3000;
+const COUNT: u64 = 1000;
 /// Clients that play at the same time, on so many server connections, and their part of the sequences in percent.
 const CROWDS: [(usize, usize, u64); 3] = [(1, 1, 30), (4, 1, 35), (8, 2, 35)];
 
