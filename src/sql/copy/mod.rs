@@ -33,11 +33,13 @@ mod tenant;
 mod text;
 mod transcode;
 mod tuples;
+mod values;
 
 use crate::catalog::Oid;
 
-pub(in crate::sql) use options::{Choices, form, in_words, printable, recognised};
+pub(in crate::sql) use options::{Choices, form, recognised};
 pub use transcode::Transcoder;
+pub(in crate::sql) use values::{in_words, printable};
 
 /// Bytes of the row at the front of what a [`Transcoder`] gives for [`Load::inserts`]: a count of two bytes, and each
 /// value behind its length.
