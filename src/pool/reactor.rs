@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
@@ -10,13 +11,19 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use mio::net::TcpStream;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 use parking_lot::Mutex;
+
+use super::flow::PATIENCE;
+use super::pulse::Pulse;
 
 /// What is told of at once.
 const EVENTS: usize = 1024;
 /// The token of what other threads wake the thread with.
 const WAKE: Token = Token(usize::MAX);
+/// The token of the pulse.
+const PULSE: Token = Token(usize::MAX - 1);
 const NOBODY: usize = usize::MAX;
 
 const READABLE: u8 = 1;
@@ -34,6 +41,9 @@ pub struct Reactor {
     events: RefCell<Events>,
     registry: Registry,
     sources: RefCell<Sources>,
+    pulse: Option<Pulse>,
+    /// What is looked at with the next beat of the pulse.
+    later: RefCell<Vec<Arc<Source>>>,
 }
 
 /// By token. A place whose socket is gone is found by [`Reactor::sweep`] and given to another.
@@ -49,6 +59,7 @@ pub struct Source {
     ready: AtomicU8,
     owner: AtomicUsize,
     waker: Mutex<Option<Waker>>,
+    token: Token,
 }
 
 /// While it lives its thread has a reactor.
@@ -67,7 +78,9 @@ impl Reactor {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let events = RefCell::new(Events::with_capacity(EVENTS));
-        Ok(Rc::new(Self { poll: RefCell::new(poll), events, registry, sources: RefCell::default() }))
+        let (sources, later) = Default::default();
+        let pulse = Pulse::new(&registry, PULSE).ok();
+        Ok(Rc::new(Self { poll: RefCell::new(poll), events, registry, sources, pulse, later }))
     }
 
     /// Makes it the thread's, so that sockets can be [taken over](super::tcp::Tcp::take_over).
@@ -96,17 +109,23 @@ impl Reactor {
         }
         let sources = self.sources.borrow();
         for event in events.iter() {
+            if event.token() == PULSE {
+                self.look(&mut happened);
+            }
             let Some(source) = sources.watched.get(event.token().0) else { continue };
             let readable = if event.is_readable() { READABLE } else { 0 };
             let ended = if event.is_read_closed() || event.is_error() { ENDED } else { 0 };
             let writable = if event.is_writable() || event.is_error() { WRITABLE } else { 0 };
-            source.set(source.ready.load(Relaxed) | readable | ended | writable);
-            match source.owner.load(Relaxed) {
-                NOBODY => source.wake(),
-                owner => happened(owner),
-            }
+            source.has(readable | ended | writable, &mut happened);
         }
         Ok(())
+    }
+
+    /// What waited for the pulse may be readable.
+    fn look(&self, mut happened: impl FnMut(usize)) {
+        for source in self.later.borrow_mut().drain(..) {
+            source.has(READABLE, &mut happened);
+        }
     }
 
     /// Finds the places of sockets that are gone.
@@ -120,15 +139,38 @@ impl Reactor {
     /// Watches a connected socket from now on.
     pub(super) fn watch(&self, socket: &mut TcpStream) -> io::Result<Arc<Source>> {
         let ready = AtomicU8::new(WRITABLE);
-        let source = Arc::new(Source { ready, owner: AtomicUsize::new(NOBODY), waker: Mutex::new(None) });
         let mut sources = self.sources.borrow_mut();
         let at = sources.free.pop().unwrap_or(sources.watched.len());
-        self.registry.register(socket, Token(at), Interest::READABLE | Interest::WRITABLE)?;
+        let token = Token(at);
+        let source =
+            Arc::new(Source { ready, owner: AtomicUsize::new(NOBODY), waker: Mutex::new(None), token });
+        self.registry.register(socket, token, Interest::READABLE | Interest::WRITABLE)?;
         match sources.watched.get_mut(at) {
             Some(place) => *place = source.clone(),
             None => sources.watched.push(source.clone()),
         }
         Ok(source)
+    }
+
+    /// Tells no more of bytes that come from the socket.
+    pub(super) fn ignore(&self, socket: &TcpStream, source: &Source) -> io::Result<()> {
+        self.registry.reregister(&mut SourceFd(&socket.as_raw_fd()), source.token, Interest::WRITABLE)
+    }
+
+    /// Tells of them again, and of what came meanwhile.
+    pub(super) fn heed(&self, socket: &TcpStream, source: &Source) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.registry.reregister(&mut SourceFd(&socket.as_raw_fd()), source.token, both)
+    }
+
+    /// Says after [`PATIENCE`] that the socket may be readable.
+    pub(super) fn look_later(&self, source: &Arc<Source>) -> io::Result<()> {
+        let mut later = self.later.borrow_mut();
+        if later.is_empty() {
+            self.pulse.as_ref().ok_or(io::ErrorKind::Unsupported)?.beat_after(PATIENCE)?;
+        }
+        later.push(source.clone());
+        Ok(())
     }
 }
 
@@ -175,6 +217,15 @@ impl Source {
     pub(super) fn wait(&self, cx: &Context<'_>) {
         if self.owner.load(Relaxed) == NOBODY {
             *self.waker.lock() = Some(cx.waker().clone());
+        }
+    }
+
+    /// This was heard of the socket.
+    fn has(&self, ready: u8, happened: impl FnOnce(usize)) {
+        self.set(self.ready.load(Relaxed) | ready);
+        match self.owner.load(Relaxed) {
+            NOBODY => self.wake(),
+            owner => happened(owner),
         }
     }
 

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::flow::{Flow, Watch};
 use super::reactor::{Reactor, Source};
 
 /// A connected socket.
@@ -28,6 +29,7 @@ pub enum Tcp {
 pub struct Own {
     socket: mio::net::TcpStream,
     source: Arc<Source>,
+    flow: Flow,
 }
 
 fn gone() -> io::Error {
@@ -41,7 +43,7 @@ impl Tcp {
         socket.set_nonblocking(true)?;
         let mut socket = mio::net::TcpStream::from_std(socket);
         let source = reactor.watch(&mut socket)?;
-        Ok(Self::Own(Own { socket, source }))
+        Ok(Self::Own(Own { socket, source, flow: Flow::default() }))
     }
 
     /// Takes the socket from the runtime to this thread's reactor, where there is one.
@@ -59,6 +61,7 @@ impl Tcp {
     pub fn belongs_to(&self, owner: Option<usize>) {
         if let Self::Own(own) = self {
             own.source.belongs_to(owner);
+            own.begin();
         }
     }
 
@@ -133,10 +136,53 @@ impl Own {
         }
         let room = scratch.len();
         let read = self.retry(|socket| Ok(recv(socket, &mut *scratch, RecvFlags::empty())?.1))?;
-        if read.is_some_and(|length| length < room) {
-            self.source.was_emptied();
+        if let Some(length) = read {
+            self.flow.grows(length);
+            if length < room {
+                self.source.was_emptied();
+            }
+        }
+        if self.flow.is_long() {
+            self.watch(read, room);
         }
         Ok(read)
+    }
+
+    #[cold]
+    fn watch(&self, read: Option<usize>, room: usize) {
+        match self.flow.goes_on(read, room) {
+            Watch::Same => {}
+            Watch::Later => self.look_later(),
+            Watch::Told => self.tell_again(),
+        }
+    }
+
+    /// Another stream begins.
+    #[inline]
+    fn begin(&self) {
+        if self.flow.begins() {
+            self.tell_again();
+        }
+    }
+
+    /// Where it cannot be looked at, it goes on being told of.
+    fn look_later(&self) {
+        let Some(reactor) = Reactor::current() else { return };
+        if reactor.look_later(&self.source).is_err() {
+            self.tell_again();
+        } else if !self.flow.is_looked_at() {
+            self.flow.set_looked_at(reactor.ignore(&self.socket, &self.source).is_ok());
+        }
+    }
+
+    #[cold]
+    fn tell_again(&self) {
+        let Some(reactor) = Reactor::current() else { return };
+        match reactor.heed(&self.socket, &self.source) {
+            Ok(()) => self.flow.set_looked_at(false),
+            // It is still looked at.
+            Err(_) => drop(reactor.look_later(&self.source)),
+        }
     }
 
     #[inline]
@@ -144,6 +190,7 @@ impl Own {
         if !self.source.is_writable() {
             return Ok(None);
         }
+        self.begin();
         loop {
             match send(&self.socket, bytes, SendFlags::NOSIGNAL).map_err(io::Error::from) {
                 Ok(taken) => {
@@ -233,128 +280,4 @@ impl AsyncWrite for Tcp {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    use std::task::Wake;
-    use std::time::Duration;
-
-    use super::*;
-
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
-
-    /// A socket of this thread's reactor, and its other end.
-    fn pair() -> (Tcp, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let other = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (Tcp::of_thread(listener.accept().unwrap().0).unwrap(), other)
-    }
-
-    /// Turns until this owner is named.
-    fn wait_for(reactor: &Reactor, owner: usize) {
-        for _ in 0..100 {
-            let mut named = false;
-            reactor.turn(Some(Duration::from_millis(100)), |happened| named |= happened == owner).unwrap();
-            if named {
-                return;
-            }
-        }
-        panic!("nobody was named");
-    }
-
-    fn read(tcp: &mut Tcp) -> Option<usize> {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        match tcp.poll_into(&mut cx, &mut [0; 64]) {
-            Poll::Ready(read) => Some(read.unwrap()),
-            Poll::Pending => None,
-        }
-    }
-
-    #[test]
-    fn end_that_comes_with_bytes_is_not_lost() {
-        let reactor = Reactor::new().unwrap();
-        let _entered = reactor.enter();
-        let (mut tcp, mut other) = pair();
-        tcp.belongs_to(Some(3));
-        assert_eq!((read(&mut tcp), tcp.is_quiet()), (None, true));
-        other.write_all(b"abc").unwrap();
-        drop(other);
-        let ended = |tcp: &Tcp| matches!(tcp, Tcp::Own(own) if own.source.has_ended());
-        while !ended(&tcp) {
-            wait_for(&reactor, 3);
-        }
-        assert_eq!((read(&mut tcp), read(&mut tcp), tcp.is_quiet()), (Some(3), Some(0), false));
-    }
-
-    #[test]
-    fn bytes_that_come_after_a_short_read_are_told() {
-        let reactor = Reactor::new().unwrap();
-        let _entered = reactor.enter();
-        let (mut tcp, mut other) = pair();
-        tcp.belongs_to(Some(3));
-        for _ in 0..2 {
-            assert_eq!(read(&mut tcp), None);
-            other.write_all(b"abc").unwrap();
-            while !tcp.may_be_readable() {
-                wait_for(&reactor, 3);
-            }
-            assert_eq!(read(&mut tcp), Some(3));
-        }
-    }
-
-    #[test]
-    fn socket_that_was_full_is_told_when_it_has_room() {
-        let reactor = Reactor::new().unwrap();
-        let _entered = reactor.enter();
-        let (tcp, mut other) = pair();
-        tcp.belongs_to(Some(3));
-        reactor.turn(Some(Duration::from_millis(10)), |_| ()).unwrap();
-        let bytes = vec![0; 1 << 16];
-        let mut written = 0;
-        while let taken @ 1.. = tcp.write_at_once(&bytes) {
-            written += taken;
-        }
-        assert_eq!(tcp.write_at_once(b"x"), 0);
-        other.read_exact(&mut vec![0; written]).unwrap();
-        wait_for(&reactor, 3);
-        assert_eq!(tcp.write_at_once(b"x"), 1);
-    }
-
-    #[test]
-    fn task_that_waits_for_a_socket_of_nobody_is_woken() {
-        let reactor = Reactor::new().unwrap();
-        let _entered = reactor.enter();
-        let (mut tcp, mut other) = pair();
-        let woken = Arc::new(Woken(AtomicUsize::new(0)));
-        let waker = woken.clone().into();
-        // The first turn tells that it may be written.
-        reactor.turn(Some(Duration::from_millis(10)), |_| ()).unwrap();
-        assert!(tcp.poll_into(&mut Context::from_waker(&waker), &mut [0; 8]).is_pending());
-        other.write_all(b"abc").unwrap();
-        reactor.turn(Some(Duration::from_secs(10)), |_| ()).unwrap();
-        assert_eq!(woken.0.load(SeqCst), 1);
-    }
-
-    #[test]
-    fn place_of_a_socket_that_is_gone_is_given_to_another() {
-        let reactor = Reactor::new().unwrap();
-        let _entered = reactor.enter();
-        let (first, _other) = pair();
-        drop(first);
-        reactor.sweep();
-        let (mut second, mut other) = pair();
-        second.belongs_to(Some(5));
-        other.write_all(b"abc").unwrap();
-        while !second.may_be_readable() {
-            wait_for(&reactor, 5);
-        }
-        assert_eq!(read(&mut second), Some(3));
-    }
-}
+mod tests;
