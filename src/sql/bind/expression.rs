@@ -215,9 +215,9 @@ impl Binder<'_> {
             let items = found.items.iter().filter_map(|id| level?.items.get(*id));
             items.for_each(|item| item.placed.set(true));
         }
-        facts.tenanted |= level.is_some_and(|level| {
-            found.items.iter().filter_map(|i| level.items.get(*i)).any(|i| self.is_tenanted(&i.source))
-        });
+        let meant = found.items.iter().map(|id| (found.depth, *id)).chain(found.perhaps.iter().copied());
+        let mut meant = meant.filter_map(|(depth, id)| scope.level_at(depth)?.items.get(id));
+        facts.tenanted |= meant.any(|item| self.is_tenanted(&item.source));
         if let ([id], Some(level)) = (found.items.as_slice(), level)
             && let Some(item) = level.items.get(*id).filter(|i| !i.key.is_empty())
         {
@@ -231,6 +231,7 @@ impl Binder<'_> {
             }
         }
         facts.read(found.depth, found.items);
+        facts.reads.extend(found.perhaps);
         Ok(())
     }
 

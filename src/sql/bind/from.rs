@@ -253,6 +253,7 @@ pub(super) fn push(
         columns,
         open: false,
         visible: true,
+        joined: false,
         source,
         place: Place::Inside,
         leaf: Some(leaf),

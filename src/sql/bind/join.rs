@@ -49,6 +49,11 @@ impl Binder<'_> {
         }
         rewrite::place_on(self, level, join, number)?;
         null_sides(level, kind, &left, &right);
+        for id in &both {
+            if let Some(item) = level.items.get_mut(*id) {
+                item.joined = true;
+            }
+        }
         both.extend(self.join_alias(level, join, &both)?);
         Ok(both)
     }

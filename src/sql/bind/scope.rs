@@ -103,6 +103,8 @@ pub(in crate::sql) struct Item {
     pub open: bool,
     /// Its columns can be named without qualification.
     pub visible: bool,
+    /// It stands below a join, whose columns are what a bare name means then: a join has no system columns.
+    pub joined: bool,
     pub source: Source,
     pub place: Place,
     /// The number of its leaf in the FROM tree, in order; none for a join's alias.
@@ -187,6 +189,8 @@ pub(in crate::sql) struct Found {
     pub ty: Option<ColumnType>,
     pub kind: ColumnKind,
     pub whole_row: bool,
+    /// Items further in that may have a column of that name, since not all of theirs are known: depth and number.
+    pub perhaps: Vec<(usize, usize)>,
 }
 
 impl Found {
@@ -288,21 +292,20 @@ impl<'p> Scope<'p> {
     /// `name`: a column of the innermost level that has one; else the row of an item of that name.
     fn bare(&self, name: &str, location: i32) -> Result<Found, Refusal> {
         let mut scope = Some(self);
-        let mut open = false;
+        let mut open = Vec::new();
         while let Some(here) = scope {
             if let Some(mut found) = here.bare_here(name, location)? {
-                // An item further in may have a column of that name.
-                if open {
+                if !open.is_empty() {
                     found.forget();
                 }
-                return Ok(found);
+                return Ok(Found { perhaps: open, ..found });
             }
-            open |= here.level.items.iter().any(|item| item.open);
+            open.extend(here.open_items());
             scope = here.outer;
         }
         match self.row_of(name, location)? {
-            Some(found) => Ok(found),
-            None if self.has_open_item() => Ok(self.unknown()),
+            Some(found) => Ok(Found { perhaps: open, ..found }),
+            None if !open.is_empty() => Ok(Found { perhaps: open, ..self.unknown() }),
             None => Err(no_column(&format!("\"{name}\""), location)),
         }
     }
@@ -324,7 +327,8 @@ impl<'p> Scope<'p> {
             }
         }
         if found.is_empty() {
-            for (id, item) in level.items.iter().enumerate().filter(|(id, i)| i.visible && self.sees(*id)) {
+            let alone = |(id, item): &(usize, &Item)| item.visible && !item.joined && self.sees(*id);
+            for (id, item) in level.items.iter().enumerate().filter(alone) {
                 found.extend(item.system_column(name).map(|c| self.found(level.members(id), &c)));
             }
         }
@@ -413,26 +417,30 @@ impl<'p> Scope<'p> {
             ty: None,
             kind: ColumnKind::Expression { total: false },
             whole_row: true,
+            perhaps: Vec::new(),
         }
     }
 
-    fn has_open_item(&self) -> bool {
-        self.level.items.iter().any(|i| i.open) || self.outer.is_some_and(Scope::has_open_item)
+    /// The items of this level that may have columns which are not known.
+    fn open_items(&self) -> impl Iterator<Item = (usize, usize)> {
+        let items = self.level.items.iter().enumerate().filter(|(_, item)| item.open);
+        items.map(|(id, _)| (self.level.depth, id))
     }
 
     fn unknown(&self) -> Found {
-        let open = |(id, item): (usize, &Item)| item.open.then_some(id);
         Found {
             depth: self.level.depth,
-            items: self.level.items.iter().enumerate().filter_map(open).collect(),
+            items: self.open_items().map(|(_, id)| id).collect(),
             ty: None,
             kind: ColumnKind::Expression { total: false },
             whole_row: false,
+            perhaps: Vec::new(),
         }
     }
 
     fn found(&self, items: Vec<usize>, column: &ItemColumn) -> Found {
-        Found { depth: self.level.depth, items, ty: column.ty, kind: column.kind.clone(), whole_row: false }
+        let (depth, kind) = (self.level.depth, column.kind.clone());
+        Found { depth, items, ty: column.ty, kind, whole_row: false, perhaps: Vec::new() }
     }
 }
 

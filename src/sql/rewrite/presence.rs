@@ -157,7 +157,7 @@ impl Binder<'_> {
 
     fn column_present(&self, scope: &Scope<'_>, column: &ColumnRef) -> Vec<Present> {
         let Some(found) = self.column_found(scope, column) else { return Vec::new() };
-        if found.depth != scope.level.depth || found.whole_row {
+        if found.depth != scope.level.depth || found.whole_row || !found.perhaps.is_empty() {
             return Vec::new();
         }
         let names = build::names(&column.fields).unwrap_or_default();

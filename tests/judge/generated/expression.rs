@@ -188,7 +188,11 @@ impl Maker {
                 format!("length({row}::text) > 3")
             }
             3 if !tables.is_empty() => format!("{}.tableoid > 0", self.rng.pick(&tables).clone()),
-            4 if !tables.is_empty() => format!("{}.ctid IS NOT NULL", self.rng.pick(&tables).clone()),
+            4 if !tables.is_empty() && self.rng.chance(70) => {
+                format!("{}.ctid IS NOT NULL", self.rng.pick(&tables).clone())
+            }
+            // Of whatever stands alone in the nearest FROM that has such a relation.
+            4 => "ctid IS NOT NULL".into(),
             5 => self.row_condition().unwrap_or_else(|| "true".into()),
             _ => "now() IS NOT NULL".into(),
         }

@@ -119,6 +119,7 @@ impl Maker {
     pub fn columns(&mut self) -> Vec<(String, Col)> {
         let mut found: Vec<(String, Col)> = Vec::new();
         let (mut hidden, mut plain): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        let mut further_in: Vec<&str> = Vec::new();
         for (depth, level) in self.levels.iter().rev().enumerate() {
             for item in &level.items {
                 // An alias further in does not hide it there.
@@ -131,18 +132,20 @@ impl Maker {
                     if is_hidden {
                         continue;
                     }
-                    let unique = depth == 0
+                    let unique = !further_in.contains(&column.name.as_str())
                         && !level.ambiguous.contains(&column.name)
                         && level.items.iter().flat_map(|i| &i.columns).filter(|c| c.name == column.name).count() == 1
                         // A bare name that is an item's too would be fine, but not what is meant here.
                         && !level.items.iter().any(|i| i.alias == column.name);
-                    let bare = unique && self.rng.chance(30);
+                    let bare = unique && self.rng.chance(if depth == 0 { 30 } else { 12 });
                     let name =
                         if bare { column.name.clone() } else { format!("{}.{}", item.alias, column.name) };
                     found.push((name, column.clone()));
                 }
             }
             hidden.extend(level.items.iter().map(|i| i.alias.clone()));
+            further_in.extend(level.items.iter().flat_map(|i| &i.columns).map(|c| c.name.as_str()));
+            further_in.extend(level.items.iter().map(|i| i.alias.as_str()));
             plain.extend(level.items.iter().filter(|i| i.plain).map(|i| i.alias.clone()));
         }
         found
