@@ -239,7 +239,7 @@ impl Binder<'_> {
             values.push(target.val.take().map(|v| *v).unwrap_or_default());
         }
         let before = values.len();
-        if !select.from_clause.is_empty() {
+        if !select.from_clause.is_empty() || values.iter().any(|value| self.makes_rows(value)) {
             rule.proofs.iter().try_for_each(|proof| self.refuse_varying_key(&rule.key(proof, &values)))?;
         }
         self.row(relation, &mut values, rule)?;

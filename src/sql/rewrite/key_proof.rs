@@ -112,7 +112,7 @@ impl Binder<'_> {
                 let what = "an expression as a part of a foreign key";
                 return Err(unsupported(what, -1).hint("Give the key as columns, constants or parameters."));
             }
-            let (value, source) = if is_repeatable(&value) { (value, None) } else { self.once(value) };
+            let (value, source) = if is_repeatable(&value) { (value, None) } else { self.once(value)? };
             sources.extend(source);
             if first.is_none() {
                 first = Some(value.clone());
@@ -149,6 +149,13 @@ impl Binder<'_> {
         Ok(())
     }
 
+    /// Whether an expression makes several rows of one, so that whatever stands beside it is evaluated for each.
+    pub fn makes_rows(&self, value: &Node) -> bool {
+        let mut found = Volatile::default();
+        self.look_for_volatile(value, &mut found);
+        found.set
+    }
+
     /// Looks at what is evaluated with an expression; a sub-select of the client's own is run once by PostgreSQL too.
     fn look_for_volatile(&self, value: &Node, found: &mut Volatile) {
         let mut parts: Vec<&Node> = Vec::new();
@@ -158,7 +165,15 @@ impl Binder<'_> {
                 // What the session has drawn last is the same for every row.
                 let name = build::names(&call.funcname).and_then(|names| names.last().copied());
                 let name = name.filter(|name| !matches!(*name, "currval" | "lastval")).unwrap_or_default();
-                found.volatile |= self.catalog.functions_named(name).iter().any(|f| f.volatility == 'v');
+                let functions = self.catalog.functions_named(name);
+                found.volatile |= functions.iter().any(|f| f.volatility == 'v');
+                found.set |= functions.iter().any(|f| f.returns_set);
+                found.window |= call.over.is_some();
+                if functions.iter().any(|f| f.kind == 'a') {
+                    let mut own = Volatile::default();
+                    call.args.iter().for_each(|part| self.look_for_volatile(part, &mut own));
+                    found.counts |= !own.column;
+                }
                 parts.extend(&call.args);
             }
             Some(NodeEnum::AExpr(expr)) => {
@@ -234,13 +249,21 @@ impl Binder<'_> {
         }
     }
 
-    /// A value that must be evaluated once: a column of a derived table that holds it.
-    fn once(&mut self, value: Node) -> (Node, Option<Node>) {
+    /// A value that must be evaluated once: a column of a derived table that holds it. What belongs to the query whose
+    /// output it was would belong to that table: a window, the rows of a set, an aggregate that names no column
+    /// (check_agglevels_and_constraints, parse_agg.c).
+    fn once(&mut self, value: Node) -> Result<(Node, Option<Node>), Refusal> {
+        let mut found = Volatile::default();
+        self.look_for_volatile(&value, &mut found);
+        if found.window || found.set || found.counts {
+            return Err(unsupported("a count, a window or the rows of a set as a key", -1)
+                .hint("Give it a name in FROM: SELECT s.key FROM (SELECT count(*) AS key FROM …) AS s."));
+        }
         let alias = self.fresh_alias("value");
         let mut select = build::select(vec![build::target(value, "v")], Vec::new(), None);
         build::fence(&mut select);
         let item = build::derived(select, Some(Alias { aliasname: alias.clone(), colnames: Vec::new() }));
-        (build::column(&[&alias, "v"]), Some(item))
+        Ok((build::column(&[&alias, "v"]), Some(item)))
     }
 }
 
@@ -249,6 +272,11 @@ impl Binder<'_> {
 struct Volatile {
     column: bool,
     volatile: bool,
+    /// It gives several rows.
+    set: bool,
+    window: bool,
+    /// An aggregate that names no column.
+    counts: bool,
 }
 
 /// The condition under which a key may be written, of what was made for its columns.
