@@ -216,8 +216,10 @@ impl Binder<'_> {
             items.for_each(|item| item.placed.set(true));
         }
         let meant = found.items.iter().map(|id| (found.depth, *id)).chain(found.perhaps.iter().copied());
-        let mut meant = meant.filter_map(|(depth, id)| scope.level_at(depth)?.items.get(id));
-        facts.tenanted |= meant.any(|item| self.is_tenanted(&item.source));
+        for item in meant.filter_map(|(depth, id)| scope.level_at(depth)?.items.get(id)) {
+            facts.tenanted |= self.is_tenanted(&item.source);
+            facts.reads.extend(item.reads.iter().copied());
+        }
         if let ([id], Some(level)) = (found.items.as_slice(), level)
             && let Some(item) = level.items.get(*id).filter(|i| !i.key.is_empty())
         {

@@ -266,6 +266,7 @@ pub(super) fn push(
         was: None,
         row: None,
         system: Cell::new(0),
+        reads: Vec::new(),
         starred: Cell::new(false),
         placed: Cell::new(false),
     });

@@ -36,8 +36,15 @@ impl Binder<'_> {
         let mut open = false;
         let mut only_name = None;
         let mut alone = function.functions.len() == 1 && function.coldeflist.is_empty();
+        let mut reads = Vec::new();
         for entry in &mut function.functions {
-            let entry = self.function_entry(&scope, entry, facts)?;
+            let mut own = Facts::default();
+            let written_out = self.may_be_written_out(entry);
+            let entry = self.function_entry(&scope, entry, &mut own)?;
+            if written_out {
+                reads.extend(own.reads.iter().copied());
+            }
+            facts.merge(own);
             columns.extend(entry.columns);
             // The item goes by its first function (addRangeTableEntryForFunction of parse_relation.c).
             only_name = only_name.or(entry.name);
@@ -70,8 +77,20 @@ impl Binder<'_> {
         let id = push(level, function.alias.as_ref(), only_name, columns, Source::Function);
         if let Some(item) = level.items.get_mut(id) {
             item.open = open;
+            item.reads = reads;
         }
         Ok(vec![id])
+    }
+
+    /// Whether the server may put the query of a function in SQL in its place.
+    fn may_be_written_out(&self, entry: &Node) -> bool {
+        let Some(NodeEnum::List(entry)) = &entry.node else { return true };
+        let Some(Some(NodeEnum::FuncCall(call))) = entry.items.first().map(|call| &call.node) else {
+            return false;
+        };
+        let name = build::names(&call.funcname).and_then(|names| names.last().copied()).unwrap_or_default();
+        let in_sql = |f: &std::sync::Arc<crate::catalog::Function>| f.returns_set && f.source.is_empty();
+        self.catalog.functions_named(name).iter().any(in_sql)
     }
 
     /// One function of `ROWS FROM`, or the only one.

@@ -130,6 +130,9 @@ pub(in crate::sql) struct Item {
     pub system: Cell<u8>,
     /// A `*` of its level's outputs stands for its columns too.
     pub starred: Cell<bool>,
+    /// What the arguments of a function read that the server may write out (inline_set_returning_function, clauses.c):
+    /// its columns are expressions over these items then, and who reads one reads them.
+    pub reads: Vec<(usize, usize)>,
     /// Its columns are told apart by their place: its row is named whole, or a join's alias renames them.
     pub placed: Cell<bool>,
 }

@@ -59,8 +59,8 @@ impl Binder<'_> {
                 return Err(super::denied_column(&name, -1));
             }
             let items: Vec<usize> = l.items.iter().chain(&r.items).copied().collect();
-            let tenanted =
-                items.iter().any(|i| level.items.get(*i).is_some_and(|item| self.is_tenanted(&item.source)));
+            let of_tenants = |item: &Item| self.is_tenanted(&item.source) || !item.reads.is_empty();
+            let tenanted = items.iter().any(|i| level.items.get(*i).is_some_and(of_tenants));
             if tenanted && !self.merge_is_total(level, &l, &r) {
                 let first = left.iter().chain(right).filter_map(|id| level.items.get(*id)?.leaf).min();
                 self.hold_back(level, join, &name, [&l, &r], first.unwrap_or(0))?;

@@ -112,7 +112,14 @@ impl Maker {
                 let word = *self.rng.pick(&["AND", "OR"]);
                 format!("({} {word} {})", self.condition(), self.condition())
             }
-            6 if self.spend() => format!("(NOT {})", self.condition()),
+            6 if self.spend() => {
+                let condition = self.condition();
+                let how = *self.rng.pick(&["TRUE", "NOT FALSE", "NOT UNKNOWN", "FALSE"]);
+                match self.rng.below(3) {
+                    0 => format!("(({condition}) IS {how})"),
+                    _ => format!("(NOT {condition})"),
+                }
+            }
             7..9 if self.spend() => self.membership(),
             9 => self.special_condition(),
             10 => {

@@ -406,7 +406,15 @@ impl Maker {
             } else {
                 String::new()
             };
-            Some(format!("{call}{filter}"))
+            let call = format!("{call}{filter}");
+            // Below another level it is still this one's, if it names a column of it.
+            if !comparable(ty) || !maker.rng.chance(12) || !maker.spend() {
+                return Some(call);
+            }
+            let was = std::mem::take(&mut maker.levels);
+            let source = maker.aggregated("1");
+            maker.levels = was;
+            Some(format!("(SELECT {call} FROM ({source}) AS o ORDER BY 1 LIMIT 1)"))
         })
     }
 
@@ -434,7 +442,24 @@ impl Maker {
         let ty = self.some_type();
         let tested = self.simple(ty);
         let not = if self.rng.chance(30) { "NOT " } else { "" };
-        match self.rng.below(7) {
+        match self.rng.below(10) {
+            9 => {
+                let (a, b) = (self.simple(ty), self.simple(ty));
+                format!("{tested} {not}IN (VALUES ({a}), ({b}))")
+            }
+            8 => {
+                let other = self.some_type();
+                let second = self.simple(other);
+                let (query, _) = scoped(self, |maker| maker.query(Some(&[ty, other])));
+                let operator = *self.rng.pick(&["=", "<>", ">="]);
+                format!(
+                    "({tested}, {second}) {operator} (SELECT s.* FROM ({query}) AS s(c1, c2) ORDER BY 1, 2 LIMIT 1)"
+                )
+            }
+            7 => {
+                let (query, _) = scoped(self, |maker| maker.query(Some(&[ty])));
+                format!("cardinality(ARRAY({query})) >= {}", self.rng.below(2))
+            }
             6 => {
                 let (a, b, c) = (self.simple(ty), self.simple(ty), self.simple(ty));
                 let more = match ty {

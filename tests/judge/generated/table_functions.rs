@@ -14,7 +14,7 @@ impl Maker {
         self.levels.pop();
         let alias = self.alias();
         let lateral = if self.rng.chance(30) { "LATERAL " } else { "" };
-        let (call, columns): (String, &[(&str, Ty)]) = match self.rng.below(6) {
+        let (call, columns): (String, &[(&str, Ty)]) = match self.rng.below(7) {
             0 if self.major >= 17 => {
                 let on_error = *self.rng.pick(&["", " ERROR ON ERROR"]);
                 let path = *self.rng.pick(&["$", "$ ? (@.k like_regex \"CANARY_A\")"]);
@@ -42,6 +42,7 @@ impl Maker {
                 &[("v", Ty::Text), ("w", Ty::Int)],
             ),
             4 => (format!("{lateral}string_to_table({}, ' ') AS {alias}(v)", text?), &[("v", Ty::Text)]),
+            5 => (format!("{lateral}echo({}) AS {alias}(v)", text?), &[("v", Ty::Text)]),
             _ => (format!("{lateral}upper({}) AS {alias}(v)", text?), &[("v", Ty::Text)]),
         };
         let columns =
