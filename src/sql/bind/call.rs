@@ -20,6 +20,18 @@ use super::{Binder, Facts, Scope};
 impl Binder<'_> {
     /// Binds a call: the function, then everything that a call can hold.
     pub fn call(&mut self, scope: &Scope<'_>, call: &mut FuncCall, facts: &mut Facts) -> Result<(), Refusal> {
+        let mut own = Facts::default();
+        let bound = self.call_alone(scope, call, &mut own);
+        facts.merge(own);
+        bound
+    }
+
+    fn call_alone(
+        &mut self,
+        scope: &Scope<'_>,
+        call: &mut FuncCall,
+        facts: &mut Facts,
+    ) -> Result<(), Refusal> {
         let location = call.location;
         self.drop_void(call);
         mark(&mut call.location);
@@ -34,6 +46,7 @@ impl Binder<'_> {
         self.all(scope, &mut call.args, facts)?;
         let types = self.argument_types(scope, call, arguments);
         let listed = |schema: &str, name: &str| self.policy.lists_function(schema, name);
+        let mut aggregates = false;
         match Functions::verdict_typed(self.catalog, &listed, &path, &types) {
             FunctionVerdict::Allowed { schema, volatility, set_returning, aggregate } => {
                 // A call that is spelled as syntax (EXTRACT, OVERLAY …) is pg_catalog's already.
@@ -43,7 +56,7 @@ impl Binder<'_> {
                 }
                 facts.volatile |= volatility == 'v';
                 facts.set_returning |= set_returning;
-                facts.aggregate |= aggregate && call.over.is_none();
+                aggregates = aggregate;
             }
             FunctionVerdict::Special(special) => {
                 self.special(special, call, &path)?;
@@ -55,6 +68,7 @@ impl Binder<'_> {
             self.sort_by(scope, order, &[], false, facts)?;
         }
         self.optional(scope, &mut call.agg_filter, facts)?;
+        facts.of_rows(aggregates, call.over.is_some(), scope.level.depth);
         match call.over.as_deref_mut() {
             Some(window) => self.window_definition(scope, window, facts),
             None => Ok(()),

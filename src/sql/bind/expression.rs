@@ -26,6 +26,10 @@ pub(in crate::sql) struct Facts {
     pub volatile: bool,
     pub sublink: bool,
     pub aggregate: bool,
+    /// An aggregate of it belongs to a level around the one where it stands, for it names columns of such alone
+    /// (check_agglevels_and_constraints, parse_agg.c).
+    pub around: bool,
+    pub window: bool,
     pub set_returning: bool,
 }
 
@@ -43,6 +47,8 @@ impl Facts {
         self.volatile |= other.volatile;
         self.sublink |= other.sublink;
         self.aggregate |= other.aggregate;
+        self.around |= other.around;
+        self.window |= other.window;
         self.set_returning |= other.set_returning;
     }
 
@@ -51,7 +57,15 @@ impl Facts {
         self.reads.retain(|(d, _)| *d < depth);
         self.grouped.retain(|(d, ..)| *d < depth);
         self.grouping.retain(|(d, ..)| *d < depth);
-        Self { aggregate: false, set_returning: false, sublink: false, ..self }
+        Self { aggregate: false, window: false, set_returning: false, sublink: false, ..self }
+    }
+
+    /// What a call does that reads and does this, at a level of this depth: an aggregate, or one over a window.
+    pub fn of_rows(&mut self, aggregate: bool, window: bool, depth: usize) {
+        self.window |= window;
+        self.aggregate |= aggregate && !window;
+        let own = self.reads.iter().any(|(at, _)| *at >= depth);
+        self.around |= aggregate && !window && !own && !self.reads.is_empty();
     }
 }
 

@@ -58,15 +58,21 @@ impl Binder<'_> {
                 self.json_output(json.output.as_mut())
             }
             NodeEnum::JsonObjectAgg(json) => {
+                let mut own = Facts::default();
                 if let Some(arg) = &mut json.arg {
-                    self.optional(scope, &mut arg.key, facts)?;
-                    self.json_value(scope, arg.value.as_deref_mut(), facts)?;
+                    self.optional(scope, &mut arg.key, &mut own)?;
+                    self.json_value(scope, arg.value.as_deref_mut(), &mut own)?;
                 }
-                self.json_aggregate(scope, json.constructor.as_deref_mut(), facts)
+                self.json_aggregate(scope, json.constructor.as_deref_mut(), &mut own)?;
+                facts.merge(own);
+                Ok(())
             }
             NodeEnum::JsonArrayAgg(json) => {
-                self.json_value(scope, json.arg.as_deref_mut(), facts)?;
-                self.json_aggregate(scope, json.constructor.as_deref_mut(), facts)
+                let mut own = Facts::default();
+                self.json_value(scope, json.arg.as_deref_mut(), &mut own)?;
+                self.json_aggregate(scope, json.constructor.as_deref_mut(), &mut own)?;
+                facts.merge(own);
+                Ok(())
             }
             NodeEnum::JsonFuncExpr(json) => {
                 self.json_value(scope, json.context_item.as_deref_mut(), facts)?;
@@ -184,13 +190,16 @@ impl Binder<'_> {
         aggregate: Option<&mut pg_query::protobuf::JsonAggConstructor>,
         facts: &mut Facts,
     ) -> Result<(), Refusal> {
-        facts.aggregate = true;
-        let Some(aggregate) = aggregate else { return Ok(()) };
+        let Some(aggregate) = aggregate else {
+            facts.of_rows(true, false, scope.level.depth);
+            return Ok(());
+        };
         self.json_output(aggregate.output.as_mut())?;
         self.optional(scope, &mut aggregate.agg_filter, facts)?;
         for order in &mut aggregate.agg_order {
             self.sort_by(scope, order, &[], false, facts)?;
         }
+        facts.of_rows(true, aggregate.over.is_some(), scope.level.depth);
         match aggregate.over.as_deref_mut() {
             Some(window) => self.window_definition(scope, window, facts),
             None => Ok(()),

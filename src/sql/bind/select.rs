@@ -287,6 +287,8 @@ fn is_simple(select: &SelectStmt, level: &Level, facts: &Facts) -> bool {
         && level.items.iter().all(|item| matches!(item.source, Source::Relation { .. }))
         && !level.grouped.get()
         && !facts.aggregate
+        && !facts.around
+        && !facts.window
         && !facts.set_returning
         && select.distinct_clause.is_empty()
         && select.window_clause.is_empty()

@@ -180,7 +180,7 @@ impl Binder<'_> {
         // An aggregate in WHERE or ON is one of a level around, which has been grouped for it: of the only one that
         // is read.
         let around: BTreeSet<usize> = own.reads.iter().map(|(d, _)| *d).filter(|d| *d < depth).collect();
-        let aggregated = own.aggregate && around.len() == 1;
+        let aggregated = (own.aggregate || own.around) && around.len() == 1;
         let mut guard: Guard = Vec::new();
         let mut derived = false;
         for at in own.reads.iter().filter(|(d, _)| *d <= depth) {
