@@ -12,6 +12,7 @@ use super::limits::{Counts, Limits};
 use super::queue::{Payer, Queue, Waiter};
 use super::stream::Stream;
 use crate::policy::TenantId;
+use crate::session::reports::Report;
 use crate::session::server::Server;
 use crate::wire::request;
 
@@ -46,7 +47,7 @@ pub(super) struct State {
     pub(super) not_before: Option<Instant>,
     /// Somebody looks again when the reserve may be used.
     pub(super) reserve_armed: bool,
-    pub(super) parameters: Vec<(String, String)>,
+    pub(super) parameters: Rc<[Report]>,
 }
 
 #[derive(Debug)]
@@ -72,7 +73,7 @@ impl Pool {
     }
 
     /// What a server connection of this pool reported first; nothing before there was one.
-    pub fn parameters(&self) -> Vec<(String, String)> {
+    pub fn parameters(&self) -> Rc<[Report]> {
         self.state.borrow().parameters.clone()
     }
 

@@ -96,7 +96,7 @@ impl Pool {
             state.failures = 0;
             state.not_before = None;
             if state.parameters.is_empty() {
-                state.parameters.clone_from(&connected.server.pinned);
+                state.parameters = connected.server.pinned.as_slice().into();
             }
         }
         self.put(Connection {

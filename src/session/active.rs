@@ -24,6 +24,7 @@ use super::server::Server;
 use super::settings::Settings;
 use super::statement::Statement;
 use super::tenancy::Tenancy;
+use super::trial::Trial;
 use super::unsure::Unsure;
 use crate::auth::Principal;
 use crate::catalog::Oid;
@@ -79,6 +80,7 @@ pub struct Active {
     pub(super) resend: Vec<u8>,
     pub(super) unsure: Unsure,
     pub(super) expires: Option<u64>,
+    pub(super) trial: Option<Box<Trial>>,
     pub(super) lease_per_session: bool,
 }
 
@@ -202,6 +204,7 @@ impl Active {
             resend: Vec::new(),
             unsure: Unsure::default(),
             expires: None,
+            trial: None,
             lease_per_session,
         }
     }
@@ -463,6 +466,7 @@ impl Active {
         } else {
             let status = self.status();
             io.client.append(&mut self.held);
+            self.settings.reports.tell(io.client);
             answer::ready_for_query(io.client, status);
             if status == TransactionStatus::Idle {
                 self.tenancy.end();

@@ -51,6 +51,7 @@ impl Active {
         if !allowed {
             return Err(Lost::Parameter(name.to_owned()));
         }
+        self.server.iter_mut().for_each(|server| server.reports(name, value));
         let own = matches!(self.queue.front(), Some(Expect::Own));
         Ok(if own { Seen::Nothing } else { Seen::Whole })
     }
@@ -259,8 +260,15 @@ impl Active {
             if self.is_beginning() {
                 self.assume(assumed);
             }
+            self.tried();
         }
-        Ok(seen)
+        if self.settings.reports.are_told() || seen == Seen::Nothing {
+            return Ok(seen);
+        }
+        let mut out = Vec::new();
+        self.settings.reports.tell(&mut out);
+        answer::ready_for_query(&mut out, status);
+        Ok(Seen::Instead(out))
     }
 
     /// The server is ready for another query, or for another batch.

@@ -97,6 +97,10 @@ impl Active {
         let begin = self.take_failed_begin()?;
         match self.queue.front_mut() {
             Some(Expect::Own) if self.pin.ask_again() => return Ok(Seen::Nothing),
+            Some(Expect::Own) if self.trial.is_some() => {
+                self.not_taken(message);
+                return Ok(Seen::Nothing);
+            }
             Some(Expect::Own) => return Err(Lost::Own),
             Some(Expect::Query(query)) => {
                 let running: Vec<Running> = query

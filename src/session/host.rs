@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::outgoing::{Prepared, RenderedText};
+use super::outgoing::{Prepared, RenderedText, SettingText};
+use super::reports::Report;
 use super::server::Server;
 use super::statement::Statement;
 use crate::auth::scram::Exchange;
@@ -124,7 +125,13 @@ pub trait Host {
     fn cancel_key(&mut self, length: usize) -> (i32, Box<[u8]>);
 
     /// What the database's server reports about itself: names and values of ParameterStatus.
-    fn server_parameters(&self, who: &Principal) -> Vec<(String, String)>;
+    fn server_parameters(&self, who: &Principal) -> Rc<[Report]>;
+
+    /// What the server makes of a setting: none where that is not known, and nothing within where it does not report it.
+    fn report_of(&self, setting: &SettingText) -> Option<Option<Report>>;
+
+    /// The server makes this of a setting.
+    fn keep_report(&mut self, setting: &SettingText, report: Option<Report>);
 }
 
 /// A statement of a client's text with the plan that is kept for it.

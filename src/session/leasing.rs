@@ -59,6 +59,9 @@ impl Active {
         if !others && !discards && !self.settings.are_stale() && self.settings.is_as(server) {
             return Ok(());
         }
+        if let Some(trial) = &mut self.trial {
+            trial.begins(server);
+        }
         let replay = self.settings.replay(server);
         if !replay.is_empty() || others || discards {
             let close = others.then_some(OwnStatement::CloseAll);

@@ -66,10 +66,9 @@ impl Session {
         Ok(())
     }
 
-    /// Plans the settings of the StartupMessage as the SETs that they are, then says that the session is
-    /// ready.
+    /// Plans the settings of the StartupMessage as the SETs that they are, tries them, and says that the session is ready.
     pub(super) fn settle(&mut self, host: &mut dyn Host, io: &mut Io<'_>) -> Result<(), Refusal> {
-        let Phase::Settling(active, settings, _) = &mut self.phase else { return Ok(()) };
+        let Phase::Settling(active, settings, greeting) = &mut self.phase else { return Ok(()) };
         while let Some(text) = settings.last() {
             match active.look(host, text, &[]) {
                 Look::Unplanned => {
@@ -94,6 +93,10 @@ impl Session {
             }
             settings.pop();
         }
+        if let Some(want) = active.try_settings(host, &greeting.application_name)? {
+            self.want = want;
+            return Ok(());
+        }
         if let Phase::Settling(mut active, _, greeting) = std::mem::replace(&mut self.phase, Phase::Over) {
             active.pid = greet(host, io.client, &active, &greeting);
             self.phase = Phase::Active(active);
@@ -105,13 +108,8 @@ impl Session {
 /// AuthenticationOk to ReadyForQuery; gives the process id that the client is told.
 fn greet(host: &mut dyn Host, out: &mut Vec<u8>, active: &Active, greeting: &Greeting) -> i32 {
     answer::authentication_ok(out);
-    let who = active.who();
-    for (name, value) in host.server_parameters(who) {
-        match name.as_str() {
-            "session_authorization" => answer::parameter_status(out, &name, &who.user),
-            "application_name" => answer::parameter_status(out, &name, &greeting.application_name),
-            _ => answer::parameter_status(out, &name, &value),
-        }
+    for (name, value) in active.settings.reports.at_login() {
+        answer::parameter_status(out, name, value);
     }
     let (pid, secret) = host.cancel_key(if greeting.minor >= 2 { LONG_SECRET } else { SECRET });
     answer::key_data(out, pid, &secret);

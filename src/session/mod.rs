@@ -2,9 +2,9 @@
 //! clock and knows no runtime: a worker drives it with sockets, a test with byte strings.
 //!
 //! ```text
-//!            ┌────────────┐ login  ┌──────────┐ settings planned ┌────────┐
-//! accept ──▶ │ Handshake  │ ─────▶ │ Settling │ ───────────────▶ │ Active │ ──▶ Over
-//!            └────────────┘        └──────────┘                  └────────┘
+//!            ┌────────────┐ login  ┌──────────┐ settings planned and tried ┌────────┐
+//! accept ──▶ │ Handshake  │ ─────▶ │ Settling │ ─────────────────────────▶ │ Active │ ──▶ Over
+//!            └────────────┘        └──────────┘                            └────────┘
 //! ```
 //!
 //! * [`handshake`]: from the first byte to a principal; [`startup`]: what a StartupMessage may say; [`login`]: from
@@ -14,7 +14,8 @@
 //!   a batch that is sent twice in [`again`].
 //! * [`names`]: PREPARE, EXECUTE and DEALLOCATE in SQL. [`holds`]: cursors WITH HOLD.
 //! * [`reply`]: which answer is whose. [`tenancy`]: which tenant a transaction has. [`checks`]: values that
-//!   must be the tenant's. [`settings`]: what the session has SET.
+//!   must be the tenant's. [`settings`]: what the session has SET; [`trial`]: whether the server takes what it begins with;
+//!   [`reports`]: what the client is told of them.
 //! * [`outgoing`]: the only writer of SQL. [`server`]: what is known of a server connection.
 //! * [`sequences`]: whose last values a server connection shows.
 //! * [`unsure`]: what is not known while answers are outstanding.
@@ -49,6 +50,7 @@ pub mod preparing;
 pub mod refusing;
 pub mod relay;
 pub mod reply;
+pub mod reports;
 pub mod sequences;
 pub mod server;
 pub mod setting_texts;
@@ -58,6 +60,7 @@ pub mod startup;
 pub mod statement;
 pub mod straight;
 pub mod tenancy;
+pub mod trial;
 pub mod unsure;
 pub mod whole;
 
@@ -174,6 +177,13 @@ impl Session {
         }
     }
 
+    fn active_mut(&mut self) -> Option<&mut Active> {
+        match &mut self.phase {
+            Phase::Active(active) | Phase::Settling(active, ..) => Some(active),
+            Phase::Handshake(_) | Phase::Over => None,
+        }
+    }
+
     /// Bytes from the client.
     pub fn client_bytes(&mut self, host: &mut dyn Host, io: &mut Io<'_>, bytes: &[u8]) {
         match self.want {
@@ -214,7 +224,7 @@ impl Session {
 
     /// A server connection is leased.
     pub fn lease_granted(&mut self, host: &mut dyn Host, io: &mut Io<'_>, server: Box<Server>) {
-        if let Phase::Active(active) = &mut self.phase {
+        if let Some(active) = self.active_mut() {
             match active.grant(server, io) {
                 Ok(()) => self.resume(host, io),
                 Err(refusal) => self.fatal(io, &refusal),
@@ -224,7 +234,7 @@ impl Session {
 
     /// There is no server connection: the message that waits for it is refused.
     pub fn lease_refused(&mut self, host: &mut dyn Host, io: &mut Io<'_>, refusal: Refusal) {
-        if let Phase::Active(active) = &mut self.phase {
+        if let Some(active) = self.active_mut() {
             active.no_lease(refusal);
             self.resume(host, io);
         }
@@ -232,7 +242,7 @@ impl Session {
 
     /// Bytes from the leased server connection.
     pub fn server_bytes(&mut self, host: &mut dyn Host, io: &mut Io<'_>, bytes: &[u8]) -> Result<(), Lost> {
-        let Phase::Active(active) = &mut self.phase else { return Err(Lost::Unexpected(0)) };
+        let Some(active) = self.active_mut() else { return Err(Lost::Unexpected(0)) };
         active.relay(host, io.client, bytes)?;
         if !active.resend.is_empty() {
             io.server.append(&mut active.resend);
@@ -243,7 +253,7 @@ impl Session {
         if self.want == Want::Drain {
             self.resume(host, io);
         }
-        if let Phase::Active(active) = &mut self.phase {
+        if let Some(active) = self.active_mut() {
             active.settle_pin(io).map_err(|_| Lost::Own)?;
             active.settle_lease();
         }
@@ -254,7 +264,7 @@ impl Session {
     /// is not known.
     pub fn server_lost(&mut self, host: &mut dyn Host, io: &mut Io<'_>, refusal: &Refusal) {
         let whole = self.is_between_messages();
-        if let Phase::Active(active) = &mut self.phase {
+        if let Some(active) = self.active_mut() {
             active.forget_server(host);
         }
         if whole {
@@ -266,10 +276,7 @@ impl Session {
 
     /// The server connection that the session no longer needs, with nothing outstanding on it.
     pub fn take_released(&mut self) -> Option<Box<Server>> {
-        match &mut self.phase {
-            Phase::Active(active) => active.take_released(),
-            _ => None,
-        }
+        self.active_mut()?.take_released()
     }
 
     /// Whether the client has got whole messages only.
@@ -290,14 +297,11 @@ impl Session {
 
     /// The client is gone. Gives the server connection if nothing at all is outstanding on it.
     pub fn client_gone(&mut self, host: &mut dyn Host) -> Option<Box<Server>> {
-        let server = match &mut self.phase {
-            Phase::Active(active) => {
-                let server = active.take_clean_server();
-                active.abandon(host);
-                server
-            }
-            _ => None,
-        };
+        let server = self.active_mut().and_then(|active| {
+            let server = active.take_clean_server();
+            active.abandon(host);
+            server
+        });
         self.end();
         server
     }

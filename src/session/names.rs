@@ -205,7 +205,7 @@ impl Active {
                 self.drawn.discard();
                 self.statements.clear();
                 self.holds.close(None);
-                self.settings.reset_all();
+                self.settings.discard();
             }
         }
     }

@@ -153,7 +153,7 @@ impl RenderedText {
 }
 
 /// A `SET` that a session has run, kept to be run again on another server connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SettingText(Rc<[u8]>);
 
 impl SettingText {

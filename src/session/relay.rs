@@ -69,6 +69,7 @@ impl Frames {
 }
 
 /// What a client sees of a message.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     /// All of it.
     Whole,

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use super::again::Sent;
 use super::outgoing::Prepared;
+use super::reports::Report;
 use super::setting_texts::SettingTexts;
 use crate::wire::backend::TransactionStatus;
 
@@ -32,7 +33,9 @@ pub struct Server {
     /// A cursor WITH HOLD was declared on it: before another session has it, all are closed.
     pub cursors: bool,
     /// What the server must go on reporting: names and values from the start of the connection.
-    pub pinned: Vec<(String, String)>,
+    pub pinned: Vec<Report>,
+    /// What it has reported since, the last value of each name.
+    reported: Vec<Report>,
     /// What it was sent since nothing was outstanding.
     pub sent: Sent,
     /// A session has had it: what its sequences show last may be another's.
@@ -56,7 +59,7 @@ const WATCHED: [&str; 9] = [
 
 impl Server {
     /// A connection that has just said that it is ready, with what it reported.
-    pub fn new(reported: Vec<(String, String)>) -> Self {
+    pub fn new(reported: Vec<Report>) -> Self {
         Self {
             status: TransactionStatus::Idle,
             pid: None,
@@ -66,6 +69,7 @@ impl Server {
             touched: Vec::new(),
             cursors: false,
             pinned: reported,
+            reported: Vec::new(),
             sent: Sent::default(),
             was_leased: false,
             spent: false,
@@ -79,6 +83,20 @@ impl Server {
         unchanged
             || !WATCHED.iter().any(|watched| watched.eq_ignore_ascii_case(name))
                 && self.touched.iter().any(|touched| touched.eq_ignore_ascii_case(name))
+    }
+
+    /// It reports this.
+    pub fn reports(&mut self, name: &str, value: &str) {
+        match self.reported.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => value.clone_into(known),
+            None => self.reported.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
+    /// What it has reported last of a setting, if it reports it at all.
+    pub fn report(&self, setting: &str) -> Option<&Report> {
+        let mut all = self.reported.iter().chain(&self.pinned);
+        all.find(|(name, _)| name.eq_ignore_ascii_case(setting))
     }
 
     /// RESET ALL is sent: what was set before may be reported once more.

@@ -5,6 +5,7 @@
 use std::rc::Rc;
 
 use super::outgoing::{OwnStatement, SettingText};
+use super::reports::Reports;
 use super::server::Server;
 use super::setting_texts::SettingTexts;
 use crate::sql::{Change, SavepointDeed};
@@ -18,6 +19,8 @@ pub struct Settings {
     /// What the session was started with: RESET goes back to it.
     base: SettingTexts,
     wanted: SettingTexts,
+    /// What the client is told of them.
+    pub(super) reports: Reports,
     /// What the open transaction has changed, before its first savepoint.
     pending: Pending,
     /// The same behind each savepoint.
@@ -34,6 +37,11 @@ impl Settings {
     pub fn begin_with(&mut self, name: String, text: SettingText) {
         self.base.insert(name.clone(), text.clone());
         self.wanted.insert(name, text);
+    }
+
+    /// What holds from the start of the session.
+    pub(super) fn at_start(&self) -> &SettingTexts {
+        &self.base
     }
 
     /// A SET has completed.
@@ -91,6 +99,7 @@ impl Settings {
 
     fn apply(&mut self, change: &Change, server: &mut Server) {
         match (&change.name, &change.value) {
+            (Some(name), Some(value)) if leaves_as_it_is(name, value) => {}
             (Some(name), Some(value)) => {
                 let text = SettingText::new(name, value);
                 self.wanted.insert(name.clone(), text.clone());
@@ -98,6 +107,9 @@ impl Settings {
             }
             (Some(name), None) => {
                 server.settings.remove(name);
+                if self.base.get(name).is_some() || Reports::is_never_the_servers(name) {
+                    self.reports.gone_back(name);
+                }
                 match self.base.get(name) {
                     Some(text) => {
                         self.wanted.insert(name.clone(), text.clone());
@@ -110,13 +122,24 @@ impl Settings {
             }
             (None, _) => {
                 server.settings.clear();
-                self.reset_all();
+                // The server tells of the others.
+                let set = self.wanted.names().filter(|name| Reports::is_never_the_servers(name));
+                self.base.names().chain(set).for_each(|name| self.reports.gone_back(name));
+                self.go_back();
             }
         }
     }
 
-    /// Everything is as at the start of the session, once the server knows.
-    pub fn reset_all(&mut self) {
+    /// DISCARD ALL has been answered: everything is as at the start of the session, once the server knows.
+    pub fn discard(&mut self) {
+        let (base, wanted) = (&self.base, &self.wanted);
+        let changed = wanted.iter().filter(|(name, text)| base.get(name) != Some(*text));
+        let lost = base.iter().filter(|(name, _)| wanted.get(name).is_none());
+        changed.chain(lost).for_each(|(name, _)| self.reports.gone_back(name));
+        self.go_back();
+    }
+
+    fn go_back(&mut self) {
         self.wanted.clone_from(&self.base);
         self.stale = true;
     }
@@ -166,6 +189,12 @@ impl Settings {
         let resets = stale.into_iter().map(OwnStatement::Reset);
         resets.chain(changed.into_iter().map(|(_, text)| OwnStatement::Set(text))).collect()
     }
+}
+
+/// The style of dates is ISO in any case, and without an order of day and month it leaves that as it is
+/// (`check_datestyle`, commands/variable.c).
+fn leaves_as_it_is(name: &str, value: &str) -> bool {
+    name == "datestyle" && value.eq_ignore_ascii_case("iso")
 }
 
 #[cfg(test)]

@@ -111,6 +111,11 @@ impl Active {
         }
         self.ran(host, running, command);
         self.is_ready(status, form != Form::Query);
+        if !self.settings.reports.are_told() {
+            let ready = out.split_off(out.len().saturating_sub(fixed::READY_IDLE.len()));
+            self.settings.reports.tell(out);
+            out.extend_from_slice(&ready);
+        }
         true
     }
 

@@ -13,7 +13,8 @@ use crate::catalog::{Oid, RelationKind, Snapshot};
 use crate::policy::{Refusal, Rule, SqlState, TenantId};
 use crate::pool::Lease;
 use crate::session::host::{Account, Found, Host, Literals, Seen, Verdict};
-use crate::session::outgoing::{Prepared, RenderedText};
+use crate::session::outgoing::{Prepared, RenderedText, SettingText};
+use crate::session::reports::Report;
 use crate::session::server::Server;
 use crate::session::statement::Statement;
 use crate::sql::Bounded;
@@ -221,17 +222,27 @@ impl Host for Surroundings<'_> {
         (pid, secret)
     }
 
-    fn server_parameters(&self, who: &Principal) -> Vec<(String, String)> {
+    fn server_parameters(&self, who: &Principal) -> Rc<[Report]> {
         let Some(database) = self.database.or_else(|| self.worker.database(&who.database)) else {
-            return Vec::new();
+            return Rc::default();
         };
         let known = database.pool.parameters();
         if known.is_empty() { defaults(database.planner.world().catalog.server_version_num) } else { known }
     }
+
+    fn report_of(&self, setting: &SettingText) -> Option<Option<Report>> {
+        self.database?.reported.borrow().find(setting)
+    }
+
+    fn keep_report(&mut self, setting: &SettingText, report: Option<Report>) {
+        if let Some(database) = self.database {
+            database.reported.borrow_mut().keep(setting, report);
+        }
+    }
 }
 
 /// What a server of this version reports, before one was reached.
-fn defaults(version: u32) -> Vec<(String, String)> {
+fn defaults(version: u32) -> Rc<[Report]> {
     let version = format!("{}.{}", version / 10_000, version % 10_000);
     [
         ("server_version", version.as_str()),
@@ -247,7 +258,7 @@ fn defaults(version: u32) -> Vec<(String, String)> {
         ("standard_conforming_strings", "on"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec()
+    .into()
 }
 
 /// The refusal of a statement for which the server does not find an index by name, whatever language it says so in.

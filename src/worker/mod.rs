@@ -24,6 +24,7 @@ pub mod observe;
 pub mod orders;
 pub mod planning;
 pub mod registry;
+mod reported;
 mod shared;
 mod statements;
 pub mod thread;

@@ -12,6 +12,7 @@ use super::held::Holding;
 use super::interned::Interned;
 use super::observe::Auditor;
 use super::registry::Registry;
+use super::reported::Reported;
 use super::statements::StatementTable;
 use super::tokens::VerifiedTokens;
 use crate::config::model::{self as config, PoolMode};
@@ -67,6 +68,7 @@ pub struct Database {
     pub(super) pool: Rc<Pool>,
     pub(super) holding: Holding,
     pub(super) interned: RefCell<Interned>,
+    pub(super) reported: RefCell<Reported>,
     pub(super) statements: RefCell<StatementTable>,
 }
 
@@ -98,6 +100,7 @@ impl Database {
             holding: Holding::at_most(general.max_pinned.unwrap_or_else(|| most_pinned(size))),
             pool: Pool::new(Rc::new(target), limits),
             interned: RefCell::default(),
+            reported: RefCell::default(),
             statements: RefCell::default(),
         }
     }

@@ -21,6 +21,7 @@ mod raw;
 mod records;
 mod relay;
 mod reload;
+mod reports;
 #[path = "../judge/generated/rng.rs"]
 mod rng;
 mod secure;
@@ -60,6 +61,8 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W9" passing::a_long_bind_that_lies_costs_its_session_alone
     "W10" handshake::startup_keys_off_the_list_are_refused_by_name
     "W10" handshake::a_session_begins_with_settings_of_the_list
+    "W10" reports::a_client_is_told_of_its_settings_as_by_postgresql
+    "W10" reports::a_setting_that_the_server_does_not_take_is_refused_at_login
     "W11" handshake::a_key_that_comes_twice_and_bytes_after_the_end_are_refused
     "W12" handshake::names_are_only_compared
     "W13" handshake::every_failed_login_looks_the_same

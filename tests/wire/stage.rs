@@ -9,7 +9,7 @@ use crate::support::fixture::{Proxy, Server};
 use crate::support::wire::Connection;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pgbulkhead");
-const DATABASE: &str = "wire";
+pub const DATABASE: &str = "wire";
 /// The secret of the key that signs tenant tokens here.
 pub const TOKEN_SECRET: &[u8] = b"a secret of the tests, at least 32 bytes long";
 /// A public key of the configuration: RFC 8410's example.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::super::active::Active;
 use super::super::host::{Account, Found, Host, Literals, Verdict};
-use super::super::outgoing::{Prepared, RenderedText};
+use super::super::outgoing::{Prepared, RenderedText, SettingText};
+use super::super::reports::Report;
 use super::super::server::Server;
 use super::super::statement::Statement;
 use super::super::tenancy::Tenancy;
@@ -177,9 +178,13 @@ impl Host for Tables {
     fn cancel_key(&mut self, length: usize) -> (i32, Box<[u8]>) {
         (1, vec![2; length].into())
     }
-    fn server_parameters(&self, _: &Principal) -> Vec<(String, String)> {
-        Vec::new()
+    fn server_parameters(&self, _: &Principal) -> Rc<[Report]> {
+        Rc::default()
     }
+    fn report_of(&self, _: &SettingText) -> Option<Option<Report>> {
+        Some(None)
+    }
+    fn keep_report(&mut self, _: &SettingText, _: Option<Report>) {}
 }
 
 /// A session, its host, and what it has written.
