@@ -7,7 +7,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, Node, RangeSubselect, RangeVar};
 
 use crate::catalog::{Generated, Relation, RelationKind};
-use crate::config::model::Operation;
+use crate::config::model::{Barrier, Operation};
 use crate::policy::{Access, Refusal, Tenancy};
 
 use super::super::build;
@@ -206,12 +206,16 @@ impl Binder<'_> {
         let siblings = Scope { outer: around.outer, level, window: None, ctes: around.ctes };
         let outer = if sub.lateral { Some(&siblings) } else { around.outer };
         let output = self.statement_in(outer, around.ctes, query)?;
+        let volatile = output.facts.volatile;
         facts.merge(output.facts);
         let source = Source::Derived { tenanted: output.tenanted };
         let id = push(level, sub.alias.as_ref(), None, output.columns, source);
         if let Some(item) = level.items.get_mut(id) {
             item.below = output.locked;
             item.open = output.open;
+            // A volatile condition that reads nothing becomes a filter of whatever stands beside a query without FROM
+            // (remove_useless_result_rtes, prepjointree.c), before the tenant's predicate if that costs more.
+            item.fence.set(volatile && self.policy.barrier != Barrier::Off);
         }
         Ok(vec![id])
     }

@@ -54,10 +54,16 @@ impl Binder<'_> {
         let mut tested = Facts::default();
         self.optional(scope, &mut sublink.testexpr, &mut tested)?;
         let Some(query) = &mut sublink.subselect else { return Err(unsupported("an empty sub-select", -1)) };
-        let output = self.inner_query(scope, query)?;
+        let around = self.reachable;
+        if negated {
+            self.reachable = scope.level.depth.saturating_add(1);
+        }
+        let output = self.inner_query(scope, query);
+        self.reachable = around;
+        let output = output?;
         let joined = match exists {
-            true => output.simple,
-            false => !negated && is_joined(scope, &tested, &output),
+            true => output.simple && self.is_beside(scope, &output.facts),
+            false => !negated && self.is_joined(scope, &tested, &output),
         };
         merge_query(own, tested, &output);
         let bare = joined
@@ -83,7 +89,7 @@ impl Binder<'_> {
         self.expression(scope, &mut test, &mut tested)?;
         let Some(query) = &mut sublink.subselect else { return Err(unsupported("an empty sub-select", -1)) };
         let output = self.inner_query(scope, query)?;
-        let joined = is_joined(scope, &tested, &output) && output.single.is_some();
+        let joined = self.is_joined(scope, &tested, &output) && output.single.is_some();
         merge_query(own, tested, &output);
         let bare = joined
             && clause == Clause::Where
@@ -113,6 +119,22 @@ impl Binder<'_> {
         Ok(bare)
     }
 
+    /// Whether PostgreSQL surely makes a join of `tested IN (query)`. A query that reads any level around is none up to
+    /// PostgreSQL 16, also where that level is beside it only once another join has been made.
+    fn is_joined(&self, scope: &Scope<'_>, tested: &Facts, output: &Output) -> bool {
+        let reads_level = tested.reads.iter().any(|(depth, _)| *depth == scope.level.depth);
+        output.joinable && reads_level && output.facts.reads.is_empty() && self.is_beside(scope, tested)
+    }
+
+    /// Whether what a query under EXISTS reads of the levels around it lets a join be made of it: something of the
+    /// level that it stands in, or nothing at all, and nothing that lies beyond a NOT EXISTS (pull_up_sublinks_qual_recurse,
+    /// prepjointree.c). One that reads levels further out alone is no join in a query of FROM, and a filter of theirs
+    /// once that query has been taken apart.
+    fn is_beside(&self, scope: &Scope<'_>, read: &Facts) -> bool {
+        let beside = read.reads.iter().any(|(depth, _)| *depth == scope.level.depth);
+        (beside || read.reads.is_empty()) && read.reads.iter().all(|(depth, _)| *depth >= self.reachable)
+    }
+
     /// Whether the tested expression, the sub-select's output and the comparison between them are total: an
     /// equivalence class carries each side's constants into the other's scan.
     fn total_membership(&mut self, scope: &Scope<'_>, test: Option<&Node>, output: &Output) -> bool {
@@ -138,12 +160,6 @@ impl Binder<'_> {
             plain && self.is_total(scope, test) && types.is_some_and(|(l, r)| self.equality_is_total(l, r))
         })
     }
-}
-
-/// Whether PostgreSQL surely makes a join of `tested IN (query)`.
-fn is_joined(scope: &Scope<'_>, tested: &Facts, output: &Output) -> bool {
-    let reads_level = |facts: &Facts| facts.reads.iter().any(|(depth, _)| *depth == scope.level.depth);
-    output.joinable && reads_level(tested) && !reads_level(&output.facts)
 }
 
 fn merge_query(own: &mut Facts, tested: Facts, output: &Output) {
