@@ -70,6 +70,9 @@ impl Binder<'_> {
             if membership.is_none() {
                 self.expression(scope, &mut conjunct, &mut own)?;
             }
+            if own.volatile && clause != Clause::Where {
+                self.keep_in_join(scope)?;
+            }
             let bare_here = !self.is_exposed(scope, &own)
                 || membership.unwrap_or_else(|| self.condition_is_total(scope, &conjunct))
                 || clause == Clause::FullJoin && self.compares_above(scope, &own, &mut conjunct);
@@ -133,6 +136,32 @@ impl Binder<'_> {
             self.edit(build::NOWHERE, "HAVING: kept above the scan");
         }
         Ok(build::and(bare).map(Box::new))
+    }
+
+    /// Keeps a volatile condition in its join. Where both sides are queries without FROM, PostgreSQL takes the join
+    /// apart, and the condition becomes a filter of what stands beside it (remove_useless_result_rtes, prepjointree.c).
+    fn keep_in_join(&self, scope: &Scope<'_>) -> Result<(), Refusal> {
+        if self.policy.barrier == Barrier::Off {
+            return Ok(());
+        }
+        let seen = |id: &usize| scope.window.is_none_or(|window| window.contains(id));
+        let items = scope.level.items.iter().enumerate().filter(|(id, _)| seen(id)).map(|(_, item)| item);
+        let mut kept = false;
+        for item in items {
+            match item.source {
+                Source::Relation { .. } => kept = true,
+                Source::Derived { .. } | Source::Cte(_) => {
+                    item.fence.set(true);
+                    kept = true;
+                }
+                Source::Function | Source::JoinAlias { .. } => {}
+            }
+        }
+        match kept {
+            true => Ok(()),
+            false => Err(unsupported("a volatile condition that joins functions alone", -1)
+                .hint("Write it into WHERE.")),
+        }
     }
 
     /// Whether a condition can meet another tenant's row at all.
