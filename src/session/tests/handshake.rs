@@ -7,7 +7,7 @@ use postgres_protocol::message::frontend;
 use super::super::*;
 use super::harness::*;
 
-fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
+pub fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
     let mut out = BytesMut::new();
     frontend::startup_message(parameters.iter().copied(), &mut out).unwrap();
     out.to_vec()
@@ -20,7 +20,7 @@ fn request(code: u32) -> Vec<u8> {
 const SSL: u32 = 80_877_103;
 const GSS: u32 = 80_877_104;
 
-fn log_in(rig: &mut Rig, password: &[u8]) -> String {
+pub fn log_in(rig: &mut Rig, password: &[u8]) -> String {
     let mut scram = ScramSha256::new(password, ChannelBinding::unsupported());
     let mut out = BytesMut::new();
     frontend::sasl_initial_response("SCRAM-SHA-256", scram.message(), &mut out).unwrap();
@@ -39,7 +39,10 @@ fn right_password_gets_in() {
     let mut rig = Rig::opening();
     rig.say(&startup(&[("user", "one"), ("database", "db")]));
     let heard = log_in(&mut rig, b"secret");
-    assert!(heard.starts_with("R[....v=") && heard.ends_with("R[....] K[........] Z[I]"), "{heard}");
+    assert!(
+        heard.starts_with("R[....v=") && heard.ends_with("R[....] S[TimeZone.UTC.] K[........] Z[I]"),
+        "{heard}"
+    );
     assert_eq!(rig.say(&q("select 1")), "Q[select 1.]");
     assert_eq!(rig.host.accounts, ["one logged in"]);
 }

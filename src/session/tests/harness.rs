@@ -28,6 +28,7 @@ pub struct Tables {
     world: World,
     interned: HashMap<(Vec<u8>, Vec<Oid>), Rc<Prepared>>,
     known: Vec<Rc<Statement>>,
+    reports: HashMap<SettingText, Option<Report>>,
     /// A connection that was given back, and is leased again.
     pub idle: Option<Box<Server>>,
 }
@@ -57,6 +58,7 @@ impl Tables {
             world: World::new(Arc::new(catalog), Arc::new(policy)),
             interned: HashMap::new(),
             known: Vec::new(),
+            reports: HashMap::new(),
             idle: None,
         }
     }
@@ -179,12 +181,14 @@ impl Host for Tables {
         (1, vec![2; length].into())
     }
     fn server_parameters(&self, _: &Principal) -> Rc<[Report]> {
-        Rc::default()
+        Rc::new([("TimeZone".into(), "UTC".into())])
     }
-    fn report_of(&self, _: &SettingText) -> Option<Option<Report>> {
-        Some(None)
+    fn report_of(&self, setting: &SettingText) -> Option<Option<Report>> {
+        self.reports.get(setting).cloned()
     }
-    fn keep_report(&mut self, _: &SettingText, _: Option<Report>) {}
+    fn keep_report(&mut self, setting: &SettingText, report: Option<Report>) {
+        self.reports.insert(setting.clone(), report);
+    }
 }
 
 /// A session, its host, and what it has written.

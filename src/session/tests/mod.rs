@@ -11,6 +11,7 @@ mod harness;
 mod names;
 mod passing;
 mod straight;
+mod trial;
 mod unsure;
 
 use super::*;
