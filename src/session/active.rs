@@ -282,7 +282,7 @@ impl Active {
         if tag == b'X' {
             return Ok(Some(Flow::End));
         }
-        if matches!(self.queue.back(), Some(Expect::Query(_)))
+        if matches!(self.queue.back(), Some(Expect::Query(_) | Expect::Amid(_)))
             || self.queue.len() >= MOST_OUTSTANDING
             || self.must_have_begun()
         {

@@ -170,6 +170,7 @@ fn messages(queue: &VecDeque<Expect>) -> Option<SmallVec<[u8; 16]>> {
             Expect::Ready => types.push(b'S'),
             Expect::OwnParameters
             | Expect::OwnReady
+            | Expect::Amid(_)
             | Expect::Refusal(_)
             | Expect::Query(_)
             | Expect::Ahead(_)

@@ -79,8 +79,9 @@ impl Active {
         let parts = SmallVec::from_buf([Part::Sent(running)]);
         self.queue.push_back(Expect::Query(Query { parts, done: 0 }));
         // A transaction that has failed does not come so far as to make a portal.
-        if self.status() != TransactionStatus::Failed {
-            self.portals.simple_query();
+        match self.status() {
+            TransactionStatus::Failed => self.portals.refused_query(),
+            _ => self.portals.simple_query(),
         }
         Ok(())
     }

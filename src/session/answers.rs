@@ -58,6 +58,9 @@ impl Active {
 
     /// Answers of one message each.
     fn described(&mut self, tag: u8, body: &[u8]) -> Result<Seen, Lost> {
+        if tag == b'3' && body.is_empty() && self.syncs_are_told() {
+            return Ok(Seen::Nothing);
+        }
         let seen = match (tag, self.queue.front()) {
             (b'T' | b'D', Some(Expect::Own)) => return Ok(Seen::Nothing),
             (b'1', Some(Expect::Begin(begin))) if body.is_empty() => {
@@ -243,7 +246,12 @@ impl Active {
 
     fn ready(&mut self, body: &[u8]) -> Result<Seen, Lost> {
         let status = backend::ready_for_query(body)?;
+        if let Some(told) = self.ready_amid(status) {
+            return Ok(Seen::Instead(told));
+        }
         let seen = match self.queue.front() {
+            // The session ends with the error before it.
+            Some(_) if self.copying == Copying::Broken => Seen::Nothing,
             Some(Expect::Ready) => Seen::Whole,
             Some(Expect::Query(query)) if query.running().is_none() => Seen::Whole,
             Some(Expect::Own | Expect::OwnReady) if status == TransactionStatus::Idle => Seen::Nothing,

@@ -5,9 +5,12 @@
 //! No ──COPY FROM sent──▶ Asked ──G──▶ In ──c, f, or E──▶ No
 //! No ──H──▶ Out ──C, E──▶ No
 //! ```
+//!
+//! What is no data amid the data is in [`amid`](super::amid).
 
 use super::Io;
 use super::active::{Active, Flow};
+use super::amid::out_of_step;
 use super::host::Host;
 use super::relay::Lost;
 use super::reply::{Expect, Running};
@@ -29,6 +32,8 @@ pub enum Copying {
     In,
     /// The server sends data.
     Out,
+    /// There was something else amid the data: the session ends.
+    Broken,
 }
 
 /// What the server is told when a COPY fails on the policy's behalf: its error says so, and the client is told the
@@ -39,8 +44,12 @@ const REFUSED: &str = "pgbulkhead refused the data";
 #[derive(Debug)]
 pub(super) struct Loading {
     transcoder: Transcoder,
-    /// The policy has ended it.
+    /// The policy has ended it, or a message amid the data.
     refusal: Option<Refusal>,
+    /// That message ends the session.
+    ends: bool,
+    /// There were Syncs amid the data.
+    pub(super) syncs: bool,
 }
 
 impl Loading {
@@ -48,6 +57,17 @@ impl Loading {
     /// error that the rows before it have raised comes first.
     pub(super) fn instead_of(self, message: &str) -> Option<Refusal> {
         self.refusal.filter(|_| message.contains(REFUSED))
+    }
+
+    /// Whether the session ends with this error of the server.
+    pub(super) fn is_end(&self, message: &str) -> bool {
+        self.ends && message.contains(REFUSED)
+    }
+
+    /// A message ends it, and the session.
+    pub(super) fn ends_with(&mut self, refusal: Refusal) {
+        self.refusal = Some(refusal);
+        self.ends = true;
     }
 }
 
@@ -59,7 +79,7 @@ impl Active {
         let transcoder =
             Transcoder::new(load, running.tenant.as_ref()).map_err(|_| Lost::Unexpected(b'G'))?;
         let added = transcoder.added_columns();
-        self.loading = Some(Box::new(Loading { transcoder, refusal: None }));
+        self.loading = Some(Box::new(Loading { transcoder, refusal: None, ends: false, syncs: false }));
         self.copying = Copying::In;
         Ok(added)
     }
@@ -77,7 +97,7 @@ impl Active {
     /// What stood before the queue has had its answer, and with it the COPY that it was. A COPY behind it may have been
     /// asked for, and its data may have come already.
     pub(super) fn copy_has_ended(&mut self) {
-        if self.copying != Copying::No {
+        if !matches!(self.copying, Copying::No | Copying::Broken) {
             self.copying = if self.awaits_copy() { Copying::Asked } else { Copying::No };
         }
     }
@@ -154,14 +174,30 @@ impl Active {
         match (outcome, tag) {
             (Err(refusal), _) => {
                 loading.refusal = Some(refusal);
-                self.copying = Copying::No;
-                request::frame(io.server, b'f', |out| request::c_str(out, REFUSED.as_bytes()))?;
+                return self.refuse_load(io);
             }
             (Ok(()), b'c') => io.server.extend_from_slice(request::COPY_DONE),
             (Ok(()), b'f') => request::frame(io.server, tag, |out| out.extend_from_slice(body))?,
-            (Ok(()), _) => {}
+            (Ok(()), _) => return Ok(()),
         }
+        self.await_end(io);
         Ok(())
+    }
+
+    /// Has the server fail the COPY, behind what it has got of the data.
+    pub(super) fn refuse_load(&mut self, io: &mut Io<'_>) -> Result<(), Refusal> {
+        self.copying = Copying::No;
+        request::frame(io.server, b'f', |out| request::c_str(out, REFUSED.as_bytes()))?;
+        self.await_end(io);
+        Ok(())
+    }
+
+    /// The client's next message waits for the end of this COPY, if it is not known what becomes of others.
+    fn await_end(&mut self, io: &mut Io<'_>) {
+        if self.loading.as_deref().is_some_and(|loading| loading.syncs || loading.ends) {
+            io.server.extend_from_slice(request::FLUSH);
+            self.copying = Copying::Asked;
+        }
     }
 
     /// Handles a message as COPY sees it; none: COPY has nothing to say about it.
@@ -172,18 +208,24 @@ impl Active {
         tag: u8,
         body: &[u8],
     ) -> Result<Option<Flow>, Refusal> {
+        let inserts = self.inserts();
         match (self.copying, tag) {
             (Copying::In, b'd' | b'c' | b'f') => {
                 self.load_or_insert(host, io, tag, body)?;
                 Ok(Some(Flow::Done))
             }
-            // PostgreSQL ignores both while it reads COPY data (copyfromparse.c, CopyGetData).
-            (Copying::In, b'S' | b'H') => Ok(Some(Flow::Done)),
-            (Copying::In | Copying::Asked, b'X') => Ok(Some(Flow::End)),
-            (Copying::In, _) => {
-                let message = "unexpected message during COPY from stdin";
-                Err(Refusal::new(SqlState::PROTOCOL, Rule("protocol"), message))
+            (Copying::In, b'H') => Ok(Some(Flow::Done)),
+            (Copying::In, b'S') => {
+                // Where rows are inserted it would end the transaction.
+                if let Some(loading) = self.loading.as_deref_mut().filter(|_| !inserts) {
+                    loading.syncs = true;
+                    io.server.extend_from_slice(request::SYNC);
+                }
+                Ok(Some(Flow::Done))
             }
+            (Copying::In | Copying::Asked, b'X') => Ok(Some(Flow::End)),
+            (Copying::In, _) => self.end_amid(io, tag).map(|()| Some(Flow::Drain)),
+            (Copying::Broken, _) => Err(out_of_step()),
             (Copying::Asked, _) => Ok(Some(Flow::Drain)),
             (Copying::No | Copying::Out, b'd' | b'c' | b'f') => Ok(Some(Flow::Done)),
             (Copying::No | Copying::Out, _) => Ok(None),

@@ -3,6 +3,7 @@
 use super::active::{Active, Batch};
 use super::again::is_stale;
 use super::answers::{account, account_raised};
+use super::copy::Copying;
 use super::host::Host;
 use super::portals::in_clients_names;
 use super::relay::{Lost, Seen};
@@ -75,6 +76,8 @@ impl Active {
         let mut out = Vec::new();
         let message = fields.field(b'M').and_then(|m| std::str::from_utf8(m).ok()).unwrap_or_default();
         let loading = self.loading.take();
+        let amid = loading.as_deref().is_some_and(|loading| loading.syncs);
+        let ends = loading.as_deref().is_some_and(|loading| loading.is_end(message));
         let raised = match code {
             // The text of a guard, or a name that is gone.
             b"22P02" | b"42P01" | b"42703" | b"42883" | b"42704" | b"3F000" => host.raised(code, message),
@@ -101,7 +104,7 @@ impl Active {
                 self.not_taken(message);
                 return Ok(Seen::Nothing);
             }
-            Some(Expect::Own) => return Err(Lost::Own),
+            Some(Expect::Own | Expect::Amid(_)) => return Err(Lost::Own),
             Some(Expect::Query(query)) => {
                 let running: Vec<Running> = query
                     .parts
@@ -113,6 +116,7 @@ impl Active {
                     })
                     .collect();
                 query.done = 0;
+                self.portals.query_failed();
                 if running.iter().any(|running| running.kind == StatementKind::Chain) {
                     self.tenancy.not_chained();
                 }
@@ -142,6 +146,11 @@ impl Active {
             None => {}
         }
         self.copy_has_ended();
+        if ends {
+            self.copying = Copying::Broken;
+        } else if amid {
+            self.await_syncs()?;
+        }
         if let Some(begin) = begin {
             self.begin_and_fail(begin)?;
         }

@@ -10,7 +10,7 @@
 //! * [`handshake`]: from the first byte to a principal; [`startup`]: what a StartupMessage may say; [`login`]: from
 //!   there to ReadyForQuery.
 //! * [`active`]: the session proper, [`leasing`] when it has a server connection, and [`begun`] a transaction without one. A statement's way is in [`simple`], [`alone`], [`straight`] and
-//!   [`extended`] ([`preparing`], [`executing`], [`statement`], [`portals`]), a long Bind's in [`passing`], COPY's messages in [`copy`] and [`inserting`], the server's answers in [`relay`], [`whole`], [`answers`] and [`failing`], refusals in [`refusing`],
+//!   [`extended`] ([`preparing`], [`executing`], [`statement`], [`portals`]), a long Bind's in [`passing`], COPY's messages in [`copy`], [`amid`] and [`inserting`], the server's answers in [`relay`], [`whole`], [`answers`] and [`failing`], refusals in [`refusing`],
 //!   a batch that is sent twice in [`again`].
 //! * [`names`]: PREPARE, EXECUTE and DEALLOCATE in SQL. [`holds`]: cursors WITH HOLD.
 //! * [`reply`]: which answer is whose. [`tenancy`]: which tenant a transaction has. [`checks`]: values that
@@ -25,6 +25,7 @@
 pub mod active;
 pub mod again;
 pub mod alone;
+pub mod amid;
 pub mod answers;
 pub mod begun;
 pub mod channels;

@@ -14,6 +14,8 @@ pub struct Portals {
     no_name: Rc<[u8]>,
     /// A Query may have left one without a name to a transaction that has failed.
     left: bool,
+    /// The last Query has come so far as to make one.
+    queried: bool,
     unnamed: Option<Portal>,
     named: HashMap<Box<str>, Portal>,
     syncs: u64,
@@ -39,7 +41,15 @@ pub struct Portal {
 impl Default for Portals {
     fn default() -> Self {
         let no_name = Rc::from(&b""[..]);
-        Self { no_name, left: false, unnamed: None, named: HashMap::new(), syncs: 0, answered: 0 }
+        Self {
+            no_name,
+            left: false,
+            queried: false,
+            unnamed: None,
+            named: HashMap::new(),
+            syncs: 0,
+            answered: 0,
+        }
     }
 }
 
@@ -139,7 +149,19 @@ impl Portals {
     #[inline]
     pub fn simple_query(&mut self) {
         self.unnamed = None;
-        self.left = true;
+        self.left = false;
+        self.queried = true;
+    }
+
+    /// One that a transaction that has failed does not take, and does not come so far.
+    #[inline]
+    pub fn refused_query(&mut self) {
+        self.queried = false;
+    }
+
+    /// The query has failed.
+    pub fn query_failed(&mut self) {
+        self.left |= std::mem::take(&mut self.queried);
     }
 
     /// A query that the server has not got destroys it too.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::amid::Amid;
 use super::begun::{Begin, ends_what_failed};
 use super::inserting::Inserting;
 use super::names::NameChange;
@@ -67,6 +68,8 @@ pub enum Expect {
     Ready,
     /// ReadyForQuery of a batch that is sent again: not told.
     OwnReady,
+    /// ReadyForQuery of Syncs amid the data of a COPY that has failed.
+    Amid(Amid),
     /// The results of a simple query and its ReadyForQuery.
     Query(Query),
     /// A query of the proxy's own: nothing of it is told.

@@ -360,8 +360,9 @@ impl Active {
             }
             let refused = self.status() == TransactionStatus::Failed && !query.ends_what_failed();
             self.queue.push_back(Expect::Query(query));
-            if !refused {
-                self.portals.simple_query();
+            match refused {
+                true => self.portals.refused_query(),
+                false => self.portals.simple_query(),
             }
         } else {
             self.portals.forget_unnamed();

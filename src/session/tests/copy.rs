@@ -16,7 +16,7 @@ fn copy_in_begins_with_the_servers_answer() {
     assert_eq!(rig.say(&[q("copy t from stdin"), m('d', b"1\n")].concat()), "Q[copy t from stdin.]");
     rig.answer(&m('G', b"\0\0\0"));
     assert_eq!(rig.sent(), "d[1.]");
-    assert_eq!(rig.say(&[sync(), m('d', b"2\n"), m('c', b"")].concat()), "d[2.] c");
+    assert_eq!(rig.say(&[m('H', b""), m('d', b"2\n"), m('c', b"")].concat()), "d[2.] c");
     assert_eq!(rig.say(&m('d', b"3\n")), "");
     assert_eq!(rig.answer(&[complete("COPY 2"), ready('I')].concat()), "C[COPY 2.] Z[I]");
     assert!(rig.released());
@@ -171,10 +171,58 @@ fn query_within_copy_in_is_fatal() {
     let mut rig = Rig::fixed();
     rig.say(&q("copy t from stdin"));
     rig.answer(&m('G', b"\0\0\x01\0\0"));
-    rig.say(&q("select 1"));
-    let heard = rig.heard();
-    assert!(heard.contains("SFATAL.") && heard.contains(".C08P01."), "{heard}");
-    assert_eq!(*rig.session.want(), Want::End);
+    assert_eq!(rig.say(&q("select 1")), "f[pgbulkhead refused the data.] H");
+    assert_eq!(rig.heard(), "");
+    let failed = error_saying("57014", "COPY from stdin failed: pgbulkhead refused the data");
+    let heard = rig.answer(&[failed, ready('I')].concat());
+    assert!(heard.starts_with("E[08P01] E[SFATAL.") && heard.contains(".C08P01."), "{heard}");
+    assert!(!heard.contains('Z') && *rig.session.want() == Want::End, "{heard}");
+    assert!(!rig.released());
+}
+
+#[test]
+fn query_behind_data_that_has_failed_is_a_query() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("copy t from stdin"));
+    rig.answer(&m('G', b"\0\0\x01\0\0"));
+    assert_eq!(rig.say(&[m('d', b"1\n"), q("select 1")].concat()), "d[1.] f[pgbulkhead refused the data.] H");
+    assert_eq!(rig.answer(&[error("22P02"), ready('I')].concat()), "E[22P02] Z[I]");
+    assert_eq!(rig.sent(), "Q[select 1.]");
+    rig.answer(&[m('T', &[b"\0\x01a\0", &[0; 18][..]].concat()), complete("SELECT 0"), ready('I')].concat());
+    assert!(rig.released());
+}
+
+#[test]
+fn sync_amid_data_is_answered_once_the_data_has_failed() {
+    for (syncs, told) in [(0, ""), (1, " Z[I]"), (2, " Z[I] Z[I]")] {
+        for by_query in [true, false] {
+            let mut rig = Rig::fixed();
+            let batch = [parse("", "copy t from stdin", &[]), bind("", "", &[]), execute("")].concat();
+            rig.say(&if by_query { q("copy t from stdin") } else { batch });
+            let begun = if by_query { Vec::new() } else { [m('1', b""), m('2', b"")].concat() };
+            rig.answer(&[begun, m('G', b"\0\0\x01\0\0")].concat());
+            assert_eq!(rig.say(&[sync(), m('d', b"x\n"), sync()].concat()), "S d[x.] S");
+            assert_eq!(rig.say(&[m('c', b""), q("select 7")].concat()), "c H", "what follows waits");
+            let first = if by_query { ready('I') } else { Vec::new() };
+            let heard = rig.answer(&[error("22P02"), first].concat());
+            assert_eq!(heard, if by_query { "E[22P02] Z[I]" } else { "E[22P02]" });
+            assert_eq!(rig.sent(), "S C[Spgbulkhead refused.] S");
+            assert!(!rig.released(), "nobody else gets the answers to come");
+            let own = [ready('I'), m('3', b""), ready('I')].concat();
+            assert_eq!(rig.answer(&[ready('I').repeat(syncs), own].concat()), told.trim_start());
+            // The query is skipped where nothing has ended the batch.
+            let runs = by_query || syncs > 0;
+            assert_eq!(rig.sent(), if runs { "Q[select 7.]" } else { "" });
+            if runs {
+                let row = m('T', &[b"\0\x01a\0", &[0; 18][..]].concat());
+                rig.answer(&[row, complete("SELECT 0"), ready('I')].concat());
+            } else {
+                assert_eq!(rig.say(&sync()), "");
+                assert_eq!(rig.heard(), "Z[I]");
+            }
+            assert!(rig.released());
+        }
+    }
 }
 
 #[test]

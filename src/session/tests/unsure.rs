@@ -105,6 +105,17 @@ fn portal_comes_back_that_a_skipped_bind_would_have_replaced() {
 }
 
 #[test]
+fn query_that_has_succeeded_leaves_no_portal() {
+    let mut rig = in_transaction();
+    rig.say(&q("select 1"));
+    rig.answer(&[m('T', &[b"\0\x01a\0", &[0; 18][..]].concat()), complete("SELECT 0"), ready('T')].concat());
+    for status in ['T', 'E'] {
+        assert_eq!(rig.say(&[execute(""), sync()].concat()), "E[pgbulkhead refused.....] S", "{status}");
+        assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[34000] Z[E]");
+    }
+}
+
+#[test]
 fn portal_that_a_failed_query_has_left_is_described_by_the_server_and_never_executed() {
     let mut rig = in_failed_transaction();
     assert_eq!(rig.say(&[describe_portal(""), sync()].concat()), "D[P.] S");

@@ -1,12 +1,12 @@
 //! Makes a sequence of messages from a seed.
 //!
-//! What the proxy refuses by decision is not made: a Query within a batch that its Sync has not ended, and what
-//! PostgreSQL itself ends the connection for: anything but data within COPY FROM. Nor what [`is_safe`] names.
+//! What the proxy refuses by decision is not made: a Query within a batch that its Sync has not ended. Nor what
+//! [`is_safe`] names.
 
 use crate::generated::rng::Rng;
 
 use super::message::{Bind, Sent};
-use super::statements::{Kind, Parameter, Statement, Statements};
+use super::statements::{Data, Kind, Parameter, Statement, Statements};
 
 const STATEMENTS: [&str; 4] = ["", "", "s1", "s2"];
 const PORTALS: [&str; 5] = ["", "", "", "p1", "p2"];
@@ -28,14 +28,32 @@ pub fn sequence(seed: u64, client: usize) -> Vec<Sent> {
 
 /// Whether a message behind these cannot crash PostgreSQL. The statement of a Query that has failed within a transaction is
 /// gone, and its portal is not: an Execute of it reads freed memory (`IsTransactionStmtList` in 15.20). A Describe of it
-/// is not made either: EXECUTE, PREPARE, DEALLOCATE and DISCARD leave one in PostgreSQL, and none where the proxy runs them.
+/// is not made where EXECUTE, PREPARE, DEALLOCATE or DISCARD may have left it, which the proxy runs itself.
 pub fn is_safe(before: &[Sent], next: &Sent) -> bool {
-    if !matches!(next, Sent::Execute { portal: "", .. } | Sent::Describe(b'P', "")) {
-        return true;
-    }
+    let may_leave: fn(&str) -> bool = match next {
+        Sent::Execute { portal: "", .. } => may_leave_portal,
+        Sent::Describe(b'P', "") => is_run_by_proxy,
+        _ => return true,
+    };
     let mut batch = before.iter().rev().take_while(|sent| !matches!(sent, Sent::Sync | Sent::Query(_)));
     let is_bound = |sent: &Sent| matches!(sent, Sent::Bind(Bind { portal: "", .. }));
-    batch.any(is_bound) || !before.iter().any(|sent| matches!(sent, Sent::Query(_)))
+    let is_over = |sent: &Sent| matches!(sent, Sent::Query(sql) if sql == "rollback");
+    let mut transaction = before.iter().rev().take_while(|sent| !is_over(sent));
+    batch.any(is_bound) || !transaction.any(|sent| matches!(sent, Sent::Query(sql) if may_leave(sql)))
+}
+
+/// Whether a Query may fail behind the point where it has a portal.
+fn may_leave_portal(sql: &str) -> bool {
+    let never =
+        ["begin", "start transaction", "commit", "end", "rollback", "selec '", "values ('", "set local "];
+    let mut fails_early = ["app.nosuch", "nosuch('"].into_iter();
+    let is_literal = sql.starts_with("select '") && sql.ends_with("' as mark");
+    let is_sure = never.iter().any(|word| sql.starts_with(word)) && !sql.starts_with("rollback to");
+    sql.contains(';') || !(is_sure || is_literal || fails_early.any(|word| sql.contains(word)))
+}
+
+fn is_run_by_proxy(sql: &str) -> bool {
+    ["execute", "prepare", "deallocate", "discard"].iter().any(|word| sql.contains(word))
 }
 
 struct Maker {
@@ -66,7 +84,8 @@ impl Maker {
             0..34 => self.query(),
             34..66 => self.whole_batch(),
             66..70 => self.execute_prepared(),
-            70..88 => self.loose_message(),
+            70..75 => self.unnamed_behind_query(),
+            75..88 => self.loose_message(),
             88..92 => self.add(Sent::Flush),
             92..97 => self.add(Sent::Sync),
             _ => self.stray_copy(),
@@ -139,15 +158,87 @@ impl Maker {
         self.add(Sent::Sync);
     }
 
+    /// What a batch has bound without a name, behind a Query that destroys it, or is not even looked at.
+    fn unnamed_behind_query(&mut self) {
+        if self.is_open {
+            self.add(Sent::Sync);
+        }
+        self.sequence.push(Sent::Query("rollback".into()));
+        if self.rng().chance(70) {
+            self.sequence.push(Sent::Query("begin".into()));
+        }
+        let statement = self.batched_statement();
+        if self.rng().chance(80) && !matches!(statement.kind, Kind::CopyIn(_)) {
+            self.parse("", &statement);
+            self.bind("", "", &statement);
+            if self.rng().chance(30) {
+                self.add(Sent::Execute { portal: "", limit: 1 });
+            }
+            self.add(Sent::Sync);
+        }
+        let mark = self.statements.mark();
+        let sql = match self.rng().below(8) {
+            0..2 => format!("select '{mark}' as mark"),
+            2 => format!("values ('{mark}', 1)"),
+            3 => format!("selec '{mark}'"),
+            4 => format!("select nosuch('{mark}')"),
+            5 => "commit".into(),
+            6 => "-- nothing".into(),
+            _ => self.literal_statement().sql,
+        };
+        if !sql.contains("from stdin") {
+            self.sequence.push(Sent::Query(sql));
+        }
+        for _ in 0..=self.rng().below(2) {
+            match self.rng().below(6) {
+                0..2 => self.add_if_safe(Sent::Execute { portal: "", limit: 0 }),
+                2..4 => self.add_if_safe(Sent::Describe(b'P', "")),
+                4 => self.add(Sent::Close(b'P', "")),
+                _ => {
+                    self.bind("", "", &statement);
+                    self.add_if_safe(Sent::Execute { portal: "", limit: 0 });
+                }
+            }
+            if self.rng().chance(50) {
+                self.add(Sent::Sync);
+            }
+        }
+        self.add(Sent::Sync);
+        self.prepared.retain(|(name, _)| !name.is_empty());
+    }
+
+    /// Nor what may run a portal of a COPY FROM, which would take what follows as its data.
+    fn add_if_safe(&mut self, sent: Sent) {
+        let runs = matches!(sent, Sent::Execute { .. });
+        let may_load = self.prepared.iter().any(|(_, s)| matches!(s.kind, Kind::CopyIn(_)));
+        if is_safe(&self.sequence, &sent) && !(runs && may_load) {
+            self.add(sent);
+        }
+    }
+
     /// What goes behind a COPY FROM.
     fn data(&mut self, kind: Kind) {
         let Kind::CopyIn(data) = kind else { return };
         let pieces = self.statements.rows(data);
+        // A row in binary is sent as a whole, and not as far as PostgreSQL reads it before it finds an error.
+        let is_cut = matches!(kind, Kind::CopyIn(Data::Text | Data::Csv));
+        let has_syncs = self.rng().chance(40);
+        let is_broken = self.rng().chance(4);
         for piece in pieces {
             if self.rng().chance(6) {
                 self.sequence.push(Sent::Flush);
             }
+            if has_syncs && is_cut && self.rng().chance(30) {
+                self.sequence.push(Sent::Sync);
+            }
+            if is_broken && is_cut && self.rng().chance(30) {
+                let mark = self.statements.mark();
+                self.sequence.push(Sent::Query(format!("select '{mark}'")));
+            }
             self.sequence.push(Sent::CopyData(piece));
+        }
+        if has_syncs && self.rng().chance(30) {
+            self.sequence.push(Sent::Sync);
         }
         let end = if self.rng().chance(80) { Sent::CopyDone } else { Sent::CopyFail("no more".into()) };
         self.sequence.push(end);
@@ -255,21 +346,10 @@ impl Maker {
                 }
             }
             2 => self.add(Sent::Describe(b'S', name)),
-            3 => {
-                let sent = Sent::Describe(b'P', portal);
-                if is_safe(&self.sequence, &sent) {
-                    self.add(sent);
-                }
-            }
+            3 => self.add_if_safe(Sent::Describe(b'P', portal)),
             4 => {
-                // A portal of a COPY FROM would take what follows as its data.
                 let limit = self.rng().below(3);
-                let sent = Sent::Execute { portal, limit: i32::try_from(limit).expect("small") };
-                if is_safe(&self.sequence, &sent)
-                    && !self.prepared.iter().any(|(_, s)| matches!(s.kind, Kind::CopyIn(_)))
-                {
-                    self.add(sent);
-                }
+                self.add_if_safe(Sent::Execute { portal, limit: i32::try_from(limit).expect("small") });
             }
             5 => self.add(Sent::Close(b'S', name)),
             _ => self.add(Sent::Close(b'P', portal)),

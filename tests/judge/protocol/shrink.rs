@@ -49,7 +49,10 @@ fn is_legal(sequence: &[Sent]) -> bool {
             _ => false,
         };
         if takes_data {
-            let is_data = |m: &&Sent| matches!(m, Sent::CopyData(_) | Sent::Flush | Sent::Sync);
+            let is_data = |m: &Sent| match m {
+                Sent::Query(sql) => !is_load(sql),
+                m => matches!(m, Sent::CopyData(_) | Sent::Flush | Sent::Sync),
+            };
             let end = rest.find(|message| !is_data(message));
             if !matches!(end, Some(Sent::CopyDone | Sent::CopyFail(_))) {
                 return false;

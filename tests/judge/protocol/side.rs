@@ -52,7 +52,7 @@ impl Side {
                 self.connection = Some(connection);
                 return Ok(Heard::of(&self.take(), None));
             }
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => "closed".to_owned(),
+            Err(error) if is_closed(&error) => "closed".to_owned(),
             Err(error) => format!("broken: {error}"),
         };
         Ok(Heard::of(&connection.take_heard(), Some(end)))
@@ -70,7 +70,11 @@ impl Side {
         cut: &Cut,
     ) -> io::Result<()> {
         for (piece, pause) in cut.pieces(bytes, ends) {
-            connection.write(piece)?;
+            match connection.write(piece) {
+                // What was said before is still to be heard.
+                Err(error) if is_closed(&error) => break,
+                written => written?,
+            }
             match pause {
                 Pause::No => {}
                 Pause::Short => std::thread::sleep(SHORT),
@@ -87,6 +91,12 @@ impl Side {
     fn say(&self, sql: &str) -> String {
         if self.is_oracle { sql.replace("app.", "rls.") } else { sql.to_owned() }
     }
+}
+
+/// Whether the other side has ended the connection. What it had not read yet decides how that shows.
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// Whether the last row of a sequence has come, and ReadyForQuery behind it.
