@@ -7,15 +7,18 @@ use super::Io;
 use super::active::{Active, Batch, Flow};
 use super::checks;
 use super::extended::Stop;
+use super::extended::is_taken;
 use super::host::Host;
-use super::names::{Executed, NameChange};
+use super::names::{Executed, NameChange, no_statement, wrong_count};
 use super::outgoing::{Prepared, RenderedText};
+use super::portals::Portal;
 use super::preparing::Named;
+use super::refusing::aborted;
 use super::reply::{Expect, fixed};
-use super::statement::{Body, Planned, Statement};
+use super::statement::{Body, Planned, Statement, sql};
 use crate::catalog::Oid;
 use crate::policy::{Refusal, Rule, SqlState, TenantId};
-use crate::sql::{Action, Discard, Execute};
+use crate::sql::{Action, Discard, Execute, VerifiedSql};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frontend::Bind;
 use crate::wire::request;
@@ -27,10 +30,26 @@ impl Active {
         host: &mut dyn Host,
         io: &mut Io<'_>,
         message: &Bind<'_>,
-        planned: &Planned,
+        statement: &Rc<Statement>,
         execute: &Execute,
         tenant: Option<&TenantId>,
     ) -> Result<(), Stop> {
+        let Body::Planned(planned) = &statement.body else { return Ok(()) };
+        match self.executed(host, execute)? {
+            // What the server is not asked is decided here, and has to be certain.
+            None if self.awaits_a_sync() => return Err(Stop::Wait(Flow::Drain)),
+            None if self.portals.is_taken(message.portal, false) => {
+                return Err(is_taken(message.portal).into());
+            }
+            None => {
+                self.bind_here(io, message.portal, statement.clone());
+                return Ok(());
+            }
+            Some(runs) if Self::is_no_run(execute, Some(&runs)).is_some() => {
+                return self.bind_no_run(host, io, message, runs, execute);
+            }
+            Some(_) => {}
+        }
         let (runs, of) = self.know_executed(host, io, planned, execute, tenant)?;
         if let Some(planned) = runs.planned() {
             self.may_ask(&planned.plan, tenant, |_| None)?;
@@ -42,7 +61,71 @@ impl Active {
         self.batch = Batch::Open { sent: true };
         let before = self.portals.open(message.portal, runs.statement, Some(server_name));
         self.has_rebound(message.portal, before);
+        self.portals.will_execute(message.portal, execute);
         Ok(())
+    }
+
+    /// Binds an EXECUTE with a wrong number of values, which fails when it is run, and is described until then: as the
+    /// statement that it does not run.
+    fn bind_no_run(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        message: &Bind<'_>,
+        runs: Rc<Statement>,
+        execute: &Execute,
+    ) -> Result<(), Stop> {
+        let Some((planned, prepared)) = runs.on_server() else { return Ok(()) };
+        let prepared = host.renewed(prepared);
+        let of_tenant = sql(&planned.plan).is_some_and(VerifiedSql::uses_tenant);
+        let count = planned.parameters.saturating_add(u16::from(of_tenant));
+        self.wait_for_lease(host, io)?;
+        self.prepare(io, &prepared, None)?;
+        let server_name = self.portals.server_name(message.portal);
+        request::bind_nulls(io.server, &server_name, prepared.name(), count, message)?;
+        self.queue.push_back(Expect::Bind(prepared));
+        self.tenancy.ran();
+        self.batch = Batch::Open { sent: true };
+        let before = self.portals.open(message.portal, runs, Some(server_name));
+        self.has_rebound(message.portal, before);
+        self.portals.will_execute(message.portal, execute);
+        Ok(())
+    }
+
+    /// The statement that an EXECUTE names now.
+    fn executed(&mut self, host: &mut dyn Host, execute: &Execute) -> Result<Option<Rc<Statement>>, Stop> {
+        match self.current_statement(host, &execute.name) {
+            Ok(statement) => Ok(Some(statement)),
+            Err(Stop::Refuse(refusal)) if refusal.state == SqlState::UNDEFINED_STATEMENT => Ok(None),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// The server's name of a portal, if there is one, and if it is on the server. PostgreSQL looks for the statement of an
+    /// EXECUTE again (`FetchPortalTargetList`).
+    pub(super) fn described_portal(&self, name: &str) -> Result<Option<Option<Rc<[u8]>>>, Stop> {
+        let Some(portal) = self.portals.find(name) else { return Ok(None) };
+        match portal.executes.as_ref().filter(|_| !self.has_failed()) {
+            Some((name, _)) if self.is_unsure_of(name) => Err(Stop::Wait(Flow::Drain)),
+            Some((name, _)) if !self.statements.contains_key(&**name) => Err(no_statement(name).into()),
+            _ => Ok(Some(portal.server_name.clone())),
+        }
+    }
+
+    /// Whether what the portal of an EXECUTE was bound to is still what its name stands for.
+    pub(super) fn may_still_execute(&self, portal: &Portal) -> Result<(), Stop> {
+        let Some((name, given)) = portal.executes.as_ref().filter(|_| !self.has_failed()) else {
+            return Ok(());
+        };
+        if self.is_unsure_of(name) {
+            return Err(Stop::Wait(Flow::Drain));
+        }
+        let Some(of) = self.statements.get(&**name) else { return Err(no_statement(name).into()) };
+        if let Some(refusal) = wrong_count(name, of, *given) {
+            return Err(refusal.into());
+        }
+        let is_same = of.text == portal.statement.text && of.declared == portal.statement.declared;
+        if is_same { Ok(()) } else { Err(is_another(name).into()) }
     }
 
     /// Sends the Parse of an EXECUTE without a name, and before it that of the statement that it runs.
@@ -66,8 +149,8 @@ impl Active {
         Ok((runs, of))
     }
 
-    /// What an EXECUTE gives is what the statement that it runs gives; none, where there is no such statement
-    /// (`UtilityTupleDescriptor`).
+    /// What an EXECUTE gives is what the statement that it runs gives; none, where there was no such statement when it was
+    /// parsed (`UtilityTupleDescriptor`).
     pub(super) fn describe_execute(
         &mut self,
         host: &mut dyn Host,
@@ -75,13 +158,41 @@ impl Active {
         statement: &Statement,
     ) -> Result<bool, Stop> {
         let Body::Planned(planned) = &statement.body else { return Ok(false) };
-        let Action::Execute(execute) = &planned.plan.planned.action else { return Ok(false) };
-        if !self.statements.contains_key(execute.name.as_str()) {
-            return Ok(false);
+        let Some(execute) = planned.execute().filter(|_| statement.executes) else { return Ok(false) };
+        if self.has_failed() {
+            return Err(aborted().into());
+        }
+        let Some(runs) = self.executed(host, execute)? else {
+            if self.awaits_a_sync() {
+                return Err(Stop::Wait(Flow::Drain));
+            }
+            // PostgreSQL has told the parameters when it looks for it.
+            self.say_in_batch(io, fixed::NO_PARAMETERS);
+            return Err(no_statement(&execute.name).into());
+        };
+        if Self::is_no_run(execute, Some(&runs)).is_some() {
+            return self.describe_executed(host, io, &runs);
         }
         let tenant = self.tenancy.tenant(host.now_unix()).cloned();
         let (_, of) = self.know_executed(host, io, planned, execute, tenant.as_ref())?;
         request::target(io.server, b'D', b'S', b"")?;
+        self.queue.push_back(Expect::Parameters { client: 0, of });
+        Ok(true)
+    }
+
+    /// Describes the statement of an EXECUTE that cannot run it: PostgreSQL knows that only when it is run. False: it is not
+    /// on the server.
+    fn describe_executed(
+        &mut self,
+        host: &mut dyn Host,
+        io: &mut Io<'_>,
+        runs: &Statement,
+    ) -> Result<bool, Stop> {
+        let Some((_, prepared)) = runs.on_server() else { return Ok(false) };
+        let of = host.renewed(prepared);
+        self.wait_for_lease(host, io)?;
+        self.prepare(io, &of, None)?;
+        request::target(io.server, b'D', b'S', of.name())?;
         self.queue.push_back(Expect::Parameters { client: 0, of });
         Ok(true)
     }
@@ -154,6 +265,12 @@ impl Active {
                 self.say_in_batch(io, answer);
                 return Ok(());
             }
+            Action::Execute(_) if self.has_failed() => return Err(aborted().into()),
+            Action::Execute(execute) => {
+                let runs = self.executed(host, execute)?;
+                let refusal = Self::is_no_run(execute, runs.as_deref());
+                return Err(refusal.unwrap_or_else(|| is_another(&execute.name)).into());
+            }
             Action::Prepare { name, types } => {
                 return self.execute_prepare(host, io, &planned.statement_text, name, types);
             }
@@ -185,6 +302,13 @@ impl Active {
         self.say_in_batch(io, answer);
         Ok(())
     }
+}
+
+/// The name of an EXECUTE stands for another statement than when its portal was bound: its rows would not be those that the
+/// client was told of.
+fn is_another(name: &str) -> Refusal {
+    let message = format!("prepared statement \"{name}\" is another than when the EXECUTE of it was bound");
+    Refusal::new(SqlState::NOT_SUPPORTED, Rule("prepared"), message)
 }
 
 /// The server's answers come before: in a batch without its Sync they have to be asked for.

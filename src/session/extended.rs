@@ -109,16 +109,14 @@ impl Active {
         let statement = match self.shared_statement(host, message.text, &declared) {
             Ok(statement) => statement,
             Err(stop) => {
-                if message.name.is_empty() && matches!(stop, Stop::Refuse(_)) {
-                    self.unnamed = None;
+                if matches!(stop, Stop::Refuse(_)) {
+                    self.lose_unnamed(message.name);
                 }
                 return Err(stop);
             }
         };
         if self.has_failed() && !statement.ends_transaction() {
-            if message.name.is_empty() {
-                self.unnamed = None;
-            }
+            self.lose_unnamed(message.name);
             return Err(aborted().into());
         }
         // PostgreSQL comes to the name when all else is done (`StorePreparedStatement`).
@@ -164,8 +162,7 @@ impl Active {
             return Err(Stop::Wait(Flow::Drain));
         }
         if self.portals.is_taken(message.portal, on_server) {
-            let text = format!("cursor \"{}\" already exists", message.portal);
-            return Err(Refusal::new(SqlState::DUPLICATE_CURSOR, Rule("portal"), text).into());
+            return Err(is_taken(message.portal).into());
         }
         if self.portals.len() >= MOST_NAMES {
             return Err(too_many("portals").into());
@@ -179,7 +176,7 @@ impl Active {
         };
         let tenant = self.tenancy.tenant(host.now_unix()).cloned();
         if let Action::Execute(execute) = &planned.plan.planned.action {
-            return self.bind_execute(host, io, message, planned, execute, tenant.as_ref());
+            return self.bind_execute(host, io, message, &statement, execute, tenant.as_ref());
         }
         let cautious = planned.cautious(host, &statement.declared, message)?;
         let planned = cautious.as_ref().unwrap_or(planned);
@@ -231,7 +228,7 @@ impl Active {
     }
 
     /// A Bind of what the server does not get.
-    fn bind_here(&mut self, io: &mut Io<'_>, portal: &str, statement: Rc<Statement>) {
+    pub(super) fn bind_here(&mut self, io: &mut Io<'_>, portal: &str, statement: Rc<Statement>) {
         let before = self.portals.open(portal, statement, None);
         self.say_in_batch(io, fixed::BIND_COMPLETE);
         self.has_rebound(portal, before);
@@ -267,7 +264,7 @@ impl Active {
                     return Ok(());
                 }
             }
-            Target::Portal(name) => match self.portals.find(name).map(|portal| portal.server_name.clone()) {
+            Target::Portal(name) => match self.described_portal(name)? {
                 Some(Some(server_name)) => request::target(io.server, b'D', b'P', &server_name)?,
                 Some(None) if self.awaits_a_sync() => return Err(Stop::Wait(Flow::Drain)),
                 Some(None) => {
@@ -325,6 +322,7 @@ impl Active {
             self.note_executed(StatementKind::Other, discards_all(planned));
             return Ok(());
         };
+        self.may_still_execute(&portal)?;
         let mut running = self.running(host, &planned.plan)?;
         if let (StatementKind::HeldCursor, Some(server)) = (running.kind, &mut self.server) {
             server.cursors = true;
@@ -395,6 +393,12 @@ fn text_format_value<'m>(message: &Bind<'m>, number: u16) -> Option<Option<&'m s
 pub(super) fn too_many(what: &str) -> Refusal {
     let message = format!("a session may have {MOST_NAMES} {what} at once");
     Refusal::new(SqlState::TOO_LARGE, Rule("bounds"), message)
+}
+
+/// 42P03 in PostgreSQL's words.
+pub(super) fn is_taken(portal: &str) -> Refusal {
+    let message = format!("cursor \"{portal}\" already exists");
+    Refusal::new(SqlState::DUPLICATE_CURSOR, Rule("portal"), message)
 }
 
 /// What is no query of rows runs once (`PortalRun`, tcop/pquery.c).

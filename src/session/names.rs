@@ -115,11 +115,8 @@ impl Active {
             return Err(Refusal::new(SqlState::NOT_SUPPORTED, RULE, message)
                 .hint("run it by the protocol that prepared it, or on its own"));
         };
-        let (given, wanted) = (execute.arguments.len(), usize::from(planned.parameters));
-        if given != wanted {
-            let message = format!("wrong number of parameters for prepared statement \"{}\"", execute.name);
-            return Err(Refusal::new(SqlState::SYNTAX, RULE, message)
-                .detail(format!("Expected {wanted} parameters but got {given}.")));
+        if let Some(refusal) = wrong_count(&execute.name, &statement, execute.arguments.len()) {
+            return Err(refusal);
         }
         if needs_tenant(&planned.plan.planned.action) && tenant.is_none() {
             return Err(unbound());
@@ -131,6 +128,13 @@ impl Active {
         }
         let prepared = host.renewed(prepared);
         Ok(Executed { statement, prepared })
+    }
+
+    /// Why PostgreSQL does not execute `statement`, or none, in this way. It finds that when the portal is run
+    /// (`ExecuteQuery`, commands/prepare.c), not when it is bound.
+    pub(super) fn is_no_run(execute: &Execute, statement: Option<&Statement>) -> Option<Refusal> {
+        let Some(statement) = statement else { return Some(no_statement(&execute.name)) };
+        wrong_count(&execute.name, statement, execute.arguments.len())
     }
 
     /// Makes statements known to the leased connection before a simple query runs them; false: the answers have
@@ -255,6 +259,14 @@ pub(super) fn no_statement(name: &str) -> Refusal {
         name => format!("prepared statement \"{name}\" does not exist"),
     };
     Refusal::new(SqlState::UNDEFINED_STATEMENT, RULE, message)
+}
+
+/// 42601 in PostgreSQL's words, where a statement takes another number of values.
+pub(super) fn wrong_count(name: &str, statement: &Statement, given: usize) -> Option<Refusal> {
+    let wanted = usize::from(statement.parameters());
+    let message = || format!("wrong number of parameters for prepared statement \"{name}\"");
+    let detail = || format!("Expected {wanted} parameters but got {given}.");
+    (given != wanted).then(|| Refusal::new(SqlState::SYNTAX, RULE, message()).detail(detail()))
 }
 
 /// Statements that EXECUTE runs: those that PREPARE takes. What else the protocol can prepare changes what the

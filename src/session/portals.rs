@@ -6,7 +6,7 @@ use std::rc::Rc;
 use sha2::{Digest, Sha256};
 
 use super::statement::Statement;
-use crate::sql::Change;
+use crate::sql::{Change, Execute};
 
 /// The open portals.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Portal {
     pub statement: Rc<Statement>,
     /// The server's name of it; none: it is not on the server.
     pub server_name: Option<Rc<[u8]>>,
+    /// The name of the statement that it executes, and with how many values.
+    pub executes: Option<(Rc<str>, usize)>,
     /// What it sets.
     pub sets: Option<Rc<[Change]>>,
     /// It has been run by the proxy, and cannot be run again.
@@ -84,8 +86,15 @@ impl Portals {
         statement: Rc<Statement>,
         server_name: Option<Rc<[u8]>>,
     ) -> Option<Portal> {
-        let portal =
-            Portal { statement, server_name, sets: None, is_done: false, is_empty: false, batch: self.syncs };
+        let portal = Portal {
+            statement,
+            server_name,
+            executes: None,
+            sets: None,
+            is_done: false,
+            is_empty: false,
+            batch: self.syncs,
+        };
         if name.is_empty() { self.unnamed.replace(portal) } else { self.named.insert(name.into(), portal) }
     }
 
@@ -111,6 +120,14 @@ impl Portals {
     /// Whether a transaction that has failed may have a portal of this name that is not known here.
     pub fn may_be_left(&self, name: &str) -> bool {
         self.left && name.is_empty()
+    }
+
+    /// The portal that was opened last by this name is one of an EXECUTE.
+    pub fn will_execute(&mut self, name: &str, execute: &Execute) {
+        let portal = if name.is_empty() { self.unnamed.as_mut() } else { self.named.get_mut(name) };
+        if let Some(portal) = portal {
+            portal.executes = Some((execute.name.as_str().into(), execute.arguments.len()));
+        }
     }
 
     /// What the portal that was opened last by this name sets.

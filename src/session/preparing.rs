@@ -42,6 +42,14 @@ impl Active {
         }
     }
 
+    /// A Parse without a name that fails leaves none, where it is not skipped.
+    pub(super) fn lose_unnamed(&mut self, name: &str) {
+        if name.is_empty() && !self.awaits_a_sync() {
+            self.will_rename(name);
+            self.unnamed = None;
+        }
+    }
+
     /// A name stands for this from now on, or for nothing.
     pub(super) fn stand_for(&mut self, name: &str, statement: Option<Rc<Statement>>) {
         match statement {
@@ -91,7 +99,15 @@ impl Active {
             }
             _ => Body::Empty,
         };
-        Ok(Statement { text: text.into(), declared: declared.into(), epoch, body })
+        let execute = match &body {
+            Body::Planned(planned) => planned.execute(),
+            Body::Empty => None,
+        };
+        if execute.is_some_and(|execute| self.is_unsure_of(&execute.name)) {
+            return Err(Stop::Wait(Flow::Drain));
+        }
+        let executes = execute.is_some_and(|execute| self.statements.contains_key(execute.name.as_str()));
+        Ok(Statement { text: text.into(), declared: declared.into(), epoch, executes, body })
     }
 
     pub(super) fn wait_for_lease(&mut self, host: &mut dyn Host, io: &mut Io<'_>) -> Result<(), Stop> {

@@ -15,7 +15,7 @@ use crate::catalog::Oid;
 use crate::plan::Plan;
 use crate::policy::{Refusal, Rule, SqlState, TenantId};
 use crate::sql::sequences::Asked;
-use crate::sql::{Action, StatementKind, VerifiedSql};
+use crate::sql::{Action, Execute, StatementKind, VerifiedSql};
 use crate::wire::frontend::{Bind, Parse};
 
 /// A statement that the client prepared.
@@ -24,6 +24,8 @@ pub struct Statement {
     pub(super) text: Box<str>,
     pub(super) declared: Box<[Oid]>,
     pub(super) epoch: u64,
+    /// What it executes was there when it was parsed: PostgreSQL describes it by that.
+    pub(super) executes: bool,
     pub(super) body: Body,
 }
 
@@ -57,6 +59,13 @@ pub(super) enum OnServer {
 }
 
 impl Planned {
+    pub(super) fn execute(&self) -> Option<&Execute> {
+        match &self.plan.planned.action {
+            Action::Execute(execute) => Some(execute),
+            _ => None,
+        }
+    }
+
     pub(super) fn literals(&self) -> Literals<'_> {
         Literals { text: &self.statement_text, ranges: self.literals.clone() }
     }
@@ -86,7 +95,7 @@ impl Statement {
     /// For tests of where statements are kept.
     #[cfg(test)]
     pub(crate) fn empty(text: &str, declared: &[Oid], epoch: u64) -> Self {
-        Self { text: text.into(), declared: declared.into(), epoch, body: Body::Empty }
+        Self { text: text.into(), declared: declared.into(), epoch, executes: false, body: Body::Empty }
     }
 
     /// The text.
@@ -105,9 +114,18 @@ impl Statement {
     }
 
     /// Whether it may be kept by its text: it is planned, and no literal stands in it, so that the same text
-    /// will come again.
+    /// will come again. An EXECUTE is its session's.
     pub(super) fn is_shareable(&self) -> bool {
         matches!(&self.body, Body::Planned(planned) if planned.literals.is_empty())
+            && self.execute().is_none()
+    }
+
+    /// It, if it is an EXECUTE.
+    pub(super) fn execute(&self) -> Option<&Execute> {
+        match &self.body {
+            Body::Planned(planned) => planned.execute(),
+            Body::Empty => None,
+        }
     }
 
     /// Whether a Bind of which this is the beginning may pass as it comes: the policy looks at no value that is missing.
@@ -148,7 +166,7 @@ impl Statement {
         let Some(plan) = &bare.plan.cautious else { return Ok(None) };
         let body = Body::Planned(planned(host, plan.clone(), &bare.literals(), &self.declared)?);
         let (text, declared) = (self.text.clone(), self.declared.clone());
-        Ok(Some(Self { text, declared, epoch: self.epoch, body }))
+        Ok(Some(Self { text, declared, epoch: self.epoch, executes: self.executes, body }))
     }
 
     /// Whether a Bind of it is one of the server's too.

@@ -156,6 +156,25 @@ pub fn bind_row(
     })
 }
 
+/// Appends a Bind of so many NULLs, whose portal is described as the client's would be: with its formats of results.
+pub fn bind_nulls(
+    out: &mut Vec<u8>,
+    portal: &[u8],
+    statement: &[u8],
+    count: u16,
+    message: &Bind<'_>,
+) -> Result<(), WireError> {
+    frame(out, b'B', |out| {
+        c_str(out, portal);
+        c_str(out, statement);
+        out.extend_from_slice(&0u16.to_be_bytes());
+        out.extend_from_slice(&count.to_be_bytes());
+        (0..count).for_each(|_| out.extend_from_slice(&(-1i32).to_be_bytes()));
+        out.extend_from_slice(&u16::try_from(message.results.len()).unwrap_or(0).to_be_bytes());
+        out.extend_from_slice(message.results.raw());
+    })
+}
+
 /// Appends Describe (`D`) or Close (`C`) of a statement (`S`) or portal (`P`).
 pub fn target(out: &mut Vec<u8>, tag: u8, kind: u8, name: &[u8]) -> Result<(), WireError> {
     frame(out, tag, |out| {

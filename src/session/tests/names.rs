@@ -226,3 +226,50 @@ fn held_cursor_is_not_read_for_another_tenant() {
     assert_eq!(rig.heard(), "E[42501] Z[I]");
     assert_eq!(rig.say(&q("close c")), "Q[close c.]");
 }
+
+/// One message of a session that is all by itself in a batch.
+fn alone(rig: &mut Rig, message: Vec<u8>, answers: &[Vec<u8>]) -> String {
+    rig.say(&[message, sync()].concat());
+    if !answers.is_empty() {
+        rig.answer(&answers.concat());
+    }
+    rig.heard()
+}
+
+#[test]
+fn execute_of_no_statement_fails_when_it_is_run() {
+    let mut rig = Rig::fixed();
+    let batch = [parse("s", "execute p 1", &[]), bind("", "s", &[]), m('D', b"P\0"), execute(""), sync()];
+    rig.say(&batch.concat());
+    assert_eq!(rig.heard(), "1 2 n E[26000] Z[I]");
+    rig.say(&[m('D', b"Ss\0"), sync()].concat());
+    assert_eq!(rig.heard(), "t[..] n Z[I]");
+}
+
+#[test]
+fn execute_with_a_wrong_count_fails_when_it_is_run_and_is_never_sent() {
+    let mut rig = Rig::fixed();
+    rig.say(&[parse("p", "select $1, tenant()", &[]), sync()].concat());
+    rig.answer(&[m('1', b""), ready('I')].concat());
+    assert!(rig.comes_back());
+    let sent = rig.say(&[parse("", "execute p 1 2", &[]), bind("", "", &[]), execute("")].concat());
+    assert!(sent.ends_with("B[.pgb_s1...............] E[pgbulkhead refused.....]"), "{sent}");
+    let answers = [m('2', b""), error("34000")];
+    assert_eq!(rig.answer(&answers.concat()), "1 2 E[42601]");
+}
+
+#[test]
+fn execute_whose_statement_has_gone_since_its_bind_is_not_run() {
+    let mut rig = Rig::fixed();
+    rig.say(&q("begin"));
+    rig.answer(&[complete("BEGIN"), ready('T')].concat());
+    alone(&mut rig, parse("p", "select $1", &[]), &[m('1', b""), ready('T')]);
+    let bound = [parse("s", "execute p 1", &[]), bind("c", "s", &[])].concat();
+    alone(&mut rig, bound, &[m('1', b""), m('2', b""), ready('T')]);
+    alone(&mut rig, [parse("", "deallocate p", &[]), bind("", "", &[]), execute("")].concat(), &[]);
+    let described = alone(&mut rig, m('D', b"Pc\0"), &[]);
+    assert_eq!(described, "");
+    assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[26000] Z[E]");
+    let sent = rig.say(&[execute("c"), sync()].concat());
+    assert!(sent.contains("pgb_pc"), "the server says that the transaction has failed: {sent}");
+}

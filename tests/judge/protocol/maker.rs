@@ -83,8 +83,9 @@ impl Maker {
         match self.rng().below(100) {
             0..34 => self.query(),
             34..66 => self.whole_batch(),
-            66..70 => self.execute_prepared(),
-            70..75 => self.unnamed_behind_query(),
+            66..68 => self.execute_prepared(),
+            68..71 => self.execute_beside_changes(),
+            71..75 => self.unnamed_behind_query(),
             75..88 => self.loose_message(),
             88..92 => self.add(Sent::Flush),
             92..97 => self.add(Sent::Sync),
@@ -125,16 +126,6 @@ impl Maker {
         }
     }
 
-    /// No EXECUTE of a name that may not be there: the proxy misses it at Bind, the server at Execute.
-    fn batched_statement(&mut self) -> Statement {
-        loop {
-            let statement = self.statements.any();
-            if !statement.sql.starts_with("execute") {
-                return statement;
-            }
-        }
-    }
-
     /// A statement that SQL prepares and a batch runs.
     fn execute_prepared(&mut self) {
         if self.is_open {
@@ -152,10 +143,58 @@ impl Maker {
         self.add(Sent::Describe(b'P', ""));
         self.add(Sent::Execute { portal: "", limit: 0 });
         self.add(Sent::Sync);
-        // Its name may be gone when another batch would run it.
-        self.prepared.pop();
         self.add(Sent::Close(b'S', ""));
         self.add(Sent::Sync);
+    }
+
+    /// EXECUTE of a name that batches give and take, of which one may fail: always the same statement by that name. Another
+    /// one behind a Bind is refused, since PostgreSQL gives its rows under the columns of the first.
+    fn execute_beside_changes(&mut self) {
+        if self.is_open {
+            self.add(Sent::Sync);
+        }
+        let (prepare, mut execute) = self.statements.prepared();
+        let name = prepare.split(' ').nth(1).expect("a name").to_owned();
+        let fails = Statement { sql: "select 1 / (random() * 0)::int".into(), ..execute.clone() };
+        if self.rng().chance(15) {
+            execute.sql = format!("execute {name} (1, 2)");
+        }
+        for sql in ["rollback", "deallocate all"] {
+            self.sequence.push(Sent::Query(sql.into()));
+        }
+        if self.rng().chance(50) {
+            self.sequence.push(Sent::Query(prepare.clone()));
+        }
+        if self.rng().chance(40) {
+            self.sequence.push(Sent::Query("begin".into()));
+        }
+        let change = |sql: String| Statement { sql, ..execute.clone() };
+        self.parse("s1", &execute);
+        for _ in 0..3 + self.rng().below(6) {
+            let portal = *self.rng().pick(&["p1", "p2"]);
+            match self.rng().below(10) {
+                0..3 => {
+                    self.add(Sent::Close(b'P', portal));
+                    self.bind(portal, "s1", &execute);
+                }
+                3..5 => self.add(Sent::Execute { portal, limit: 0 }),
+                5 => self.add(Sent::Describe(b'P', portal)),
+                6 => self.run_once(&change(format!("deallocate {name}"))),
+                7 => self.run_once(&change(prepare.clone())),
+                8 => self.run_once(&fails),
+                _ => self.add(Sent::Describe(b'S', "s1")),
+            }
+            if self.rng().chance(30) {
+                self.add(Sent::Sync);
+            }
+        }
+        self.add(Sent::Sync);
+    }
+
+    fn run_once(&mut self, statement: &Statement) {
+        self.parse("", statement);
+        self.bind("", "", statement);
+        self.add(Sent::Execute { portal: "", limit: 0 });
     }
 
     /// What a batch has bound without a name, behind a Query that destroys it, or is not even looked at.
@@ -167,7 +206,7 @@ impl Maker {
         if self.rng().chance(70) {
             self.sequence.push(Sent::Query("begin".into()));
         }
-        let statement = self.batched_statement();
+        let statement = self.statements.any();
         if self.rng().chance(80) && !matches!(statement.kind, Kind::CopyIn(_)) {
             self.parse("", &statement);
             self.bind("", "", &statement);
@@ -251,7 +290,7 @@ impl Maker {
         let statement = match known {
             Some(statement) if self.rng().chance(40) => statement,
             _ => {
-                let statement = self.batched_statement();
+                let statement = self.statements.any();
                 if !name.is_empty() && self.rng().chance(50) {
                     self.add(Sent::Close(b'S', name));
                 }
@@ -333,7 +372,7 @@ impl Maker {
         let (name, portal) = (*self.rng().pick(&STATEMENTS), *self.rng().pick(&PORTALS));
         match self.rng().below(7) {
             0 => {
-                let statement = self.batched_statement();
+                let statement = self.statements.any();
                 if !matches!(statement.kind, Kind::CopyIn(_)) {
                     self.parse(name, &statement);
                 }
