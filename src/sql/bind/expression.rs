@@ -305,7 +305,7 @@ impl Binder<'_> {
         let Some(query) = &mut sublink.subselect else {
             return Err(super::unsupported("an empty sub-select", location));
         };
-        let output = self.inner_query(scope, query)?;
+        let output = self.planned_alone(scope, query)?;
         let tenanted = output.tenanted;
         self.query_name = output.columns.into_iter().next().map(|column| column.name);
         facts.merge(output.facts);
@@ -320,6 +320,14 @@ impl Binder<'_> {
         let made = self.aliases;
         let output = self.statement_in(Some(scope), scope.ctes, query);
         self.aliases = made;
+        output
+    }
+
+    /// The same of a query of which no join is made before it has been planned for itself.
+    pub fn planned_alone(&mut self, scope: &Scope<'_>, query: &mut Node) -> Result<super::Output, Refusal> {
+        let root = std::mem::replace(&mut self.root, scope.level.depth.saturating_add(1));
+        let output = self.inner_query(scope, query);
+        self.root = root;
         output
     }
 

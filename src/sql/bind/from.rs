@@ -14,6 +14,7 @@ use super::super::build;
 use super::super::catalogs::{CatalogVerdict, Catalogs};
 use super::super::seen::mark;
 use super::scope::{ColumnKind, ColumnType, Item, ItemColumn, Level, Place, Scope, Source};
+use super::select::depth_below;
 use super::{Binder, Facts};
 
 /// What the joins above an item mean for it.
@@ -205,7 +206,10 @@ impl Binder<'_> {
         };
         let siblings = Scope { outer: around.outer, level, window: None, ctes: around.ctes };
         let outer = if sub.lateral { Some(&siblings) } else { around.outer };
-        let output = self.statement_in(outer, around.ctes, query)?;
+        let root = std::mem::replace(&mut self.root, depth_below(outer));
+        let output = self.statement_in(outer, around.ctes, query);
+        self.root = root;
+        let output = output?;
         let volatile = output.facts.volatile;
         facts.merge(output.facts);
         let source = Source::Derived { tenanted: output.tenanted };

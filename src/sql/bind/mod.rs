@@ -88,8 +88,8 @@ pub(in crate::sql) struct Binder<'a> {
     pub tenant_type: Option<Oid>,
     /// Inside the recursive term of a WITH RECURSIVE.
     pub recursive_term: bool,
-    /// The outermost level that a join made below a NOT EXISTS can reach.
-    pub reachable: usize,
+    /// The outermost level that is planned together with this one: those around it are parameters to it.
+    pub root: usize,
     /// The next SELECT is the source of an INSERT: each of its outputs is named, so that one can be changed.
     pub explicit_outputs: bool,
     /// `set_config` may be called: the statement is a SELECT of nothing but values.
@@ -140,7 +140,7 @@ impl<'a> Binder<'a> {
             view_depth: 0,
             tenant_type: None,
             recursive_term: false,
-            reachable: 0,
+            root: 0,
             explicit_outputs: false,
             may_set_config: false,
             set_config: Vec::new(),

@@ -54,15 +54,12 @@ impl Binder<'_> {
         let mut tested = Facts::default();
         self.optional(scope, &mut sublink.testexpr, &mut tested)?;
         let Some(query) = &mut sublink.subselect else { return Err(unsupported("an empty sub-select", -1)) };
-        let around = self.reachable;
-        if negated {
-            self.reachable = scope.level.depth.saturating_add(1);
-        }
-        let output = self.inner_query(scope, query);
-        self.reachable = around;
-        let output = output?;
+        let output = match exists {
+            true => self.inner_query(scope, query)?,
+            false => self.planned_alone(scope, query)?,
+        };
         let joined = match exists {
-            true => output.simple && self.is_beside(scope, &output.facts),
+            true => output.simple && (output.facts.reads.is_empty() || self.is_beside(scope, &output.facts)),
             false => !negated && self.is_joined(scope, &tested, &output),
         };
         merge_query(own, tested, &output);
@@ -88,7 +85,7 @@ impl Binder<'_> {
         let mut tested = Facts::default();
         self.expression(scope, &mut test, &mut tested)?;
         let Some(query) = &mut sublink.subselect else { return Err(unsupported("an empty sub-select", -1)) };
-        let output = self.inner_query(scope, query)?;
+        let output = self.planned_alone(scope, query)?;
         let joined = self.is_joined(scope, &tested, &output) && output.single.is_some();
         merge_query(own, tested, &output);
         let bare = joined
@@ -119,20 +116,22 @@ impl Binder<'_> {
         Ok(bare)
     }
 
-    /// Whether PostgreSQL surely makes a join of `tested IN (query)`. A query that reads any level around is none up to
+    /// Whether PostgreSQL surely makes a join of `tested IN (query)`. A query that reads a level around is none up to
     /// PostgreSQL 16, also where that level is beside it only once another join has been made.
     fn is_joined(&self, scope: &Scope<'_>, tested: &Facts, output: &Output) -> bool {
-        let reads_level = tested.reads.iter().any(|(depth, _)| *depth == scope.level.depth);
-        output.joinable && reads_level && output.facts.reads.is_empty() && self.is_beside(scope, tested)
+        let correlated = output.facts.reads.iter().any(|(depth, _)| *depth >= self.root);
+        output.joinable && !correlated && self.is_beside(scope, tested)
     }
 
-    /// Whether what a query under EXISTS reads of the levels around it lets a join be made of it: something of the
-    /// level that it stands in, or nothing at all, and nothing that lies beyond a NOT EXISTS (pull_up_sublinks_qual_recurse,
-    /// prepjointree.c). One that reads levels further out alone is no join in a query of FROM, and a filter of theirs
-    /// once that query has been taken apart.
+    /// Whether what is read of the levels around lets a join be made beside the level where a membership stands: some of
+    /// that level, and of those that are planned with it no other. A join is made with one side of the join around
+    /// it, never with both (pull_up_sublinks_qual_recurse, prepjointree.c), and below NOT EXISTS with the inner side
+    /// alone. What reads the level around a query of FROM alone is no join there, and a filter of that level's scan once
+    /// that query has been taken apart.
     fn is_beside(&self, scope: &Scope<'_>, read: &Facts) -> bool {
-        let beside = read.reads.iter().any(|(depth, _)| *depth == scope.level.depth);
-        (beside || read.reads.is_empty()) && read.reads.iter().all(|(depth, _)| *depth >= self.reachable)
+        let beside = |(depth, _): &(usize, usize)| *depth == scope.level.depth;
+        let mut planned = read.reads.iter().filter(|(depth, _)| *depth >= self.root);
+        read.reads.iter().any(beside) && planned.all(beside)
     }
 
     /// Whether the tested expression, the sub-select's output and the comparison between them are total: an
