@@ -445,6 +445,11 @@ impl Active {
         tenant: Option<&TenantId>,
     ) -> Result<(), Refusal> {
         self.holds.may_run(kind, tenant)?;
+        self.may_keep_cursor(host, kind)
+    }
+
+    /// 53400 where a cursor WITH HOLD would keep one lease more than may be kept.
+    pub(super) fn may_keep_cursor(&self, host: &mut dyn Host, kind: StatementKind) -> Result<(), Refusal> {
         let keeps = kind == StatementKind::HeldCursor && !self.lease_per_session;
         if keeps && !host.hold() { Err(too_many_held()) } else { Ok(()) }
     }

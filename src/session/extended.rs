@@ -181,7 +181,7 @@ impl Active {
         let cautious = planned.cautious(host, &statement.declared, message)?;
         let planned = cautious.as_ref().unwrap_or(planned);
         admit(planned, message, tenant.as_ref())?;
-        self.may_use_cursor(host, kind(&planned.plan.planned.action), tenant.as_ref())?;
+        self.holds.may_run(kind(&planned.plan.planned.action), tenant.as_ref())?;
         self.may_ask(&planned.plan, tenant.as_ref(), |number| text_format_value(message, number))?;
         let prepared = match &planned.on_server {
             OnServer::Named(prepared) => host.renewed(prepared),
@@ -323,6 +323,7 @@ impl Active {
             return Ok(());
         };
         self.may_still_execute(&portal)?;
+        self.may_keep_cursor(host, kind(&planned.plan.planned.action))?;
         let mut running = self.running(host, &planned.plan)?;
         if let (StatementKind::HeldCursor, Some(server)) = (running.kind, &mut self.server) {
             server.cursors = true;
@@ -338,8 +339,16 @@ impl Active {
             _ => self.tenancy.ran(),
         }
         self.note_executed(running.kind, false);
+        let ends = matches!(running.kind, StatementKind::Commit | StatementKind::Rollback);
         self.queue.push_back(Expect::Execute(running));
         self.batch = Batch::Open { sent: true };
+        if ends {
+            // The server's own it drops itself.
+            for name in self.portals.here() {
+                let before = self.portals.close(&name);
+                self.has_rebound(&name, before);
+            }
+        }
         Ok(())
     }
 

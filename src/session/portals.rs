@@ -151,6 +151,14 @@ impl Portals {
         if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) }
     }
 
+    /// Names of those that the server has not got, which the end of their transaction drops.
+    pub fn here(&self) -> Vec<Box<str>> {
+        let is_here = |portal: &Portal| portal.server_name.is_none();
+        let named = self.named.iter().filter(|(_, portal)| is_here(portal)).map(|(name, _)| name.clone());
+        let unnamed = self.unnamed.as_ref().filter(|portal| is_here(portal)).map(|_| Box::from(""));
+        named.chain(unnamed).collect()
+    }
+
     /// Whether a Sync that is not answered may have closed it.
     pub fn is_unsure(&self, name: &str) -> bool {
         self.is_outstanding(self.find(name).map(|portal| portal.batch))

@@ -268,6 +268,10 @@ impl Client {
                 _ => self.unsent_to_server = Unsent::default(),
             }
         }
+        // What was to be held was refused before it had a server connection.
+        if self.held.is_some() && self.lease.is_none() && *self.session.want() != Want::Lease {
+            self.held = None;
+        }
     }
 
     fn write_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Gone> {

@@ -340,3 +340,13 @@ fn what_is_refused_in_a_failed_transaction_is_written_down_by_its_own_reason() {
     assert_eq!(rig.answer(&[error("34000"), ready('E')].concat()), "E[25P02] Z[E]");
     assert_eq!(rig.host.accounts, ["1 refused 42501"]);
 }
+
+#[test]
+fn portal_that_is_not_on_the_server_ends_with_its_transaction_within_a_batch() {
+    let mut rig = Rig::fixed();
+    let here = [parse("d", "deallocate nosuch", &[]), bind("p", "d", &[])].concat();
+    let ended = [parse("", "commit", &[]), bind("", "", &[]), execute("")].concat();
+    rig.say(&[here, ended, bind("p", "d", &[]), sync()].concat());
+    let heard = rig.answer(&[m('1', b""), m('2', b""), complete("COMMIT"), ready('I')].concat());
+    assert_eq!(heard, "1 2 1 2 C[COMMIT.] 2 Z[I]");
+}

@@ -253,6 +253,17 @@ async fn session_dropped_while_it_waits_for_a_lease_leaves_nothing_behind() {
     drop(rig.proxy);
 }
 
+/// What was to be held was refused, and the room for it is another's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cursor_that_is_refused_keeps_no_room_for_itself() {
+    let Some(rig) = Rig::new().await else { return };
+    let cursor = "declare c cursor with hold for select tenant_id from t";
+    rig.own.batch_execute(&format!("{cursor}; deallocate nosuch")).await.unwrap_err();
+    rig.others.batch_execute(cursor).await.unwrap();
+    rig.others.batch_execute("close c").await.unwrap();
+    rig.is_quiet().await;
+}
+
 /// The process of the server that the client's statements run in.
 async fn backend(client: &Client) -> i32 {
     client.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0)

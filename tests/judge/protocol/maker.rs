@@ -28,7 +28,8 @@ pub fn sequence(seed: u64, client: usize) -> Vec<Sent> {
 
 /// Whether a message behind these cannot crash PostgreSQL. The statement of a Query that has failed within a transaction is
 /// gone, and its portal is not: an Execute of it reads freed memory (`IsTransactionStmtList` in 15.20). A Describe of it
-/// is not made where EXECUTE, PREPARE, DEALLOCATE or DISCARD may have left it, which the proxy runs itself.
+/// is not made where EXECUTE, PREPARE, DEALLOCATE or DISCARD may have left it, which the proxy runs itself, or what may not
+/// be kept beyond a transaction, which it refuses.
 pub fn is_safe(before: &[Sent], next: &Sent) -> bool {
     let may_leave: fn(&str) -> bool = match next {
         Sent::Execute { portal: "", .. } => may_leave_portal,
@@ -53,7 +54,9 @@ fn may_leave_portal(sql: &str) -> bool {
 }
 
 fn is_run_by_proxy(sql: &str) -> bool {
-    ["execute", "prepare", "deallocate", "discard"].iter().any(|word| sql.contains(word))
+    ["execute", "prepare", "deallocate", "discard", "with hold", "listen "]
+        .iter()
+        .any(|word| sql.contains(word))
 }
 
 struct Maker {

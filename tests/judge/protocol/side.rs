@@ -15,6 +15,8 @@ const SILENCE: Duration = Duration::from_secs(15);
 const SHORT: Duration = Duration::from_micros(300);
 /// What has not been answered by then may have no answer.
 const TURN: Duration = Duration::from_millis(15);
+/// A cursor that is not there. To close it fails where what may not be kept fails.
+pub const NOT_HELD: &str = "not_held";
 /// A row of this text is the last of a sequence.
 const END: &str = "the end of this sequence";
 
@@ -22,16 +24,18 @@ const END: &str = "the end of this sequence";
 pub struct Side {
     login: Login,
     is_oracle: bool,
+    /// What would be kept beyond its transaction fails, as it does for who may keep nothing.
+    holds: bool,
     connection: Option<Connection>,
 }
 
 impl Side {
     pub fn judged(login: Login) -> Self {
-        Self { login, is_oracle: false, connection: None }
+        Self { login, is_oracle: false, holds: true, connection: None }
     }
 
-    pub fn oracle(login: Login) -> Self {
-        Self { login, is_oracle: true, connection: None }
+    pub fn oracle(login: Login, holds: bool) -> Self {
+        Self { login, is_oracle: true, holds, connection: None }
     }
 
     /// Sends a sequence, then what brings the session back to its beginning, and gives everything that was heard.
@@ -89,8 +93,21 @@ impl Side {
     }
 
     fn say(&self, sql: &str) -> String {
-        if self.is_oracle { sql.replace("app.", "rls.") } else { sql.to_owned() }
+        match self.is_oracle {
+            true if !self.holds && is_held(sql) => format!("close {NOT_HELD}"),
+            true => sql.replace("app.", "rls."),
+            false => sql.to_owned(),
+        }
     }
+}
+
+fn is_held(sql: &str) -> bool {
+    sql.starts_with("listen ") || sql.contains("cursor with hold")
+}
+
+/// Whether a Query has a statement that is kept beyond its transaction, and others.
+pub fn holds_beside_others(sent: &Sent) -> bool {
+    matches!(sent, Sent::Query(sql) if sql.contains("; ") && (is_held(sql) || sql.contains("; listen ")))
 }
 
 /// Whether the other side has ended the connection. What it had not read yet decides how that shows.

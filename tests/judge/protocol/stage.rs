@@ -76,11 +76,11 @@ impl Stage {
         stage
     }
 
-    /// A proxy that has so many server connections.
-    pub fn proxy(server: &Server, connections: usize) -> Proxy {
-        let name = format!("protocol_{connections}");
+    /// A proxy that has so many server connections, and keeps so many beyond a transaction.
+    pub fn proxy(server: &Server, connections: usize, pinned: usize) -> Proxy {
+        let name = format!("protocol_{connections}_{pinned}");
         Proxy::start_with(PROGRAM, server, DATABASE, &name, |config, _| {
-            let pool = format!("default_pool_size = {connections}\nmax_pinned = {connections}\nworkers = 1");
+            let pool = format!("default_pool_size = {connections}\nmax_pinned = {pinned}\nworkers = 1");
             config.replace("default_pool_size = 4", &pool)
         })
     }
