@@ -9,9 +9,11 @@
 //!
 //! * [`handshake`]: from the first byte to a principal; [`startup`]: what a StartupMessage may say; [`login`]: from
 //!   there to ReadyForQuery.
-//! * [`active`]: the session proper, [`leasing`] when it has a server connection, and [`begun`] a transaction without one. A statement's way is in [`simple`], [`alone`], [`straight`] and
-//!   [`extended`] ([`preparing`], [`executing`], [`statement`], [`portals`]), a long Bind's in [`passing`], COPY's messages in [`copy`], [`amid`] and [`inserting`], the server's answers in [`relay`], [`whole`], [`answers`] and [`failing`], refusals in [`refusing`],
-//!   a batch that is sent twice in [`again`].
+//! * [`active`]: the session proper; [`messages`]: the way of a message to its handler; [`leasing`]: when it has a server
+//!   connection; [`begun`]: a transaction without one. A statement's way is in [`simple`], [`alone`], [`straight`] and
+//!   [`extended`] ([`preparing`], [`executing`], [`statement`], [`portals`]), a long Bind's in [`passing`], COPY's messages in
+//!   [`copy`], [`amid`] and [`inserting`], the server's answers in [`relay`], [`whole`], [`answers`] and [`failing`], refusals
+//!   in [`refusing`], a batch that is sent twice in [`again`].
 //! * [`names`]: PREPARE, EXECUTE and DEALLOCATE in SQL. [`holds`]: cursors WITH HOLD.
 //! * [`reply`]: which answer is whose. [`tenancy`]: which tenant a transaction has. [`checks`]: values that
 //!   must be the tenant's. [`settings`]: what the session has SET; [`trial`]: whether the server takes what it begins with;
@@ -40,6 +42,7 @@ pub mod host;
 pub mod inserting;
 pub mod leasing;
 pub mod login;
+pub mod messages;
 pub mod names;
 pub mod outgoing;
 pub mod passing;
