@@ -128,10 +128,10 @@ pub trait Host {
     fn server_parameters(&self, who: &Principal) -> Rc<[Report]>;
 
     /// What the server makes of a setting: none where that is not known, and nothing within where it does not report it.
-    fn report_of(&self, setting: &SettingText) -> Option<Option<Report>>;
+    fn report_of(&self, who: &Principal, setting: &SettingText) -> Option<Option<Report>>;
 
     /// The server makes this of a setting.
-    fn keep_report(&mut self, setting: &SettingText, report: Option<Report>);
+    fn keep_report(&mut self, who: &Principal, setting: &SettingText, report: Option<Report>);
 }
 
 /// A statement of a client's text with the plan that is kept for it.

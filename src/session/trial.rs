@@ -46,11 +46,11 @@ impl Active {
             if Reports::is_never_the_servers(name) {
                 continue;
             }
-            let report = match (host.report_of(setting), &self.server) {
+            let report = match (host.report_of(&self.who, setting), &self.server) {
                 (Some(report), _) => report,
                 (None, Some(server)) => {
                     let report = server.report(name).cloned();
-                    host.keep_report(setting, report.clone());
+                    host.keep_report(&self.who, setting, report.clone());
                     report
                 }
                 (None, None) => {

@@ -36,6 +36,13 @@ pub struct Surroundings<'a> {
     pub(super) held: &'a mut Option<Held>,
 }
 
+impl<'a> Surroundings<'a> {
+    /// The session's database, also before it has logged in.
+    fn database_of(&self, who: &Principal) -> Option<&'a Rc<Database>> {
+        self.database.or_else(|| self.worker.database(&who.database))
+    }
+}
+
 impl Host for Surroundings<'_> {
     fn next_statement<'t>(
         &mut self,
@@ -45,7 +52,7 @@ impl Host for Surroundings<'_> {
         declared: &[Oid],
     ) -> Result<Option<Found<'t>>, Refusal> {
         let bounded = Bounded::new(text, &self.worker.limits)?;
-        let database = self.database.or_else(|| self.worker.database(&who.database));
+        let database = self.database_of(who);
         // Statements with parameters are found by their texts before (see `known_statement`).
         let is_simple = from == 0 && declared.is_empty() && self.fresh.is_empty();
         let mut normaliser = self.worker.normaliser.borrow_mut();
@@ -223,19 +230,17 @@ impl Host for Surroundings<'_> {
     }
 
     fn server_parameters(&self, who: &Principal) -> Rc<[Report]> {
-        let Some(database) = self.database.or_else(|| self.worker.database(&who.database)) else {
-            return Rc::default();
-        };
+        let Some(database) = self.database_of(who) else { return Rc::default() };
         let known = database.pool.parameters();
         if known.is_empty() { defaults(database.planner.world().catalog.server_version_num) } else { known }
     }
 
-    fn report_of(&self, setting: &SettingText) -> Option<Option<Report>> {
-        self.database?.reported.borrow().find(setting)
+    fn report_of(&self, who: &Principal, setting: &SettingText) -> Option<Option<Report>> {
+        self.database_of(who)?.reported.borrow().find(setting)
     }
 
-    fn keep_report(&mut self, setting: &SettingText, report: Option<Report>) {
-        if let Some(database) = self.database {
+    fn keep_report(&mut self, who: &Principal, setting: &SettingText, report: Option<Report>) {
+        if let Some(database) = self.database_of(who) {
             database.reported.borrow_mut().keep(setting, report);
         }
     }

@@ -63,6 +63,7 @@ const PROCEDURES: &[(&str, Procedure)] = procedures! {
     "W10" handshake::a_session_begins_with_settings_of_the_list
     "W10" reports::a_client_is_told_of_its_settings_as_by_postgresql
     "W10" reports::a_setting_that_the_server_does_not_take_is_refused_at_login
+    "W10" reports::a_known_setting_needs_no_connection_at_login
     "W11" handshake::a_key_that_comes_twice_and_bytes_after_the_end_are_refused
     "W12" handshake::names_are_only_compared
     "W13" handshake::every_failed_login_looks_the_same

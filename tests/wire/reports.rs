@@ -100,6 +100,18 @@ pub fn a_setting_that_the_server_does_not_take_is_refused_at_login(stage: &Stage
     assert!(own.iter().all(|pid| now.contains(pid)), "{own:?} became {now:?}");
 }
 
+/// What the server has made of a setting before is told without asking it again.
+pub fn a_known_setting_needs_no_connection_at_login(stage: &Stage) {
+    let proxy = stage.narrow("reports-known");
+    let parameters = [("user", "tenant_a"), ("database", "ccm"), ("TimeZone", "america/lima")];
+    let open = || Side::open(proxy.port, PASSWORD, &parameters);
+    assert_eq!(open().told["TimeZone"], "America/Lima");
+    let mut holder = Connection::of(&proxy, "tenant_b");
+    holder.ask(&query("begin"));
+    assert!(holder.ask(&query("select count(*) > 0 from tags")).ends_with("Z[T]"));
+    assert_eq!(open().told["TimeZone"], "America/Lima");
+}
+
 /// A connection and what it was told last.
 struct Side {
     connection: Connection,

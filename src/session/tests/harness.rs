@@ -183,10 +183,10 @@ impl Host for Tables {
     fn server_parameters(&self, _: &Principal) -> Rc<[Report]> {
         Rc::new([("TimeZone".into(), "UTC".into())])
     }
-    fn report_of(&self, setting: &SettingText) -> Option<Option<Report>> {
+    fn report_of(&self, _: &Principal, setting: &SettingText) -> Option<Option<Report>> {
         self.reports.get(setting).cloned()
     }
-    fn keep_report(&mut self, setting: &SettingText, report: Option<Report>) {
+    fn keep_report(&mut self, _: &Principal, setting: &SettingText, report: Option<Report>) {
         self.reports.insert(setting.clone(), report);
     }
 }
