@@ -69,6 +69,11 @@ impl Binder<'_> {
         }
         self.optional(scope, &mut call.agg_filter, facts)?;
         facts.of_rows(aggregates, call.over.is_some(), scope.level.depth);
+        if aggregates && call.over.is_none() && may_take_first(call) {
+            for level in facts.reads.iter().filter_map(|(depth, _)| scope.level_at(*depth)) {
+                level.extremes.set(true);
+            }
+        }
         match call.over.as_deref_mut() {
             Some(window) => self.window_definition(scope, window, facts),
             None => Ok(()),
@@ -223,6 +228,16 @@ fn setting_change(name: &Node, value: &Node, local: &Node) -> Option<SettingChan
         None => Given::Parameter(parameter_argument(local)?),
     };
     Some(SettingChange::One { name, value: text_argument(value)?, local })
+}
+
+/// Whether an aggregate may be one that PostgreSQL answers by the first row of a sorted scan: those of its own that
+/// have a sort operator, and any of somebody's.
+fn may_take_first(call: &FuncCall) -> bool {
+    let names = build::names(&call.funcname).unwrap_or_default();
+    match names.as_slice() {
+        ["pg_catalog", name] => matches!(*name, "min" | "max" | "bool_and" | "bool_or" | "every"),
+        _ => true,
+    }
 }
 
 /// A string literal, NULL or a parameter, also cast to text.

@@ -165,6 +165,8 @@ pub(in crate::sql) struct Level {
     pub guarded: Cell<bool>,
     /// The level has a condition of any kind.
     pub conditions: Cell<bool>,
+    /// It has an aggregate whose value may be that of one row alone: see [`super::select`].
+    pub extremes: Cell<bool>,
     /// What is bound now is evaluated on groups of this level's rows: its outputs, HAVING, ORDER BY.
     pub grouped: Cell<bool>,
     /// Its WHERE can say which indexes its bare conditions rely on.

@@ -216,6 +216,12 @@ impl Binder<'_> {
         }
         let Outputs { columns, open } = self.target_list(&scope, &mut select.target_list, &mut facts)?;
         self.behind_outputs(&scope, select, &columns, &mut facts)?;
+        // PostgreSQL looks for the least value with `… WHERE value IS NOT NULL ORDER BY value LIMIT 1` where the rows
+        // come sorted from some part of a UNION ALL, and that condition stands before all others of each part's scan
+        // (build_minmax_path, planagg.c).
+        if level.extremes.get() && !has_keys(&select.group_clause) {
+            level.conditions.set(true);
+        }
         let tenanted = facts.tenanted || level.items.iter().any(|i| self.is_tenanted(&i.source));
         let joinable = !level.items.is_empty();
         let simple = !correlated_from && is_simple(select, &level, &facts);
@@ -324,6 +330,11 @@ fn limit_of_one(select: &SelectStmt) -> Option<i32> {
 /// The depth of a level below a scope.
 pub(in crate::sql) fn depth_below(outer: Option<&Scope<'_>>) -> usize {
     outer.map_or(0, |o| o.level.depth + 1)
+}
+
+/// Whether GROUP BY surely has a key: `GROUP BY ()` has none, and groups as an aggregate alone does.
+fn has_keys(group: &[Node]) -> bool {
+    group.iter().any(|key| !matches!(key.node, Some(NodeEnum::GroupingSet(_))))
 }
 
 /// Whether an output stands for all columns of a row that is computed.
