@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use foldhash::HashSet;
 
-use crate::catalog::{Oid, Relation};
+use crate::catalog::{Oid, Relation, RelationKind};
 use crate::policy::{Refusal, Rule, SqlState, Tenancy};
 
 const RULE: Rule = Rule("names");
@@ -266,7 +266,11 @@ impl Item {
     fn system_column(&self, name: &str) -> Option<ItemColumn> {
         let number = SYSTEM_COLUMNS.iter().position(|(n, _)| *n == name)?;
         let (name, oid) = SYSTEM_COLUMNS.get(number)?;
-        if !matches!(self.source, Source::Relation { .. }) && self.wrapped.is_none() {
+        let has = match &self.source {
+            Source::Relation { relation, .. } => relation.kind != RelationKind::View,
+            _ => self.wrapped.is_some(),
+        };
+        if !has {
             return None;
         }
         self.system.set(self.system.get() | 1 << number);
